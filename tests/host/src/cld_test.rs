@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The message format, against offsets of include/uapi/linux/nfsd/cld.h written out by hand.
+
+use crate::cld::*;
+use kernel::prelude::*;
+use proptest::prelude::*;
+
+const STATUS: usize = 2;
+const XID: usize = 4;
+const NAME: usize = 8;
+const HASH: usize = 8 + 2 + 1024;
+
+/// A downcall with this header and zeros behind it.
+fn message(version: Version, command: u8, status: i16) -> Vec<u8> {
+    let mut msg = vec![0; version.message_len()];
+    msg[0] = version as u8;
+    msg[1] = command;
+    msg[STATUS..XID].copy_from_slice(&status.to_ne_bytes());
+    msg[XID..NAME].copy_from_slice(&77u32.to_ne_bytes());
+    msg
+}
+
+fn record(version: Version, len: u16) -> Vec<u8> {
+    let mut msg = message(version, 4, -115);
+    msg[NAME..NAME + 2].copy_from_slice(&len.to_ne_bytes());
+    msg
+}
+
+#[test]
+fn lengths_are_those_of_the_structures() {
+    assert_eq!(Version::V1.message_len(), 1034);
+    assert_eq!(Version::V2.message_len(), 1067);
+}
+
+#[test]
+fn version_is_the_nearest_known() {
+    for (said, used) in [(0, Version::V1), (1, Version::V1), (2, Version::V2), (255, Version::V2)] {
+        assert_eq!(Version::negotiate(said), used);
+    }
+}
+
+#[test]
+fn upcall_has_fields_where_the_daemon_looks() {
+    let client = Client { name: b"client", hash: &[7; 32] };
+    let mut msg = encode(Version::V2, Command::Create, Some(client)).unwrap();
+    set_xid(&mut msg, 0x0102_0304);
+    assert_eq!(msg[..4], [2, 0, 0, 0]);
+    assert_eq!(msg[XID..NAME], 0x0102_0304u32.to_ne_bytes());
+    assert_eq!(msg[NAME..NAME + 2], 6u16.to_ne_bytes());
+    assert_eq!(&msg[NAME + 2..NAME + 8], b"client");
+    assert!(msg[NAME + 8..HASH].iter().all(|b| *b == 0));
+    assert_eq!(msg[HASH], 32);
+    assert_eq!(msg[HASH + 1..], [7; 32]);
+}
+
+#[test]
+fn version_1_sends_no_hash() {
+    let client = Client { name: b"client", hash: &[7; 32] };
+    let msg = encode(Version::V1, Command::Create, Some(client)).unwrap();
+    assert_eq!(msg.len(), NAME + 2 + 6);
+}
+
+#[test]
+fn upcall_refuses_what_does_not_fit() {
+    let encode = |name, hash| encode(Version::V2, Command::Create, Some(Client { name, hash })).err();
+    assert_eq!(encode(&[1; 1024], &[1; 32]), None);
+    assert_eq!(encode(&[1; 1025], &[]), Some(EINVAL));
+    assert_eq!(encode(&[1; 9], &[1; 33]), Some(EINVAL));
+    assert_eq!(encode(&[], &[]), Some(EINVAL));
+}
+
+#[test]
+fn downcall_must_have_its_versions_length() {
+    for version in [Version::V1, Version::V2] {
+        let msg = message(version, 0, 0);
+        assert!(Downcall::parse(version, &msg).is_ok());
+        for len in [0, 1, 7, 8, msg.len() - 1] {
+            assert_eq!(Downcall::parse(version, &msg[..len]), Err(EINVAL), "{len}");
+        }
+        let long = [&msg[..], &[0]].concat();
+        assert_eq!(Downcall::parse(version, &long), Err(EINVAL));
+    }
+    let msg = message(Version::V1, 0, 0);
+    assert_eq!(Downcall::parse(Version::V2, &msg), Err(EINVAL));
+}
+
+#[test]
+fn status_is_zero_or_an_errno() {
+    for (status, good) in
+        [(0, true), (-1, true), (-28, true), (-4095, true), (-4096, false), (i16::MIN, false)]
+    {
+        assert_eq!(Downcall::parse(Version::V2, &message(Version::V2, 0, status)).is_ok(), good);
+    }
+    for status in [1, 115, i16::MAX] {
+        assert_eq!(Downcall::parse(Version::V2, &message(Version::V2, 0, status)), Err(EINVAL));
+    }
+}
+
+#[test]
+fn record_belongs_to_grace_start_only() {
+    for command in [0, 1, 2, 3, 5, 6, 255] {
+        let mut msg = record(Version::V2, 5);
+        msg[1] = command;
+        assert_eq!(Downcall::parse(Version::V2, &msg), Err(EINVAL), "{command}");
+    }
+}
+
+#[test]
+fn record_name_has_1_to_1024_bytes() {
+    for version in [Version::V1, Version::V2] {
+        for (len, good) in [(0, false), (1, true), (1024, true), (1025, false), (u16::MAX, false)] {
+            assert_eq!(Downcall::parse(version, &record(version, len)).is_ok(), good, "{len}");
+        }
+    }
+}
+
+#[test]
+fn record_hash_has_at_most_32_bytes() {
+    for (len, good) in [(0, true), (1, true), (32, true), (33, false), (255, false)] {
+        let mut msg = record(Version::V2, 5);
+        msg[HASH] = len;
+        assert_eq!(Downcall::parse(Version::V2, &msg).is_ok(), good, "{len}");
+    }
+}
+
+proptest! {
+    /// What we send is what a record says when the daemon sends it back.
+    #[test]
+    fn round_trip(
+        name in proptest::collection::vec(any::<u8>(), 1..=1024),
+        hash in proptest::collection::vec(any::<u8>(), 0..=32),
+        xid: u32,
+    ) {
+        let client = Client { name: &name, hash: &hash };
+        let mut up = encode(Version::V2, Command::GraceStart, Some(client)).unwrap();
+        set_xid(&mut up, xid);
+        let mut msg = up.to_vec();
+        msg.resize(Version::V2.message_len(), 0);
+        msg[STATUS..XID].copy_from_slice(&(-115i16).to_ne_bytes());
+        let downcall = Downcall::parse(Version::V2, &msg).unwrap();
+        prop_assert_eq!(downcall.xid, xid);
+        prop_assert_eq!(downcall.body, Body::Record(client));
+    }
+
+    /// No message makes the parser panic.
+    #[test]
+    fn any_bytes(msg in proptest::collection::vec(any::<u8>(), 0..1100), full: bool) {
+        let mut msg = msg;
+        for version in [Version::V1, Version::V2] {
+            if full {
+                msg.resize(version.message_len(), 0);
+            }
+            let _ = Downcall::parse(version, &msg);
+        }
+    }
+}

@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The module's own files, as they are; the tests stand beside them.
+
+// What the module uses from other files is not used here.
+#![allow(dead_code)]
+
+#[path = "../../../rust/cld.rs"]
+mod cld;
+#[path = "../../../rust/records.rs"]
+mod records;
+#[path = "../../../rust/xid.rs"]
+mod xid;
+
+#[cfg(test)]
+mod cld_test;
+#[cfg(test)]
+mod records_test;
+#[cfg(test)]
+mod xid_test;
