@@ -116,7 +116,11 @@ pub(crate) struct Client<'a> {
 ///
 /// The xid is zero until [`set_xid`] sets it. Fails with `EINVAL` if the name does not fit,
 /// with `ENOMEM` if memory is short. May sleep.
-pub(crate) fn encode(version: Version, command: Command, client: Option<Client<'_>>) -> Result<KVec<u8>> {
+pub(crate) fn encode(
+    version: Version,
+    command: Command,
+    client: Option<Client<'_>>,
+) -> Result<KVec<u8>> {
     let hash = match client {
         Some(c) if version >= Version::V2 => c.hash,
         _ => &[],
@@ -131,7 +135,10 @@ pub(crate) fn encode(version: Version, command: Command, client: Option<Client<'
         n => HEADER_LEN + NAME_ROOM + 1 + n,
     };
     let mut msg = KVec::with_capacity(len, GFP_KERNEL)?;
-    msg.extend_from_slice(&[version as u8, command as u8, 0, 0, 0, 0, 0, 0], GFP_KERNEL)?;
+    msg.extend_from_slice(
+        &[version as u8, command as u8, 0, 0, 0, 0, 0, 0],
+        GFP_KERNEL,
+    )?;
     msg.extend_from_slice(&(name.len() as u16).to_ne_bytes(), GFP_KERNEL)?;
     msg.extend_from_slice(name, GFP_KERNEL)?;
     if !hash.is_empty() {
@@ -194,7 +201,10 @@ impl<'a> Downcall<'a> {
             }
             Body::Record(parse_client(version, &msg[HEADER_LEN..])?)
         } else {
-            Body::Done { status, version: msg[HEADER_LEN] }
+            Body::Done {
+                status,
+                version: msg[HEADER_LEN],
+            }
         };
         Ok(Downcall { xid, command, body })
     }

@@ -32,7 +32,12 @@ impl Record {
         let mut bytes = KVec::with_capacity(client.name.len() + client.hash.len(), GFP_KERNEL)?;
         bytes.extend_from_slice(client.name, GFP_KERNEL)?;
         bytes.extend_from_slice(client.hash, GFP_KERNEL)?;
-        Ok(Record { bytes, name_len: client.name.len() as u16, claimed: false, complete: false })
+        Ok(Record {
+            bytes,
+            name_len: client.name.len() as u16,
+            claimed: false,
+            complete: false,
+        })
     }
 
     fn name(&self) -> &[u8] {
@@ -73,12 +78,22 @@ pub(crate) struct RecordTable<H> {
 impl<H: NameHash> RecordTable<H> {
     /// An empty table.
     pub(crate) const fn new(hash: H) -> Self {
-        RecordTable { hash, slots: KVVec::new(), records: KVVec::new(), reclaimed: 0, complete: 0 }
+        RecordTable {
+            hash,
+            slots: KVVec::new(),
+            records: KVVec::new(),
+            reclaimed: 0,
+            complete: 0,
+        }
     }
 
     /// How many records there are, and what became of them.
     pub(crate) fn counts(&self) -> Counts {
-        Counts { known: self.records.len(), reclaimed: self.reclaimed, complete: self.complete }
+        Counts {
+            known: self.records.len(),
+            reclaimed: self.reclaimed,
+            complete: self.complete,
+        }
     }
 
     /// The slot of `name`, or the free slot where it would go. There must be slots.

@@ -27,7 +27,11 @@ pub(crate) struct XidTable<T> {
 impl<T> XidTable<T> {
     /// An empty table whose first xid is `first`.
     pub(crate) const fn new(first: u32) -> Self {
-        XidTable { slots: KVec::new(), len: 0, next: first }
+        XidTable {
+            slots: KVec::new(),
+            len: 0,
+            next: first,
+        }
     }
 
     /// The number of entries.

@@ -35,14 +35,22 @@ fn lengths_are_those_of_the_structures() {
 
 #[test]
 fn version_is_the_nearest_known() {
-    for (said, used) in [(0, Version::V1), (1, Version::V1), (2, Version::V2), (255, Version::V2)] {
+    for (said, used) in [
+        (0, Version::V1),
+        (1, Version::V1),
+        (2, Version::V2),
+        (255, Version::V2),
+    ] {
         assert_eq!(Version::negotiate(said), used);
     }
 }
 
 #[test]
 fn upcall_has_fields_where_the_daemon_looks() {
-    let client = Client { name: b"client", hash: &[7; 32] };
+    let client = Client {
+        name: b"client",
+        hash: &[7; 32],
+    };
     let mut msg = encode(Version::V2, Command::Create, Some(client)).unwrap();
     set_xid(&mut msg, 0x0102_0304);
     assert_eq!(msg[..4], [2, 0, 0, 0]);
@@ -56,14 +64,18 @@ fn upcall_has_fields_where_the_daemon_looks() {
 
 #[test]
 fn version_1_sends_no_hash() {
-    let client = Client { name: b"client", hash: &[7; 32] };
+    let client = Client {
+        name: b"client",
+        hash: &[7; 32],
+    };
     let msg = encode(Version::V1, Command::Create, Some(client)).unwrap();
     assert_eq!(msg.len(), NAME + 2 + 6);
 }
 
 #[test]
 fn upcall_refuses_what_does_not_fit() {
-    let encode = |name, hash| encode(Version::V2, Command::Create, Some(Client { name, hash })).err();
+    let encode =
+        |name, hash| encode(Version::V2, Command::Create, Some(Client { name, hash })).err();
     assert_eq!(encode(&[1; 1024], &[1; 32]), None);
     assert_eq!(encode(&[1; 1025], &[]), Some(EINVAL));
     assert_eq!(encode(&[1; 9], &[1; 33]), Some(EINVAL));
@@ -87,13 +99,24 @@ fn downcall_must_have_its_versions_length() {
 
 #[test]
 fn status_is_zero_or_an_errno() {
-    for (status, good) in
-        [(0, true), (-1, true), (-28, true), (-4095, true), (-4096, false), (i16::MIN, false)]
-    {
-        assert_eq!(Downcall::parse(Version::V2, &message(Version::V2, 0, status)).is_ok(), good);
+    for (status, good) in [
+        (0, true),
+        (-1, true),
+        (-28, true),
+        (-4095, true),
+        (-4096, false),
+        (i16::MIN, false),
+    ] {
+        assert_eq!(
+            Downcall::parse(Version::V2, &message(Version::V2, 0, status)).is_ok(),
+            good
+        );
     }
     for status in [1, 115, i16::MAX] {
-        assert_eq!(Downcall::parse(Version::V2, &message(Version::V2, 0, status)), Err(EINVAL));
+        assert_eq!(
+            Downcall::parse(Version::V2, &message(Version::V2, 0, status)),
+            Err(EINVAL)
+        );
     }
 }
 
@@ -109,8 +132,18 @@ fn record_belongs_to_grace_start_only() {
 #[test]
 fn record_name_has_1_to_1024_bytes() {
     for version in [Version::V1, Version::V2] {
-        for (len, good) in [(0, false), (1, true), (1024, true), (1025, false), (u16::MAX, false)] {
-            assert_eq!(Downcall::parse(version, &record(version, len)).is_ok(), good, "{len}");
+        for (len, good) in [
+            (0, false),
+            (1, true),
+            (1024, true),
+            (1025, false),
+            (u16::MAX, false),
+        ] {
+            assert_eq!(
+                Downcall::parse(version, &record(version, len)).is_ok(),
+                good,
+                "{len}"
+            );
         }
     }
 }

@@ -13,7 +13,9 @@ struct Fnv;
 
 impl NameHash for Fnv {
     fn hash(&self, name: &[u8]) -> u64 {
-        name.iter().fold(0xcbf2_9ce4_8422_2325, |h, b| (h ^ u64::from(*b)).wrapping_mul(0x100_0000_01b3))
+        name.iter().fold(0xcbf2_9ce4_8422_2325, |h, b| {
+            (h ^ u64::from(*b)).wrapping_mul(0x100_0000_01b3)
+        })
     }
 }
 
@@ -45,7 +47,14 @@ fn a_name_counts_once() {
         table.insert(client(b"a", b"")).unwrap();
     }
     assert!(table.claim(b"a", None) && table.claim(b"a", None));
-    assert_eq!(table.counts(), Counts { known: 1, reclaimed: 1, complete: 0 });
+    assert_eq!(
+        table.counts(),
+        Counts {
+            known: 1,
+            reclaimed: 1,
+            complete: 0
+        }
+    );
 }
 
 #[test]
@@ -138,13 +147,19 @@ fn like_a_map<H: NameHash>(hash: H, steps: Vec<(u8, u8)>) -> Result<(), TestCase
                 prop_assert_eq!(table.claim(&[who], None), there);
             }
             _ => {
-                let first = map.get_mut(&who).is_some_and(|r| !std::mem::replace(&mut r.1, true));
+                let first = map
+                    .get_mut(&who)
+                    .is_some_and(|r| !std::mem::replace(&mut r.1, true));
                 let last = first && map.values().all(|r| r.1);
                 prop_assert_eq!(table.complete(&[who]), last);
             }
         }
         let count = |f: fn(&(bool, bool)) -> bool| map.values().filter(|r| f(r)).count();
-        let counts = Counts { known: map.len(), reclaimed: count(|r| r.0), complete: count(|r| r.1) };
+        let counts = Counts {
+            known: map.len(),
+            reclaimed: count(|r| r.0),
+            complete: count(|r| r.1),
+        };
         prop_assert_eq!(table.counts(), counts);
     }
     Ok(())

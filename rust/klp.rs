@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Livepatches: replacing functions of kernel modules, in the kernel's sanctioned way.
+//!
+//! C header: `include/linux/livepatch.h`. The structures are statics, as the kernel links them
+//! into its lists for as long as this module is loaded.
+
+use crate::private::{klp_callbacks, klp_func, klp_object, klp_patch};
+use core::cell::UnsafeCell;
+use core::ptr;
+use kernel::error::to_result;
+use kernel::ffi::c_void;
+use kernel::prelude::*;
+use kernel::str::CStr;
+
+/// A function to replace.
+#[repr(transparent)]
+pub(crate) struct Func(UnsafeCell<klp_func>);
+
+// SAFETY: Only livepatch uses what is inside, under its own lock.
+unsafe impl Sync for Func {}
+
+impl Func {
+    /// Ends a list of functions.
+    // SAFETY: All zeros is a value of this type, and the one that ends a list.
+    pub(crate) const END: Func = Func(UnsafeCell::new(unsafe { core::mem::zeroed() }));
+
+    /// Replaces `old`, a function of the object, by `new`.
+    ///
+    /// # Safety
+    ///
+    /// `new` points to a function of the same type as `old`, that keeps what the callers of
+    /// `old` rely on. It must hold a [`ModuleRef`](crate::module_ref::ModuleRef) while it
+    /// sleeps: the compiler may turn its last call into a jump, and then livepatch cannot see
+    /// on the stack that this module is in use.
+    pub(crate) const unsafe fn new(old: &'static CStr, new: *const c_void) -> Self {
+        // SAFETY: All zeros is a value of this type.
+        let mut func: klp_func = unsafe { core::mem::zeroed() };
+        func.old_name = old.as_ptr().cast();
+        func.new_func = new.cast_mut();
+        Func(UnsafeCell::new(func))
+    }
+}
+
+/// A kernel module, and what to replace in it.
+#[repr(transparent)]
+pub(crate) struct Object(UnsafeCell<klp_object>);
+
+// SAFETY: Only livepatch uses what is inside, under its own lock.
+unsafe impl Sync for Object {}
+
+impl Object {
+    /// Ends a list of objects.
+    // SAFETY: All zeros is a value of this type, and the one that ends a list.
+    pub(crate) const END: Object = Object(UnsafeCell::new(unsafe { core::mem::zeroed() }));
+
+    /// The functions to replace in the module `name`, ended by [`Func::END`]; with none, the
+    /// object is there for its symbols only. The callbacks are called under livepatch's lock
+    /// (`klp_mutex`), which the loading of every module takes: they must not wait for anything
+    /// that a mount or a server holds.
+    pub(crate) const fn new(
+        name: &'static CStr,
+        funcs: &'static [Func],
+        callbacks: klp_callbacks,
+    ) -> Self {
+        assert!(!funcs.is_empty(), "Func::END is missing");
+        // SAFETY: All zeros is a value of this type.
+        let mut object: klp_object = unsafe { core::mem::zeroed() };
+        object.name = name.as_ptr().cast();
+        object.funcs = funcs.as_ptr().cast_mut().cast();
+        object.callbacks = callbacks;
+        Object(UnsafeCell::new(object))
+    }
+}
+
+/// No callbacks.
+// SAFETY: All zeros is a value of this type.
+pub(crate) const NO_CALLBACKS: klp_callbacks = unsafe { core::mem::zeroed() };
+
+/// A livepatch: all that this module replaces.
+pub(crate) struct Patch(UnsafeCell<klp_patch>);
+
+// SAFETY: Only livepatch uses what is inside, under its own lock.
+unsafe impl Sync for Patch {}
+
+impl Patch {
+    /// A livepatch of `objects`, ended by [`Object::END`].
+    pub(crate) const fn new(objects: &'static [Object]) -> Self {
+        assert!(!objects.is_empty(), "Object::END is missing");
+        // SAFETY: All zeros is a value of this type.
+        let mut patch: klp_patch = unsafe { core::mem::zeroed() };
+        patch.objs = objects.as_ptr().cast_mut().cast();
+        Patch(UnsafeCell::new(patch))
+    }
+
+    /// Puts the livepatch in force, object by object as these are loaded. May sleep.
+    ///
+    /// Fails if a function to replace is not there, or is not known by that name only.
+    ///
+    /// # Safety
+    ///
+    /// Called once, from this module's init, for a static whose lists end as they should.
+    pub(crate) unsafe fn enable(&'static self, module: &'static ThisModule) -> Result {
+        let patch = self.0.get();
+        // SAFETY: Nobody else knows the patch before `klp_enable_patch()`.
+        unsafe {
+            ptr::addr_of_mut!((*patch).mod_).write(module.as_ptr().cast());
+            to_result(crate::private::klp_enable_patch(patch))
+        }
+    }
+}

@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Our files in the mounts of nfsd's file system.
+//!
+//! A mount that is made while we are attached gets them in `nfsd_fs_get_tree()`. For mounts that
+//! are there when we attach, and for all of them when we detach, a worker does it: livepatch
+//! calls us under `klp_mutex`, and a superblock's `s_umount` may be held by an unmount that
+//! waits for `nfsd_mutex`, which a starting server may hold that loads a module, and that takes
+//! `klp_mutex`.
+//!
+//! Lock order: `s_umount`, then the root directory's inode lock.
+
+use crate::fsfile;
+use crate::module_ref::ModuleRef;
+use crate::nfsd::{Net, NfsdNet};
+use crate::private::{self, super_block};
+use crate::tracker::Tracker;
+use core::ptr;
+use kernel::ffi::c_void;
+use kernel::prelude::*;
+use kernel::sync::{new_condvar, new_mutex, Arc, CondVar, CondVarTimeoutResult, Mutex};
+use kernel::time::msecs_to_jiffies;
+use kernel::workqueue::{self, impl_has_work, new_work, Work, WorkItem};
+
+/// How long insmod waits until nfsd's functions are replaced, in milliseconds. Livepatch does it
+/// when no task is inside one of them; usually that takes less than two seconds.
+const ATTACH_TIMEOUT: u32 = 10_000;
+
+kernel::sync::global_lock! {
+    // SAFETY: Initialised by `Mounts::new()`, before the module attaches.
+    unsafe(uninit) static MOUNTS: Mutex<Option<Arc<Mounts>>> = None;
+}
+
+/// The worker.
+#[pin_data]
+pub(crate) struct Mounts {
+    #[pin]
+    work: Work<Mounts>,
+    #[pin]
+    state: Mutex<State>,
+    #[pin]
+    changed: CondVar,
+}
+
+impl_has_work! {
+    impl HasWork<Self> for Mounts { self.work }
+}
+
+#[derive(Default)]
+struct State {
+    /// nfsd, which must stay while there is work.
+    nfsd: Option<ModuleRef>,
+    /// Shall there be files?
+    attached: bool,
+    /// Attaching has begun, with nfsd loaded, and has not ended.
+    expected: bool,
+    /// Times that work was asked for.
+    asked: u64,
+    /// The value of `asked` that the last work saw.
+    done: u64,
+}
+
+impl Mounts {
+    /// Makes the worker.
+    ///
+    /// # Safety
+    ///
+    /// Called once, before the module attaches.
+    pub(crate) unsafe fn new() -> Result<Arc<Self>> {
+        // SAFETY: By this function's requirement.
+        unsafe { MOUNTS.init() };
+        let mounts = Arc::pin_init(
+            pin_init!(Self {
+                work <- new_work!("nfsd_ha::Mounts"),
+                state <- new_mutex!(State::default(), "nfsd_ha::Mounts"),
+                changed <- new_condvar!("nfsd_ha::Mounts"),
+            }),
+            GFP_KERNEL,
+        )?;
+        *MOUNTS.lock() = Some(mounts.clone());
+        Ok(mounts)
+    }
+
+    /// Attaching begins, with nfsd loaded. May sleep.
+    pub(crate) fn expect() {
+        if let Some(mounts) = &*MOUNTS.lock() {
+            mounts.state.lock().expected = true;
+        }
+    }
+
+    /// We are now attached to `nfsd`, or not any more. May sleep; `klp_mutex` may be held.
+    ///
+    /// # Safety
+    ///
+    /// `nfsd` is a module that is loaded, being loaded, or being unloaded.
+    pub(crate) unsafe fn update(nfsd: *mut private::module, attached: bool) {
+        let Some(mounts) = MOUNTS.lock().clone() else {
+            return;
+        };
+        // SAFETY: By this function's requirement.
+        let nfsd = unsafe {
+            match (*nfsd).state {
+                private::module_state_MODULE_STATE_LIVE => ModuleRef::get_other(nfsd.cast()),
+                // It comes or goes: it has no mounts.
+                _ => None,
+            }
+        };
+        let mut state = mounts.state.lock();
+        state.attached = attached;
+        if nfsd.is_some() {
+            state.nfsd = nfsd;
+            state.asked += 1;
+            drop(state);
+            // It may wait for an unmount. If it is queued already, it will see what we wrote.
+            let _ = workqueue::system_long().enqueue(mounts);
+        } else {
+            state.expected = false;
+            mounts.changed.notify_all();
+        }
+    }
+
+    /// Waits until the files are in the mounts, if nfsd was loaded when attaching began. Returns
+    /// whether they are. May sleep.
+    pub(crate) fn wait_attached(&self) -> bool {
+        let mut state = self.state.lock();
+        let mut left = msecs_to_jiffies(ATTACH_TIMEOUT);
+        while state.expected {
+            match self.changed.wait_interruptible_timeout(&mut state, left) {
+                CondVarTimeoutResult::Woken { jiffies } => left = jiffies,
+                _ => break,
+            }
+        }
+        !state.expected
+    }
+
+    /// Waits until the files are gone, and ends the worker. For this module's exit. May sleep.
+    pub(crate) fn stop(&self) {
+        *MOUNTS.lock() = None;
+        let mut state = self.state.lock();
+        while state.done != state.asked {
+            self.changed.wait(&mut state);
+        }
+    }
+
+    /// Adds our files to a superblock, unless it has them.
+    ///
+    /// # Safety
+    ///
+    /// `sb` is one of nfsd's, and its `s_umount` is held.
+    pub(crate) unsafe fn add_files(sb: *mut super_block) {
+        // SAFETY: By this function's requirement.
+        if let Err(e) = unsafe { fsfile::add(sb) } {
+            pr_err!(
+                "no client_tracking file in this mount, error {}\n",
+                e.to_errno()
+            );
+        }
+    }
+}
+
+impl WorkItem for Mounts {
+    type Pointer = Arc<Mounts>;
+
+    fn run(this: Arc<Mounts>) {
+        let mut state = this.state.lock();
+        let (asked, attached, nfsd) = (state.asked, state.attached, state.nfsd.take());
+        drop(state);
+        if nfsd.is_some() {
+            let visit = if attached { add } else { remove };
+            // SAFETY: nfsd stays loaded as we have a reference, and its symbols are those that
+            // were resolved when it was loaded: they change only when it is unloaded.
+            unsafe {
+                private::iterate_supers_type(
+                    &raw mut private::nfsd_fs_type,
+                    Some(visit),
+                    ptr::null_mut(),
+                );
+            }
+        }
+        drop(nfsd);
+        let mut state = this.state.lock();
+        state.done = asked;
+        state.expected = false;
+        this.changed.notify_all();
+    }
+}
+
+/// For each mount when we attach. `s_umount` is held for reading.
+unsafe extern "C" fn add(sb: *mut super_block, _: *mut c_void) {
+    // SAFETY: `iterate_supers_type()` holds the lock.
+    unsafe { Mounts::add_files(sb) };
+    // SAFETY: A superblock of nfsd's has a reference to its namespace, and nfsd is loaded.
+    unsafe {
+        let net = Net::new((*sb).s_fs_info.cast());
+        if NfsdNet::of(net).is_running() && Tracker::with(net, |_| ()).is_none() {
+            pr_info!(
+                "the server in net {:x} keeps its present client tracking until it is restarted\n",
+                net.inum()
+            );
+        }
+    }
+}
+
+/// For each mount when we detach. `s_umount` is held for reading.
+unsafe extern "C" fn remove(sb: *mut super_block, _: *mut c_void) {
+    // SAFETY: `iterate_supers_type()` holds the lock.
+    unsafe { fsfile::remove(sb) };
+}

@@ -1,0 +1,234 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! nfsd's own structures, as far as client tracking needs them.
+//!
+//! C source: `fs/nfsd/netns.h`, `fs/nfsd/state.h`. Their fields are at the places that the
+//! headers of the kernel at hand say, and the build compares those with the BTF of its nfsd.ko
+//! (`include/layout-types`).
+
+use crate::private;
+use core::ptr::addr_of_mut;
+use core::sync::atomic::{AtomicPtr, Ordering};
+use kernel::bindings;
+use kernel::prelude::*;
+use kernel::str::CStr;
+use kernel::sync::rcu;
+use kernel::types::Opaque;
+
+/// A net namespace that nfsd runs in: a pointer to compare, and to hand back to C.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Net(*mut private::net);
+
+// SAFETY: A pointer that is not dereferenced without a further promise.
+unsafe impl Send for Net {}
+// SAFETY: As above.
+unsafe impl Sync for Net {}
+
+impl Net {
+    /// A name for `net`.
+    pub(crate) fn new(net: *mut private::net) -> Self {
+        Net(net)
+    }
+
+    /// The pointer.
+    pub(crate) fn as_ptr(self) -> *mut private::net {
+        self.0
+    }
+
+    /// The number of the namespace, as in `/proc/PID/ns/net` and nfsd's own messages.
+    ///
+    /// # Safety
+    ///
+    /// The namespace is alive.
+    pub(crate) unsafe fn inum(self) -> u32 {
+        // SAFETY: By this function's requirement; the number never changes.
+        unsafe { (*self.0).ns.inum }
+    }
+}
+
+/// nfsd's state of one net namespace (`struct nfsd_net`).
+#[repr(transparent)]
+pub(crate) struct NfsdNet(Opaque<private::nfsd_net>);
+
+// SAFETY: What is read and written here is atomic, or done while nfsd's start and stop are
+// excluded, as each method says.
+unsafe impl Sync for NfsdNet {}
+
+impl NfsdNet {
+    /// nfsd's state of `net` (`net_generic()`).
+    ///
+    /// # Safety
+    ///
+    /// nfsd is loaded and stays so, and `net` is alive, for `'a`.
+    pub(crate) unsafe fn of<'a>(net: Net) -> &'a Self {
+        let _guard = rcu::read_lock();
+        // SAFETY: The array of a live namespace is replaced under RCU, and never without the
+        // entries that it had. nfsd's entry is there while nfsd is loaded.
+        unsafe {
+            let generic = (*addr_of_mut!((*net.0).gen).cast::<AtomicPtr<private::net_generic>>())
+                .load(Ordering::Acquire);
+            let slots = generic.cast::<*mut Self>();
+            &**slots.add(private::nfsd_net_id as usize)
+        }
+    }
+
+    /// nfsd's state, from a pointer that nfsd gave.
+    ///
+    /// # Safety
+    ///
+    /// `raw` is valid for `'a`.
+    pub(crate) unsafe fn from_raw<'a>(raw: *mut private::nfsd_net) -> &'a Self {
+        // SAFETY: By this function's requirement; the type is transparent.
+        unsafe { &*raw.cast() }
+    }
+
+    fn flags(&self) -> *mut kernel::ffi::c_ulong {
+        // SAFETY: The address of a field of a valid structure.
+        unsafe { addr_of_mut!((*self.0.get()).flags) }
+    }
+
+    /// Does a server run here, or start?
+    pub(crate) fn is_running(&self) -> bool {
+        // SAFETY: The field of a valid structure; a pointer is read in one go.
+        unsafe {
+            !addr_of_mut!((*self.0.get()).nfsd_info.serv)
+                .read_volatile()
+                .is_null()
+        }
+    }
+
+    /// The tracking operations in use, or null. They change when a server starts or stops.
+    pub(crate) fn tracking_ops(&self) -> *const private::nfsd4_client_tracking_ops {
+        // SAFETY: The field of a valid structure; a pointer is read in one go.
+        unsafe { addr_of_mut!((*self.0.get()).client_tracking_ops).read_volatile() }
+    }
+
+    /// Sets the tracking operations. For a server that is being started: nfsd holds
+    /// `nfsd_mutex`, and no nfsd thread runs.
+    pub(crate) fn set_tracking_ops(&self, ops: *const private::nfsd4_client_tracking_ops) {
+        // SAFETY: As for `tracking_ops()`.
+        unsafe { addr_of_mut!((*self.0.get()).client_tracking_ops).write_volatile(ops) }
+    }
+
+    /// Sets what nfsd's rpc_pipefs notifier sees of a pipe. It reads this pointer under
+    /// sunrpc's `pipefs_sb_lock` at any time.
+    pub(crate) fn set_cld_net(&self, cld_net: *mut private::cld_net) {
+        // SAFETY: As for `tracking_ops()`.
+        unsafe { addr_of_mut!((*self.0.get()).cld_net).write_volatile(cld_net) }
+    }
+
+    /// Says whether nfsd looks at its own table of records, which stays empty with us.
+    ///
+    /// Set when a server starts, it makes `nfs4_state_start_net()` skip the grace period. It
+    /// must be clear when requests are served, as `inc_reclaim_complete()` walks the table.
+    pub(crate) fn set_own_table(&self, used: bool) {
+        let bit = private::nfsd_net_flag_NFSD_NET_TRACK_RECLAIM_COMPLETES as usize;
+        // SAFETY: `flags` is valid, and set and clear are atomic.
+        unsafe {
+            if used {
+                bindings::set_bit(bit, self.flags());
+            } else {
+                bindings::clear_bit(bit, self.flags());
+            }
+        }
+    }
+
+    /// Is the NFSv4 grace period over?
+    pub(crate) fn grace_ended(&self) -> bool {
+        let bit = private::nfsd_net_flag_NFSD_NET_GRACE_ENDED;
+        // SAFETY: A word of a valid structure, read in one go.
+        unsafe { self.flags().read_volatile() >> bit & 1 != 0 }
+    }
+
+    /// Ends the NFSv4 grace period soon, from nfsd's own worker.
+    ///
+    /// For a server that runs and uses our operations. Does not sleep.
+    pub(crate) fn end_grace(&self) {
+        // SAFETY: nfsd is loaded, as it called the operation that this is called from.
+        unsafe { private::nfsd4_force_end_grace(self.0.get()) };
+    }
+}
+
+/// An NFSv4 client (`struct nfs4_client`) for the time of an operation on it.
+#[repr(transparent)]
+pub(crate) struct Nfs4Client(Opaque<private::nfs4_client>);
+
+impl Nfs4Client {
+    /// The client.
+    ///
+    /// # Safety
+    ///
+    /// `raw` is a client that has a name, and is valid for `'a`.
+    pub(crate) unsafe fn from_raw<'a>(raw: *mut private::nfs4_client) -> &'a Self {
+        // SAFETY: By this function's requirement; the type is transparent.
+        unsafe { &*raw.cast() }
+    }
+
+    /// The net namespace of its server, which outlives it.
+    pub(crate) fn net(&self) -> Net {
+        // SAFETY: Set when the client is made, and never changed.
+        Net(unsafe { (*self.0.get()).net })
+    }
+
+    /// Its name (`co_ownerid`), at most 1024 bytes.
+    pub(crate) fn name(&self) -> &[u8] {
+        // SAFETY: The name is set when the client is made, and freed with it.
+        unsafe {
+            let name = &(*self.0.get()).cl_name;
+            core::slice::from_raw_parts(name.data, name.len as usize)
+        }
+    }
+
+    /// Its minor version: 0 for NFSv4.0.
+    pub(crate) fn minor_version(&self) -> u32 {
+        // SAFETY: Set before the client is confirmed, which it is when an operation sees it.
+        unsafe { (*self.0.get()).cl_minorversion }
+    }
+
+    /// Its principal, where it authenticated with one.
+    fn principal(&self) -> Option<&CStr> {
+        // SAFETY: The credential is set when the client is made, and freed with it.
+        unsafe {
+            let cred = &(*self.0.get()).cl_cred;
+            let raw = [cred.cr_raw_principal, cred.cr_principal]
+                .into_iter()
+                .find(|p| !p.is_null());
+            raw.map(|p| CStr::from_char_ptr(p))
+        }
+    }
+
+    /// SHA-256 of its principal, where it authenticated with one.
+    pub(crate) fn principal_hash(&self) -> Option<[u8; 32]> {
+        self.principal().map(|principal| {
+            let bytes = principal.to_bytes();
+            let mut digest = [0; 32];
+            // SAFETY: Both are valid for their lengths.
+            unsafe { private::sha256(bytes.as_ptr(), bytes.len(), digest.as_mut_ptr()) };
+            digest
+        })
+    }
+
+    fn flags(&self) -> *mut kernel::ffi::c_ulong {
+        // SAFETY: The address of a field of a valid structure.
+        unsafe { addr_of_mut!((*self.0.get()).cl_flags) }
+    }
+
+    /// Is it on stable storage (`NFSD4_CLIENT_STABLE`)?
+    pub(crate) fn is_stable(&self) -> bool {
+        // SAFETY: A word of a valid structure, read in one go.
+        unsafe { self.flags().read_volatile() >> private::NFSD4_CLIENT_STABLE & 1 != 0 }
+    }
+
+    /// Notes that it is, or is no more, on stable storage.
+    pub(crate) fn set_stable(&self, stable: bool) {
+        let bit = private::NFSD4_CLIENT_STABLE as usize;
+        // SAFETY: `flags` is valid, and set and clear are atomic.
+        unsafe {
+            if stable {
+                bindings::set_bit(bit, self.flags());
+            } else {
+                bindings::clear_bit(bit, self.flags());
+            }
+        }
+    }
+}
