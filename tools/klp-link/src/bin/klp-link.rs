@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Turns undefined symbols of a kernel module into livepatch symbols.
+
+use anyhow::{Context, Result};
+use clap::{Parser, Subcommand};
+use klp_link::{link, modules, symbols};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+#[derive(Parser)]
+#[command(about = "Turns undefined symbols of a kernel module into livepatch symbols")]
+struct Args {
+    /// The list of symbols: lines of OBJECT SYMBOL
+    #[arg(long)]
+    symbols: PathBuf,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Links a module in place
+    Link {
+        /// Where the targeted modules are, as OBJECT.ko or OBJECT.ko.xz
+        #[arg(long)]
+        objects: PathBuf,
+        /// The module to link
+        module: PathBuf,
+    },
+    /// Prints the symbols as modpost reads them (KBUILD_EXTRA_SYMBOLS)
+    Symvers,
+}
+
+fn main() -> Result<()> {
+    let args = Args::parse();
+    let symbols = symbols::read(&args.symbols)?;
+    match args.command {
+        Command::Symvers => print!("{}", symbols::symvers(&symbols)),
+        Command::Link { objects, module } => {
+            check(&symbols, &objects)?;
+            link(&symbols, &module)?;
+        }
+    }
+    Ok(())
+}
+
+/// Checks that each symbol is where the list says.
+fn check(symbols: &symbols::Symbols, objects: &Path) -> Result<()> {
+    for (name, object) in symbols {
+        let path = modules::find(objects, object)?;
+        modules::check_symbol(&modules::read(&path)?, &path.display().to_string(), name)?;
+    }
+    Ok(())
+}
+
+fn link(symbols: &symbols::Symbols, module: &Path) -> Result<()> {
+    let show = module.display();
+    let data = fs::read(module).with_context(|| format!("cannot read {show}"))?;
+    let Some((data, summary)) = link::link(&data, symbols).with_context(|| show.to_string())?
+    else {
+        println!("  KLP     {show} (linked already)");
+        return Ok(());
+    };
+    // In one step, so that an interrupted build leaves no half of a module.
+    let temporary = module.with_extension("ko.tmp");
+    fs::write(&temporary, data).with_context(|| format!("cannot write {}", temporary.display()))?;
+    fs::rename(&temporary, module).with_context(|| format!("cannot replace {show}"))?;
+    let counts: Vec<_> = summary
+        .iter()
+        .map(|(object, n)| format!("{n} of {object}"))
+        .collect();
+    println!("  KLP     {show}: relocations {}", counts.join(", "));
+    Ok(())
+}

@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Livepatch symbols and relocations (Documentation/livepatch/module-elf-format.rst).
+
+use crate::symbols::Symbols;
+use anyhow::{bail, Context, Result};
+use object::build::elf::{Builder, Relocation, SectionData, SectionId, SymbolId};
+use object::elf::{SHF_ALLOC, SHF_INFO_LINK, SHN_UNDEF, SHT_RELA};
+use std::collections::BTreeMap;
+
+/// Marks relocations that livepatch applies (include/uapi/linux/elf.h, `SHF_RELA_LIVEPATCH`).
+const SHF_RELA_LIVEPATCH: u64 = 0x0010_0000;
+/// The section of symbols that livepatch resolves (include/uapi/linux/elf.h, `SHN_LIVEPATCH`).
+const SHN_LIVEPATCH: u16 = 0xff20;
+
+/// What was done: relocations by object.
+pub type Summary = BTreeMap<String, usize>;
+
+/// Makes livepatch symbols of the undefined symbols of `module` that the list names, and
+/// livepatch relocations of the relocations to them. `None` if that was done before.
+pub fn link(module: &[u8], symbols: &Symbols) -> Result<Option<(Vec<u8>, Summary)>> {
+    let mut elf = Builder::read64(module).context("not a 64-bit ELF file")?;
+    if elf
+        .sections
+        .iter()
+        .any(|s| s.name.starts_with(b".klp.rela."))
+    {
+        return Ok(None);
+    }
+    let objects = rename(&mut elf, symbols)?;
+    let mut summary = Summary::new();
+    let sections: Vec<SectionId> = elf.sections.iter().map(|s| s.id()).collect();
+    for id in sections {
+        for (object, relocations) in take(&mut elf, id, &objects)? {
+            *summary.entry(object.clone()).or_default() += relocations.len();
+            add(&mut elf, id, &object, relocations)?;
+        }
+    }
+    let mut out = Vec::new();
+    elf.write(&mut out)
+        .context("cannot write the linked module")?;
+    Ok(Some((out, summary)))
+}
+
+/// The livepatch symbols, each with its object.
+type Objects = Vec<(SymbolId, String)>;
+
+/// The object of the symbol of a relocation, if that is a livepatch symbol.
+fn object_of<'a>(objects: &'a Objects, relocation: &Relocation) -> Option<&'a str> {
+    objects
+        .iter()
+        .find(|(id, _)| relocation.symbol == Some(*id))
+        .map(|(_, object)| &**object)
+}
+
+/// Renames the symbols; returns the object of each.
+fn rename(elf: &mut Builder<'_>, symbols: &Symbols) -> Result<Objects> {
+    let mut objects = Objects::new();
+    for symbol in elf.symbols.iter_mut() {
+        if symbol.section.is_some() || symbol.st_shndx != SHN_UNDEF {
+            continue;
+        }
+        let name =
+            String::from_utf8(symbol.name.to_vec()).context("a symbol's name is not text")?;
+        if let Some(object) = symbols.get(&name) {
+            symbol.name = format!(".klp.sym.{object}.{name},0").into_bytes().into();
+            symbol.st_shndx = SHN_LIVEPATCH;
+            objects.push((symbol.id(), object.clone()));
+        }
+    }
+    Ok(objects)
+}
+
+/// Takes the relocations to livepatch symbols out of one section, by object.
+fn take(
+    elf: &mut Builder<'_>,
+    id: SectionId,
+    objects: &Objects,
+) -> Result<BTreeMap<String, Vec<Relocation>>> {
+    let section = elf.sections.get_mut(id);
+    let target = section.sh_info_section;
+    let SectionData::Relocation(relocations) = &mut section.data else {
+        return Ok(BTreeMap::new());
+    };
+    let (ours, others): (Vec<_>, Vec<_>) = std::mem::take(relocations)
+        .into_iter()
+        .partition(|r| object_of(objects, r).is_some());
+    *relocations = others;
+    let Some(first) = ours.first() else {
+        return Ok(BTreeMap::new());
+    };
+
+    let target = elf
+        .sections
+        .get(target.context("a relocation section without a target")?);
+    // The loader drops init sections when the module has loaded, and livepatch may come later;
+    // sections that are not loaded have nothing to relocate.
+    if target.name.starts_with(b".init") || target.sh_flags & u64::from(SHF_ALLOC) == 0 {
+        let symbol = elf
+            .symbols
+            .get(first.symbol.context("a relocation without a symbol")?);
+        bail!(
+            "{} is used in {}, where livepatch cannot resolve it",
+            symbol.name,
+            target.name
+        );
+    }
+    let mut by_object: BTreeMap<String, Vec<Relocation>> = BTreeMap::new();
+    for relocation in ours {
+        if let Some(object) = object_of(objects, &relocation) {
+            by_object.entry(object.into()).or_default().push(relocation);
+        }
+    }
+    Ok(by_object)
+}
+
+/// Adds the livepatch relocations of one object for the target of the section `from`.
+fn add(
+    elf: &mut Builder<'_>,
+    from: SectionId,
+    object: &str,
+    relocations: Vec<Relocation>,
+) -> Result<()> {
+    let from = elf.sections.get(from);
+    let (link, target) = (from.sh_link_section, from.sh_info_section);
+    let (align, size) = (from.sh_addralign, from.sh_entsize);
+    let name = &elf
+        .sections
+        .get(target.context("a relocation section without a target")?)
+        .name;
+    let name = format!(".klp.rela.{object}.{name}");
+    let section = elf.sections.add();
+    section.name = name.into_bytes().into();
+    section.sh_type = SHT_RELA;
+    section.sh_flags = SHF_RELA_LIVEPATCH | u64::from(SHF_ALLOC | SHF_INFO_LINK);
+    section.sh_link_section = link;
+    section.sh_info_section = target;
+    section.sh_addralign = align;
+    section.sh_entsize = size;
+    section.data = SectionData::Relocation(relocations);
+    Ok(())
+}

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Kernel modules as files.
+
+use anyhow::{bail, ensure, Context, Result};
+use object::{Object, ObjectSymbol};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Reads a module, packed with xz or not.
+pub fn read(path: &Path) -> Result<Vec<u8>> {
+    if path.extension().is_some_and(|e| e == "xz") {
+        let out = Command::new("xz")
+            .arg("-dc")
+            .arg(path)
+            .output()
+            .context("cannot run xz")?;
+        ensure!(out.status.success(), "cannot unpack {}", path.display());
+        return Ok(out.stdout);
+    }
+    fs::read(path).with_context(|| format!("cannot read {}", path.display()))
+}
+
+/// Checks that a module has a symbol of this name, and one only, as livepatch needs it
+/// (kernel/livepatch/core.c, `klp_find_object_symbol()`).
+pub fn check_symbol(module: &[u8], file: &str, name: &str) -> Result<()> {
+    let elf = object::File::parse(module).with_context(|| format!("{file} is no ELF file"))?;
+    let count = elf
+        .symbols()
+        .filter(|s| !s.is_undefined() && s.name() == Ok(name))
+        .count();
+    match count {
+        1 => Ok(()),
+        0 => bail!("{file} has no symbol {name}: this kernel is not one that nfsd_ha knows"),
+        n => bail!("{file} has {n} symbols {name}: livepatch could not tell them apart"),
+    }
+}
+
+/// The file of the module `name` in a directory.
+pub fn find(directory: &Path, name: &str) -> Result<PathBuf> {
+    ["ko", "ko.xz"]
+        .map(|extension| directory.join(format!("{name}.{extension}")))
+        .into_iter()
+        .find(|path| path.exists())
+        .with_context(|| {
+            format!(
+                "{name}.ko is not in {}: give the targeted kernel's modules",
+                directory.display()
+            )
+        })
+}
