@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: GPL-2.0
+"""A client tracking daemon to play with: the daemon's side of the cld pipe.
+
+The message format is that of include/uapi/linux/nfsd/cld.h.
+"""
+
+import os
+import select
+import struct
+
+PIPE = "/run/rpc_pipefs/nfsd/cld"
+CREATE, REMOVE, CHECK, GRACE_DONE, GRACE_START, GET_VERSION = range(6)
+EINPROGRESS = 115
+NAME_MAX, HASH_MAX = 1024, 32
+LENGTH = {1: 8 + 2 + NAME_MAX, 2: 8 + 2 + NAME_MAX + 1 + HASH_MAX}
+
+
+class Upcall:
+    """An upcall, as read from the pipe."""
+
+    def __init__(self, data):
+        self.data = data
+        self.version, self.command, self.status, self.xid = struct.unpack_from("=BBhI", data)
+        (length,) = struct.unpack_from("=H", data, 8)
+        self.name = data[10 : 10 + length]
+
+    def answer(self, status=0, command=None, xid=None, first=None, name=None, length=None,
+               princhash=b"", hash_length=None):
+        """The bytes of a downcall for this upcall, with whatever is to be wrong in it."""
+        message = bytearray(self.data)
+        command = self.command if command is None else command
+        xid = self.xid if xid is None else xid
+        struct.pack_into("=BBhI", message, 0, self.version, command, status, xid)
+        if first is not None:
+            message[8] = first
+        if name is not None:
+            struct.pack_into("=H", message, 8, len(name) if length is None else length)
+            message[10 : 10 + len(name)] = name
+            if self.version >= 2:
+                at = 10 + NAME_MAX
+                message[at] = len(princhash) if hash_length is None else hash_length
+                message[at + 1 : at + 1 + len(princhash)] = princhash
+        return bytes(message)
+
+
+class Pipe:
+    """The pipe, open for reading and writing."""
+
+    def __init__(self, path=PIPE):
+        self.fd = os.open(path, os.O_RDWR)
+
+    def read(self, timeout=20):
+        """The next upcall, or None after `timeout` seconds."""
+        if not select.select([self.fd], [], [], timeout)[0]:
+            return None
+        header = os.read(self.fd, 8)
+        if not header:
+            return None
+        length = LENGTH[header[0]]
+        data = header
+        while len(data) < length:
+            data += os.read(self.fd, length - len(data))
+        return Upcall(data)
+
+    def write(self, message):
+        """Writes a downcall; the errno, or 0."""
+        try:
+            written = os.write(self.fd, message)
+        except OSError as e:
+            return e.errno
+        assert written == len(message), f"{written} of {len(message)} bytes were taken"
+        return 0
+
+    def close(self):
+        """Closes the pipe."""
+        os.close(self.fd)
+
+    def serve(self, records=(), version=2, until=GRACE_DONE, timeout=20):
+        """Answers upcalls as a good daemon does, up to and with one of command `until`."""
+        while True:
+            upcall = self.read(timeout)
+            assert upcall, "no upcall came"
+            if upcall.command == GRACE_START:
+                for name, princhash in records:
+                    record = upcall.answer(-EINPROGRESS, name=name, princhash=princhash)
+                    assert self.write(record) == 0
+            first = version if upcall.command == GET_VERSION else None
+            assert self.write(upcall.answer(first=first)) == 0
+            if upcall.command == until:
+                return upcall
