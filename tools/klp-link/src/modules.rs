@@ -37,16 +37,21 @@ pub fn check_symbol(module: &[u8], file: &str, name: &str) -> Result<()> {
     }
 }
 
-/// The file of the module `name` in a directory.
-pub fn find(directory: &Path, name: &str) -> Result<PathBuf> {
-    ["ko", "ko.xz"]
-        .map(|extension| directory.join(format!("{name}.{extension}")))
-        .into_iter()
-        .find(|path| path.exists())
-        .with_context(|| {
-            format!(
-                "{name}.ko is not in {}: give the targeted kernel's modules",
-                directory.display()
-            )
-        })
+/// The file of the module `name` in a tree such as /lib/modules/RELEASE/kernel.
+pub fn find(tree: &Path, name: &str) -> Result<PathBuf> {
+    let wanted = [format!("{name}.ko"), format!("{name}.ko.xz")];
+    let mut directories = vec![tree.to_path_buf()];
+    while let Some(directory) = directories.pop() {
+        let items = fs::read_dir(&directory)
+            .with_context(|| format!("cannot look for {name}.ko in {}", directory.display()))?;
+        for item in items {
+            let item = item?;
+            if item.file_type()?.is_dir() {
+                directories.push(item.path());
+            } else if wanted.iter().any(|w| item.file_name() == w.as_str()) {
+                return Ok(item.path());
+            }
+        }
+    }
+    bail!("{name}.ko is not in {}: name the modules of the targeted kernel", tree.display())
 }

@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: GPL-2.0
+#
+# make            what there is
+# make KDIR=DIR   nfsd_ha.ko for the kernel whose build directory is DIR
+
+.DEFAULT_GOAL := $(if $(KDIR),kdir,help)
+
+help:
+	@sed -n 's/^##//p' $(MAKEFILE_LIST)
+
+##make demo       a client keeps its lock while its server restarts, and is reset
+##make test       all tests on all kernels; ends in "N passed, N failed"
+##make shell      a virtual machine with the module loaded, to play with
+##make module     nfsd_ha.ko for all stock kernels, in the cache
+##make KDIR=DIR   nfsd_ha.ko, here, for the kernel whose build directory is DIR
+##make clippy     the lints of the kernel, and ours
+##make test-host  the tests that need no virtual machine
+##make update     look for new kernels
+##make clean      remove what was built; make distclean: the whole cache
+##
+##KERNEL=7.3 selects the kernels whose releases start so; V=1 shows commands.
+
+demo shell test test-host clippy:
+	@scripts/$@
+
+module:
+	@scripts/build-module $$(scripts/kernels)
+
+update:
+	@scripts/kernels --update
+
+cache = $${XDG_CACHE_HOME:-$$HOME/.cache}/nfsd-ha
+as_root = $$([ $$(id -u) -eq 0 ] || echo sudo)
+
+clean:
+	rm -rf build nfsd_ha.ko
+	$(as_root) rm -rf "$(cache)/build" "$(cache)/tools"
+
+distclean: clean
+	$(as_root) rm -rf --one-file-system "$(cache)"
+
+# The ordinary way of an external module, on a machine that has the tools.
+RELEASE = $(shell cat $(KDIR)/include/config/kernel.release 2>/dev/null)
+MODULES ?= /lib/modules/$(RELEASE)/kernel
+
+kdir:
+	@command -v cargo bindgen >/dev/null || \
+		{ echo "error: cargo and bindgen are needed to build for $(KDIR)" >&2; exit 1; }
+	cargo build --quiet --release --manifest-path tools/klp-link/Cargo.toml --target-dir build/tools
+	scripts/module $(KDIR) $(CURDIR)/build/$(RELEASE) $(MODULES) $(CURDIR)/build/tools/release
+	cp build/$(RELEASE)/nfsd_ha.ko .
+
+.PHONY: help demo shell test test-host clippy module update clean distclean kdir
