@@ -152,20 +152,25 @@ impl Tracker {
         unsafe { &*container_of!(ops, Tracker, ops) }
     }
 
-    /// Stores a record of a client, unless that was done, and notes that it has reclaimed all.
-    fn create(&self, nn: &NfsdNet, client: &Nfs4Client) {
-        if !client.is_stable() {
-            let hash = client.principal_hash();
-            let record = Client {
-                name: client.name(),
-                hash: hash.as_ref().map_or(&[], |h| &h[..]),
-            };
-            let result = Channel::call(&self.pipe, Command::Create, Some(record));
-            client.set_stable(result.is_ok());
-            self.report(Command::Create, result.map(|_| ()));
+    /// Stores a record of a client, unless that was done.
+    fn store(&self, client: &Nfs4Client) {
+        if client.is_stable() {
+            return;
         }
-        // nfsd calls this from RECLAIM_COMPLETE (RFC 8881 section 18.51), and for NFSv4.0,
-        // which has no such thing, when an owner's first OPEN is confirmed.
+        let hash = client.principal_hash();
+        let record = Client {
+            name: client.name(),
+            hash: hash.as_ref().map_or(&[], |h| &h[..]),
+        };
+        let result = Channel::call(&self.pipe, Command::Create, Some(record));
+        client.set_stable(result.is_ok());
+        self.report(Command::Create, result.map(|_| ()));
+    }
+
+    /// A client says that it has reclaimed all (RECLAIM_COMPLETE, RFC 8881 section 18.51), or one
+    /// of NFSv4.0, which has no such request, has confirmed its first OPEN.
+    fn create(&self, nn: &NfsdNet, client: &Nfs4Client) {
+        self.store(client);
         if client.minor_version() > 0
             && self.pipe.handler.state().records.complete(client.name())
             && !nn.grace_ended()
@@ -199,15 +204,20 @@ impl Tracker {
         }
         let hash = client.principal_hash();
         let mut state = self.pipe.handler.state();
-        if state
+        if !state
             .records
             .claim(client.name(), hash.as_ref().map(|h| &h[..]))
         {
-            Ok(())
-        } else {
             state.stats.refused += 1;
-            Err(ENOENT)
+            return Err(ENOENT);
         }
+        drop(state);
+        if client.minor_version() == 0 {
+            // It counts as back after its first reclaim (`nfsd4_end_grace()`), and need never
+            // confirm an OPEN again: the end of the grace period would drop its record.
+            self.store(client);
+        }
+        Ok(())
     }
 
     /// The grace period is over: who has not reclaimed may not any more.

@@ -1,0 +1,258 @@
+# SPDX-License-Identifier: GPL-2.0
+"""NFS servers and clients of a test, in one VM.
+
+A client is a net namespace with a link to the server's; a mount is made inside of it with a
+host name of its own, so that the server sees different clients.
+"""
+
+import errno
+import fcntl
+import os
+import re
+import sqlite3
+import subprocess
+import time
+
+MODULE = "/test/nfsd_ha.ko"
+LIVEPATCH = "/sys/kernel/livepatch/nfsd_ha"
+
+
+def sh(command, check=True, timeout=120):
+    """Runs a shell command, and returns what it prints."""
+    result = subprocess.run(command, shell=True, text=True, timeout=timeout, check=False,
+                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    if check and result.returncode:
+        raise RuntimeError(f"'{command}' ended with {result.returncode}: {result.stdout}")
+    return result.stdout
+
+
+def succeeds(command):
+    """Does a shell command end with 0?"""
+    return subprocess.run(command, shell=True, check=False, stdout=subprocess.DEVNULL,
+                          stderr=subprocess.DEVNULL).returncode == 0
+
+
+def wait_until(condition, timeout=30, step=0.1):
+    """Waits for a condition; returns whether it came."""
+    end = time.monotonic() + timeout
+    while time.monotonic() < end:
+        if condition():
+            return True
+        time.sleep(step)
+    return bool(condition())
+
+
+def kernel_log():
+    """The kernel's messages so far."""
+    return sh("dmesg")
+
+
+class Server:
+    """The NFS server of this VM, or with `netns` that of a net namespace."""
+
+    def __init__(self, netns=None, directory="/srv/export", state="/var/lib/nfs/nfsdcld",
+                 lease=10):
+        self.netns, self.directory, self.state, self.lease = netns, directory, state, lease
+        self.control = f"/run/nfsd-{netns}" if netns else "/proc/fs/nfsd"
+        self.pipefs = f"/run/pipefs-{netns}" if netns else "/run/rpc_pipefs"
+        self.daemon = None
+
+    def run(self, command, check=True):
+        """Runs a command where the server runs.
+
+        In a namespace, the file systems of nfsd and of the pipes are that namespace's, at the
+        usual places, which only the command sees.
+        """
+        if not self.netns:
+            return sh(command, check)
+        inner = (f"mount --bind {self.control} /proc/fs/nfsd; "
+                 f"mount --bind {self.pipefs} /run/rpc_pipefs; {command}")
+        return sh(f"nsenter --net=/run/netns/{self.netns} unshare --mount sh -ec '{inner}'", check)
+
+    def set_up(self):
+        """Mounts what the server needs, and exports a directory on a tmpfs."""
+        sh("modprobe nfsd")
+        # No delegations: with one, a client keeps its locks to itself.
+        sh("sysctl -q fs.leases-enable=0")
+        enter = f"nsenter --net=/run/netns/{self.netns} " if self.netns else ""
+        for directory, kind in ((self.control, "nfsd"), (self.pipefs, "rpc_pipefs")):
+            os.makedirs(directory, exist_ok=True)
+            if not os.path.ismount(directory):
+                sh(f"{enter}mount -t {kind} {kind} {directory}")
+        for directory in (self.directory, self.state, "/proc/fs/nfsd", "/run/rpc_pipefs"):
+            os.makedirs(directory, exist_ok=True)
+        if not os.path.ismount(self.directory):
+            sh(f"mount -t tmpfs tmpfs {self.directory}")
+        with open("/etc/exports", "a", encoding="ascii") as f:
+            f.write(f"{self.directory} *(rw,fsid=0,no_root_squash,no_subtree_check)\n")
+
+    def start_daemon(self):
+        """Starts nfsdcld, the real one."""
+        command = f"nfsdcld -F -s {self.state} -p {self.pipefs}"
+        if self.netns:
+            command = f"nsenter --net=/run/netns/{self.netns} {command}"
+        # pylint: disable-next=consider-using-with
+        self.daemon = subprocess.Popen(command.split(), stdout=subprocess.DEVNULL,
+                                       stderr=subprocess.DEVNULL)
+        time.sleep(0.3)
+
+    def stop_daemon(self):
+        """Stops nfsdcld."""
+        self.daemon.terminate()
+        self.daemon.wait(10)
+
+    def start(self):
+        """Starts the server, without NFSv3 and thus without lockd's own grace period."""
+        self.run(f"echo {self.lease} > /proc/fs/nfsd/nfsv4leasetime; "
+                 f"echo {self.lease} > /proc/fs/nfsd/nfsv4gracetime; "
+                 "pgrep rpc.mountd >/dev/null || rpc.mountd -N 3; exportfs -a; rpc.nfsd -N 3 4")
+
+    def stop(self):
+        """Stops the server."""
+        self.run("rpc.nfsd 0")
+
+    def restart(self):
+        """Stops and starts the server."""
+        self.stop()
+        self.start()
+
+    def status(self):
+        """What client_tracking says: the first word of a line, and the second."""
+        with open(f"{self.control}/client_tracking", encoding="ascii") as f:
+            return {key: int(value) if value.isdigit() else value
+                    for key, value in (line.split()[:2] for line in f)}
+
+    def in_grace(self):
+        """Is the NFSv4 grace period not over? (nfsd's own file, with or without the module)"""
+        with open(f"{self.control}/v4_end_grace", encoding="ascii") as f:
+            return f.read(1) == "N"
+
+    def records(self):
+        """The clients in nfsdcld's database, by epoch: the name of each."""
+        with sqlite3.connect(f"file:{self.state}/main.sqlite?mode=ro", uri=True) as db:
+            current, recovery = db.execute("SELECT current, recovery FROM grace").fetchone()
+            names = {}
+            for key, epoch in (("current", current), ("recovery", recovery)):
+                names[key] = set()
+                if epoch:
+                    rows = db.execute(f'SELECT id FROM "rec-{epoch:016x}"')
+                    names[key] = {client_name(bytes(row[0])) for row in rows}
+            return names
+
+    def forget(self, name):
+        """Deletes a client's record behind the daemon's back."""
+        with sqlite3.connect(f"{self.state}/main.sqlite") as db:
+            for (table,) in db.execute(
+                    "SELECT name FROM sqlite_master WHERE name LIKE 'rec-%'").fetchall():
+                db.execute(f'DELETE FROM "{table}" WHERE instr(CAST(id AS TEXT), ?)', (name,))
+
+    def locks(self, name):
+        """The number of locks that nfsd holds on an exported file."""
+        stat = os.stat(f"{self.directory}/{name}")
+        device = f"{os.major(stat.st_dev):02x}:{os.minor(stat.st_dev):02x}:{stat.st_ino}"
+        with open("/proc/locks", encoding="ascii") as f:
+            return sum(1 for line in f if device in line.split())
+
+    def can_lock(self, name):
+        """Does a lock attempt on the server itself succeed? If so it lets go again."""
+        with open(f"{self.directory}/{name}", "r+b") as f:
+            try:
+                fcntl.lockf(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                return False
+            return True
+
+
+def client_name(record):
+    """The host name in the identity that a Linux client presents."""
+    found = re.search(rb"client-\w+", record)
+    return found.group().decode() if found else record.decode(errors="replace")
+
+
+class Client:
+    """An NFS client with a net namespace, a link to the server, a host name and a mount."""
+
+    count = 0
+
+    def __init__(self, name, version, server_netns=None):
+        Client.count += 1
+        self.name, self.version = f"client-{name}", version
+        self.netns, self.mount_point = f"ns-{name}", f"/mnt/{name}"
+        self.file = f"file-{name}"
+        self.server_ip = f"10.9.{Client.count}.1"
+        near, far = f"s-{name}", f"c-{name}"
+        self.near, self.server_netns = near, server_netns
+        sh(f"ip netns add {self.netns}; ip link add {near} type veth peer name {far} netns "
+           f"{self.netns}")
+        if server_netns:
+            sh(f"ip link set {near} netns {server_netns}")
+        self.on_server(f"ip addr add {self.server_ip}/24 dev {near}; ip link set {near} up; "
+                       "ip link set lo up")
+        self.enter(f"ip addr add 10.9.{Client.count}.2/24 dev {far}; ip link set {far} up; "
+                   "ip link set lo up")
+        os.makedirs(self.mount_point, exist_ok=True)
+
+    def on_server(self, commands):
+        """Runs commands in the server's net namespace."""
+        prefix = f"nsenter --net=/run/netns/{self.server_netns} " if self.server_netns else ""
+        sh(f"{prefix}sh -ec '{commands}'")
+
+    def enter(self, commands):
+        """Runs commands in the client's net namespace."""
+        return sh(f"nsenter --net=/run/netns/{self.netns} unshare --uts "
+                  f"sh -ec 'hostname {self.name}; {commands}'")
+
+    def mount(self):
+        """Mounts the export."""
+        self.enter(f"mount -t nfs -o vers={self.version},soft,timeo=100,retrans=6 "
+                   f"{self.server_ip}:/ {self.mount_point}")
+
+    def umount(self):
+        """Unmounts it."""
+        sh(f"umount {self.mount_point}")
+
+    def link(self, state):
+        """Sets the link to the server `up` or `down`."""
+        self.on_server(f"ip link set {self.near} {state}")
+
+    def holder(self):
+        """A process that holds a lock on the client's own file."""
+        return Holder(f"{self.mount_point}/{self.file}")
+
+
+class Holder:
+    """A process that locks a file and writes to it when told."""
+
+    def __init__(self, path):
+        self.path = path
+        # pylint: disable-next=consider-using-with
+        self.process = subprocess.Popen(
+            ["python3", os.path.join(os.path.dirname(__file__), "holder.py"), path],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.expect("locked")
+
+    def expect(self, wanted):
+        """Reads the process's next word, which must be `wanted`."""
+        line = self.process.stdout.readline().strip()
+        if line != wanted:
+            raise RuntimeError(f"{self.path}: {line!r} instead of {wanted!r}")
+
+    def write(self):
+        """Writes under the lock, through to the server: 'ok', or the error's name."""
+        self.ask()
+        return self.answer()
+
+    def ask(self):
+        """Begins a write, without waiting for its end."""
+        self.process.stdin.write("write\n")
+        self.process.stdin.flush()
+
+    def answer(self):
+        """The result of the write that ask() began."""
+        line = self.process.stdout.readline().strip()
+        return line if line == "ok" else errno.errorcode.get(int(line or 0), line)
+
+    def stop(self):
+        """Unlocks and ends."""
+        self.process.stdin.close()
+        self.process.wait(60)
