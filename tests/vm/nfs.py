@@ -56,17 +56,19 @@ class Server:
         self.control = f"/run/nfsd-{netns}" if netns else "/proc/fs/nfsd"
         self.pipefs = f"/run/pipefs-{netns}" if netns else "/run/rpc_pipefs"
         self.daemon = None
+        self.mountd = False
 
     def run(self, command, check=True):
         """Runs a command where the server runs.
 
-        In a namespace, the file systems of nfsd and of the pipes are that namespace's, at the
-        usual places, which only the command sees.
+        In a namespace, the file systems of nfsd and of the pipes and the list of exports are
+        that namespace's, at the usual places, which only the command sees.
         """
         if not self.netns:
             return sh(command, check)
         inner = (f"mount --bind {self.control} /proc/fs/nfsd; "
-                 f"mount --bind {self.pipefs} /run/rpc_pipefs; {command}")
+                 f"mount --bind {self.pipefs} /run/rpc_pipefs; "
+                 f"mount --bind /run/nfs-{self.netns} /var/lib/nfs; {command}")
         return sh(f"nsenter --net=/run/netns/{self.netns} unshare --mount sh -ec '{inner}'", check)
 
     def set_up(self):
@@ -79,12 +81,11 @@ class Server:
             os.makedirs(directory, exist_ok=True)
             if not os.path.ismount(directory):
                 sh(f"{enter}mount -t {kind} {kind} {directory}")
-        for directory in (self.directory, self.state, "/proc/fs/nfsd", "/run/rpc_pipefs"):
+        for directory in (self.directory, self.state, f"/run/nfs-{self.netns}"):
             os.makedirs(directory, exist_ok=True)
+        sh(f"touch /run/nfs-{self.netns}/etab /run/nfs-{self.netns}/rmtab")
         if not os.path.ismount(self.directory):
             sh(f"mount -t tmpfs tmpfs {self.directory}")
-        with open("/etc/exports", "a", encoding="ascii") as f:
-            f.write(f"{self.directory} *(rw,fsid=0,no_root_squash,no_subtree_check)\n")
 
     def start_daemon(self):
         """Starts nfsdcld, the real one."""
@@ -103,9 +104,12 @@ class Server:
 
     def start(self):
         """Starts the server, without NFSv3 and thus without lockd's own grace period."""
+        mountd = "" if self.mountd else "rpc.mountd -N 3; "
+        self.mountd = True
         self.run(f"echo {self.lease} > /proc/fs/nfsd/nfsv4leasetime; "
                  f"echo {self.lease} > /proc/fs/nfsd/nfsv4gracetime; "
-                 "pgrep rpc.mountd >/dev/null || rpc.mountd -N 3; exportfs -a; rpc.nfsd -N 3 4")
+                 f"{mountd}exportfs -o rw,fsid=0,no_root_squash,no_subtree_check "
+                 f"*:{self.directory}; rpc.nfsd -N 3 4")
 
     def stop(self):
         """Stops the server."""
@@ -121,6 +125,13 @@ class Server:
         with open(f"{self.control}/client_tracking", encoding="ascii") as f:
             return {key: int(value) if value.isdigit() else value
                     for key, value in (line.split()[:2] for line in f)}
+
+    def tear_down(self):
+        """Ends all that keeps nfsd loaded, of a server that is stopped."""
+        sh("pkill rpc.mountd; true")
+        self.mountd = False
+        wait_until(lambda: not succeeds("pgrep rpc.mountd"))
+        sh(f"umount {self.control} {self.pipefs}")
 
     def in_grace(self):
         """Is the NFSv4 grace period not over? (nfsd's own file, with or without the module)"""

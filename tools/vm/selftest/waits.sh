@@ -1,0 +1,8 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0
+#
+# The VM of stuck.scenario.
+. /test/lib.sh
+
+ktap_plan 1
+get never

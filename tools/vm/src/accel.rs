@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: GPL-2.0
+//! KVM if it really runs a guest, else emulation.
+
+use anyhow::{Context, Result};
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+/// How guests run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Accel {
+    /// In hardware.
+    Kvm,
+    /// Emulated.
+    Tcg,
+}
+
+impl Accel {
+    /// QEMU's arguments for it.
+    pub fn args(self) -> [&'static str; 4] {
+        match self {
+            Self::Kvm => ["-accel", "kvm", "-cpu", "host"],
+            // Five-level page tables only cost time when they are emulated.
+            Self::Tcg => ["-accel", "tcg,thread=multi", "-cpu", "max,la57=off"],
+        }
+    }
+
+    /// Finds out, once per boot of this host: `cache` remembers.
+    pub fn probe(cache: &Path) -> Result<Self> {
+        let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+        let file = cache.join("accel");
+        if let Some(known) = fs::read_to_string(&file)
+            .ok()
+            .and_then(|t| t.strip_prefix(&boot).map(str::to_owned))
+        {
+            return Ok(if known == "kvm" { Self::Kvm } else { Self::Tcg });
+        }
+        let kvm = Path::new("/dev/kvm").exists() && runs_a_guest(Self::Kvm, cache)?;
+        fs::write(&file, format!("{boot}{}", if kvm { "kvm" } else { "tcg" }))?;
+        Ok(if kvm { Self::Kvm } else { Self::Tcg })
+    }
+}
+
+/// Whether a guest executes its first instructions. An accelerator may be there, open, and still fail here.
+fn runs_a_guest(accel: Accel, cache: &Path) -> Result<bool> {
+    // A firmware whose reset vector writes 0x10 to the exit device: mov $0x10,%al; out %al,$0xf4; hlt.
+    const EXIT: i32 = (0x10 << 1) | 1;
+    let mut firmware = vec![0xf4_u8; 0x10000];
+    firmware[0xfff0..0xfff5].copy_from_slice(&[0xb0, 0x10, 0xe6, 0xf4, 0xf4]);
+    let bios = cache.join(format!("probe-{}.bin", std::process::id()));
+    fs::write(&bios, firmware)?;
+    let mut qemu = Command::new("qemu-system-x86_64")
+        .args([
+            "-nodefaults",
+            "-display",
+            "none",
+            "-machine",
+            "pc",
+            "-no-reboot",
+        ])
+        .args(accel.args())
+        .args(["-device", "isa-debug-exit,iobase=0xf4,iosize=4", "-bios"])
+        .arg(&bios)
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .context("cannot start qemu-system-x86_64: is this the build root (scripts/inroot)?")?;
+    let deadline = Instant::now() + Duration::from_secs(5);
+    let status = loop {
+        if let Some(status) = qemu.try_wait()? {
+            break Some(status);
+        }
+        if Instant::now() > deadline {
+            qemu.kill()?;
+            qemu.wait()?;
+            break None;
+        }
+        sleep(Duration::from_millis(10));
+    };
+    fs::remove_file(&bios)?;
+    Ok(status.and_then(|s| s.code()) == Some(EXIT))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn emulation_always_runs_a_guest() {
+        let qemu = Command::new("qemu-system-x86_64")
+            .arg("-version")
+            .stdout(Stdio::null())
+            .status();
+        if qemu.is_ok() {
+            assert!(runs_a_guest(Accel::Tcg, &std::env::temp_dir()).unwrap());
+        }
+    }
+}

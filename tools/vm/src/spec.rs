@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What a test asks of its VM (a `# vm:` line in the test), and scenario files.
+
+use anyhow::{bail, Context, Result};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// A virtual machine of a test.
+#[derive(Clone, Debug, PartialEq)]
+pub struct VmSpec {
+    /// Its host name; empty for a test with one VM only.
+    pub name: String,
+    /// The test it runs: a file name in the tests directory. Empty for a shell.
+    pub test: String,
+    /// MiB of memory.
+    pub mem: u32,
+    /// Number of CPUs.
+    pub smp: u32,
+    /// What to do with nfsd_ha.ko: `load` it before the test, `ship` it only, or `none`.
+    pub module: String,
+}
+
+/// A test: one VM, or the several of a scenario.
+#[derive(Clone, Debug)]
+pub struct Spec {
+    /// The file's name without its extension.
+    pub name: String,
+    /// Time limit for all of it.
+    pub timeout: Duration,
+    /// Disks, as name and size in MiB. Every VM sees them all.
+    pub disks: Vec<(String, u32)>,
+    /// The machines. A scenario's are on one network.
+    pub vms: Vec<VmSpec>,
+    /// Whether it came from a scenario file.
+    pub scenario: bool,
+    /// The file it came from.
+    pub path: PathBuf,
+}
+
+impl Spec {
+    /// Reads what the test or scenario `path` asks for.
+    pub fn read(path: &Path) -> Result<Self> {
+        let text = fs::read_to_string(path)
+            .with_context(|| format!("cannot read test {}", path.display()))?;
+        let file = path
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        let stem = path
+            .file_stem()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        let mut spec = Self::empty(&stem);
+        spec.path = path.canonicalize()?;
+        if path.extension().is_some_and(|e| e == "scenario") {
+            spec.scenario = true;
+            for line in text.lines().filter(|l| !l.trim_start().starts_with('#')) {
+                spec.words(line, path)?;
+            }
+            if spec.vms.is_empty() {
+                bail!(
+                    "{}: names no VM: add lines such as 'vm=a test=node.sh'",
+                    path.display()
+                );
+            }
+        } else {
+            spec.vms.push(VmSpec {
+                test: file,
+                ..VmSpec::default()
+            });
+            for line in text.lines().filter_map(|l| l.strip_prefix("# vm:")) {
+                spec.words(line, path)?;
+            }
+        }
+        Ok(spec)
+    }
+
+    /// A test of no VM.
+    pub fn empty(name: &str) -> Self {
+        Self {
+            name: name.into(),
+            timeout: Duration::from_secs(120),
+            disks: Vec::new(),
+            vms: Vec::new(),
+            scenario: false,
+            path: PathBuf::new(),
+        }
+    }
+
+    /// Takes the `key=value` words of one line.
+    fn words(&mut self, line: &str, path: &Path) -> Result<()> {
+        for word in line.split_whitespace() {
+            self.word(word)
+                .with_context(|| format!("{}: '{word}' in '{}'", path.display(), line.trim()))?;
+        }
+        Ok(())
+    }
+
+    fn word(&mut self, word: &str) -> Result<()> {
+        let (key, value) = word.split_once('=').context("want key=value")?;
+        match key {
+            "timeout" => self.timeout = Duration::from_secs(value.parse()?),
+            "disk" => {
+                let (name, size) = value.split_once(':').unwrap_or((value, "64M"));
+                let size = size
+                    .strip_suffix('M')
+                    .context("want disk=NAME:SIZEM")?
+                    .parse()?;
+                self.disks.push((name.into(), size));
+            }
+            "vm" => self.vms.push(VmSpec {
+                name: value.into(),
+                ..VmSpec::default()
+            }),
+            "test" | "mem" | "smp" | "module" => {
+                let vm = self
+                    .vms
+                    .last_mut()
+                    .context("comes before the first vm=NAME")?;
+                match key {
+                    "test" => vm.test = value.into(),
+                    "mem" => vm.mem = value.parse()?,
+                    "smp" => vm.smp = value.parse()?,
+                    _ if ["load", "ship", "none"].contains(&value) => vm.module = value.into(),
+                    _ => bail!("want module=load, ship or none"),
+                }
+            }
+            _ => bail!(
+                "unknown key: known are timeout disk mem smp module, and in a scenario vm test"
+            ),
+        }
+        Ok(())
+    }
+}
+
+impl Default for VmSpec {
+    fn default() -> Self {
+        Self {
+            name: String::new(),
+            test: String::new(),
+            mem: 768,
+            smp: 2,
+            module: "load".into(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn takes_options_in_order() {
+        let mut spec = Spec::empty("x");
+        spec.words("timeout=5 disk=shared:32M disk=data", Path::new("x"))
+            .unwrap();
+        spec.words("vm=a test=n.sh mem=512", Path::new("x"))
+            .unwrap();
+        spec.words("vm=b test=n.sh module=ship", Path::new("x"))
+            .unwrap();
+        assert_eq!(spec.timeout, Duration::from_secs(5));
+        assert_eq!(spec.disks, [("shared".into(), 32), ("data".into(), 64)]);
+        assert_eq!(spec.vms[0].mem, 512);
+        assert_eq!(spec.vms[1].name, "b");
+        assert_eq!(spec.vms[1].module, "ship");
+    }
+
+    #[test]
+    fn refuses_nonsense() {
+        let mut spec = Spec::empty("x");
+        for word in ["mem=512", "timeout", "timeout=x", "disk=d:1G", "colour=red"] {
+            assert!(spec.word(word).is_err(), "{word}");
+        }
+        spec.word("vm=a").unwrap();
+        assert!(spec.word("module=maybe").is_err());
+    }
+}
