@@ -1,15 +1,18 @@
 # SPDX-License-Identifier: GPL-2.0
 """KTAP results of a test written in Python (Documentation/dev-tools/ktap.rst)."""
 
+import os
 import sys
 
 _results = []
+# A test that resets its VM goes on counting.
+_before = int(os.environ.get("VM_RESULTS", 0))
 
 
 def check(name, condition, detail=""):
     """Reports one result; `detail` says what was seen if it failed."""
     _results.append(bool(condition))
-    number = len(_results)
+    number = _before + len(_results)
     print(f"{'ok' if condition else 'not ok'} {number} {name}", flush=True)
     if not condition and detail != "":
         print(f"# {detail}", flush=True)
@@ -22,5 +25,5 @@ def equal(name, seen, wanted):
 
 def done():
     """Prints the plan and ends the test."""
-    print(f"1..{len(_results)}", flush=True)
+    print(f"1..{_before + len(_results)}", flush=True)
     sys.exit(0 if all(_results) else 1)

@@ -51,8 +51,9 @@ class Server:
     """The NFS server of this VM, or with `netns` that of a net namespace."""
 
     def __init__(self, netns=None, directory="/srv/export", state="/var/lib/nfs/nfsdcld",
-                 lease=10):
+                 lease=10, tmpfs=True):
         self.netns, self.directory, self.state, self.lease = netns, directory, state, lease
+        self.tmpfs = tmpfs
         self.control = f"/run/nfsd-{netns}" if netns else "/proc/fs/nfsd"
         self.pipefs = f"/run/pipefs-{netns}" if netns else "/run/rpc_pipefs"
         self.daemon = None
@@ -72,7 +73,7 @@ class Server:
         return sh(f"nsenter --net=/run/netns/{self.netns} unshare --mount sh -ec '{inner}'", check)
 
     def set_up(self):
-        """Mounts what the server needs, and exports a directory on a tmpfs."""
+        """Mounts what the server needs, and with `tmpfs` a file system to export."""
         sh("modprobe nfsd")
         # No delegations: with one, a client keeps its locks to itself.
         sh("sysctl -q fs.leases-enable=0")
@@ -84,7 +85,7 @@ class Server:
         for directory in (self.directory, self.state, f"/run/nfs-{self.netns}"):
             os.makedirs(directory, exist_ok=True)
         sh(f"touch /run/nfs-{self.netns}/etab /run/nfs-{self.netns}/rmtab")
-        if not os.path.ismount(self.directory):
+        if self.tmpfs and not os.path.ismount(self.directory):
             sh(f"mount -t tmpfs tmpfs {self.directory}")
 
     def start_daemon(self):

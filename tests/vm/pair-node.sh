@@ -1,6 +1,5 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
-# vm: module=none
 #
 # A node of 03-pair.scenario.
 . /test/lib.sh
@@ -8,11 +7,11 @@
 other=b
 [ "$VM_NAME" = a ] || other=a
 if [ "$VM_STAGE" = revived ]; then
-	ok "b is back after a cut its power"
+	ok "b boots again after its power was cut"
 	put revived yes
 	exit
 fi
-[ "$VM_NAME" = a ] && ktap_plan 5 || ktap_plan 4
+if [ "$VM_NAME" = a ]; then ktap_plan 5; else ktap_plan 4; fi
 barrier up
 check "$other answers on the network" ping -c 1 -W 5 $other
 put "from-$VM_NAME" hello from "$VM_NAME"

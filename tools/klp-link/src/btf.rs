@@ -95,7 +95,8 @@ pub fn structs(btf: &[u8], base: &[u8]) -> Result<Structs> {
     let mut at = 0;
     while at < parts.types.len() {
         let info = word(parts.types, at + 4)?;
-        let (count, kind, flag) = (info & 0xffff, info >> 24 & 0x1f, info >> 31 != 0);
+        // include/uapi/linux/btf.h, BTF_INFO_VLEN() and so on; older kernels used fewer bits.
+        let (count, kind, flag) = (info & 0xff_ffff, (info >> 24) & 0x7f, info >> 31 != 0);
         let body = at + 12;
         at = body + extra(kind, count as usize)?;
         if kind != KIND_STRUCT {

@@ -2,10 +2,11 @@
 
 //! Livepatch symbols and relocations (Documentation/livepatch/module-elf-format.rst).
 
-use crate::symbols::Symbols;
+use crate::symbols::{Symbols, KERNEL};
 use anyhow::{bail, Context, Result};
 use object::build::elf::{Builder, Relocation, SectionData, SectionId, SymbolId};
 use object::elf::{SHF_ALLOC, SHF_INFO_LINK, SHN_UNDEF, SHT_RELA};
+use object::{Object, ObjectSection};
 use std::collections::BTreeMap;
 
 /// Marks relocations that livepatch applies (include/uapi/linux/elf.h, `SHF_RELA_LIVEPATCH`).
@@ -13,20 +14,33 @@ const SHF_RELA_LIVEPATCH: u64 = 0x0010_0000;
 /// The section of symbols that livepatch resolves (include/uapi/linux/elf.h, `SHN_LIVEPATCH`).
 const SHN_LIVEPATCH: u16 = 0xff20;
 
+/// The beginnings of the names of sections that are used, or gone, before livepatch resolves the
+/// symbols of a module: init (kernel/module/main.c, `module_init_section()`), the template of
+/// per-CPU variables (`find_pcpusec()`), and what arch/x86/kernel/module.c and the notifiers of
+/// jump labels and static calls patch the module with while it loads.
+const TOO_EARLY: [&str; 5] = [
+    ".init",
+    ".data..percpu",
+    ".altinstr_replacement",
+    "__jump_table",
+    ".static_call_sites",
+];
+
 /// What was done: relocations by object.
 pub type Summary = BTreeMap<String, usize>;
 
 /// Makes livepatch symbols of the undefined symbols of `module` that the list names, and
 /// livepatch relocations of the relocations to them. `None` if that was done before.
 pub fn link(module: &[u8], symbols: &Symbols) -> Result<Option<(Vec<u8>, Summary)>> {
-    let mut elf = Builder::read64(module).context("not a 64-bit ELF file")?;
-    if elf
-        .sections
-        .iter()
-        .any(|s| s.name.starts_with(b".klp.rela."))
+    // The builder takes livepatch relocations for those of a dynamic linker and cannot read them.
+    if object::File::parse(module)
+        .context("not an ELF file")?
+        .sections()
+        .any(|s| s.name().is_ok_and(|n| n.starts_with(".klp.rela.")))
     {
         return Ok(None);
     }
+    let mut elf = Builder::read64(module).context("not a 64-bit ELF file")?;
     let objects = rename(&mut elf, symbols)?;
     let mut summary = Summary::new();
     let sections: Vec<SectionId> = elf.sections.iter().map(|s| s.id()).collect();
@@ -62,8 +76,11 @@ fn rename(elf: &mut Builder<'_>, symbols: &Symbols) -> Result<Objects> {
         }
         let name =
             String::from_utf8(symbol.name.to_vec()).context("a symbol's name is not text")?;
-        if let Some(object) = symbols.get(&name) {
-            symbol.name = format!(".klp.sym.{object}.{name},0").into_bytes().into();
+        if let Some(place) = symbols.get(&name) {
+            let (object, position) = (&place.object, place.position);
+            symbol.name = format!(".klp.sym.{object}.{name},{position}")
+                .into_bytes()
+                .into();
             symbol.st_shndx = SHN_LIVEPATCH;
             objects.push((symbol.id(), object.clone()));
         }
@@ -77,40 +94,43 @@ fn take(
     id: SectionId,
     objects: &Objects,
 ) -> Result<BTreeMap<String, Vec<Relocation>>> {
-    let section = elf.sections.get_mut(id);
-    let target = section.sh_info_section;
-    let SectionData::Relocation(relocations) = &mut section.data else {
-        return Ok(BTreeMap::new());
-    };
-    let (ours, others): (Vec<_>, Vec<_>) = std::mem::take(relocations)
-        .into_iter()
-        .partition(|r| object_of(objects, r).is_some());
-    *relocations = others;
-    let Some(first) = ours.first() else {
-        return Ok(BTreeMap::new());
-    };
-
-    let target = elf
-        .sections
-        .get(target.context("a relocation section without a target")?);
-    // The loader drops init sections when the module has loaded, and livepatch may come later;
-    // sections that are not loaded have nothing to relocate.
-    if target.name.starts_with(b".init") || target.sh_flags & u64::from(SHF_ALLOC) == 0 {
-        let symbol = elf
-            .symbols
-            .get(first.symbol.context("a relocation without a symbol")?);
-        bail!(
-            "{} is used in {}, where livepatch cannot resolve it",
-            symbol.name,
-            target.name
-        );
-    }
     let mut by_object: BTreeMap<String, Vec<Relocation>> = BTreeMap::new();
-    for relocation in ours {
-        if let Some(object) = object_of(objects, &relocation) {
-            by_object.entry(object.into()).or_default().push(relocation);
-        }
+    let section = elf.sections.get(id);
+    let (SectionData::Relocation(all), Some(target)) = (&section.data, section.sh_info_section)
+    else {
+        return Ok(by_object);
+    };
+    let target = elf.sections.get(target);
+    // Debug information: the loader relocates what it loads only (kernel/module/main.c,
+    // apply_relocations()), and so these are of no effect.
+    if target.sh_flags & u64::from(SHF_ALLOC) == 0 {
+        return Ok(by_object);
     }
+    let early = TOO_EARLY
+        .iter()
+        .any(|name| target.name.starts_with(name.as_bytes()));
+    let mut others = Vec::new();
+    for relocation in all {
+        let Some(object) = object_of(objects, relocation) else {
+            others.push(*relocation);
+            continue;
+        };
+        // Those of the kernel itself are resolved in time (klp_write_section_relocs()).
+        if early && object != KERNEL {
+            let symbol = relocation.symbol.context("a relocation without a symbol")?;
+            bail!(
+                "{} is used in {}, before livepatch resolves it: use it in a function that is \
+                 called later, and not inlined",
+                elf.symbols.get(symbol).name,
+                target.name
+            );
+        }
+        by_object
+            .entry(object.into())
+            .or_default()
+            .push(*relocation);
+    }
+    elf.sections.get_mut(id).data = SectionData::Relocation(others);
     Ok(by_object)
 }
 

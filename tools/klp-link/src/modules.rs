@@ -22,18 +22,20 @@ pub fn read(path: &Path) -> Result<Vec<u8>> {
     fs::read(path).with_context(|| format!("cannot read {}", path.display()))
 }
 
-/// Checks that a module has a symbol of this name, and one only, as livepatch needs it
-/// (kernel/livepatch/core.c, `klp_find_object_symbol()`).
-pub fn check_symbol(module: &[u8], file: &str, name: &str) -> Result<()> {
+/// Checks that livepatch will find the symbol `name` of `module` at this position, as
+/// kernel/livepatch/core.c, `klp_find_object_symbol()`, looks for it.
+pub fn check_symbol(module: &[u8], file: &str, name: &str, position: usize) -> Result<()> {
     let elf = object::File::parse(module).with_context(|| format!("{file} is no ELF file"))?;
     let count = elf
         .symbols()
         .filter(|s| !s.is_undefined() && s.name() == Ok(name))
         .count();
-    match count {
-        1 => Ok(()),
-        0 => bail!("{file} has no symbol {name}: this kernel is not one that nfsd_ha knows"),
-        n => bail!("{file} has {n} symbols {name}: livepatch could not tell them apart"),
+    match (count, position) {
+        (0, _) => bail!("{file} has no symbol {name}: this kernel is not one that nfsd_ha knows"),
+        (1, 0) => Ok(()),
+        (n, 0) => bail!("{file} has {n} symbols {name}: say which, 1 to {n}, after the name"),
+        (n, p) if p > n => bail!("{file} has {n} of the symbol {name}: there is no position {p}"),
+        _ => Ok(()),
     }
 }
 
@@ -53,5 +55,8 @@ pub fn find(tree: &Path, name: &str) -> Result<PathBuf> {
             }
         }
     }
-    bail!("{name}.ko is not in {}: name the modules of the targeted kernel", tree.display())
+    bail!(
+        "{name}.ko is not in {}: name the modules of the targeted kernel",
+        tree.display()
+    )
 }

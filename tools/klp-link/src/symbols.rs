@@ -12,10 +12,22 @@ const NAME_MAX: usize = 511;
 /// Longest object name that the loader reads (`MODULE_NAME_LEN`, include/linux/module.h).
 const OBJECT_MAX: usize = 55;
 
-/// The symbols by name, each with the object (a kernel module) that has it.
-pub type Symbols = BTreeMap<String, String>;
+/// The object whose symbols are the kernel's own.
+pub const KERNEL: &str = "vmlinux";
 
-/// Reads a list of `OBJECT SYMBOL` lines.
+/// Where a symbol is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The object that has it: a kernel module, or [`KERNEL`].
+    pub object: String,
+    /// Which of the symbols of that name, from 1; 0 if there is one only.
+    pub position: usize,
+}
+
+/// The symbols by name, each with its place.
+pub type Symbols = BTreeMap<String, Place>;
+
+/// Reads a list of `OBJECT SYMBOL [POSITION]` lines.
 pub fn read(path: &Path) -> Result<Symbols> {
     let text =
         fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
@@ -26,14 +38,27 @@ fn parse(text: &str) -> Result<Symbols> {
     let mut symbols = Symbols::new();
     for (number, line) in lines(text) {
         let words: Vec<_> = line.split_whitespace().collect();
-        let [object, name] = words[..] else {
-            bail!("line {number}: want OBJECT SYMBOL, found '{line}'");
+        let (object, name, position) = match words[..] {
+            [object, name] => (object, name, Ok(0)),
+            [object, name, position] => (object, name, position.parse()),
+            _ => bail!("line {number}: want OBJECT SYMBOL [POSITION], found '{line}'"),
         };
+        let position =
+            position.with_context(|| format!("line {number}: the position must be a number"))?;
         if object.len() > OBJECT_MAX || name.len() > NAME_MAX {
             bail!("line {number}: longer than the kernel's loader reads");
         }
-        if symbols.insert(name.into(), object.into()).is_some() {
-            bail!("line {number}: {name} is there twice");
+        // The loader takes the name apart at these (kernel/livepatch/core.c,
+        // klp_resolve_symbols()).
+        if object.contains('.') || name.contains(',') {
+            bail!("line {number}: no '.' in an object, no ',' in a symbol");
+        }
+        let place = Place {
+            object: object.into(),
+            position,
+        };
+        if symbols.insert(name.into(), place).is_some() {
+            bail!("line {number}: {name} is there twice: keep one of the lines");
         }
     }
     Ok(symbols)
@@ -54,7 +79,7 @@ pub fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
 pub fn symvers(symbols: &Symbols) -> String {
     symbols
         .keys()
-        .map(|name| format!("0x00000000\t{name}\tvmlinux\tEXPORT_SYMBOL_GPL\t\n"))
+        .flat_map(|name| ["0x00000000\t", name, "\tvmlinux\tEXPORT_SYMBOL_GPL\t\n"])
         .collect()
 }
 
@@ -64,10 +89,14 @@ mod tests {
 
     #[test]
     fn reads_comments_and_names() {
-        let symbols = parse("# a list\n\nnfsd one # why\nsunrpc\ttwo\n").unwrap();
-        assert_eq!(symbols["one"], "nfsd");
-        assert_eq!(symbols["two"], "sunrpc");
-        assert_eq!(symvers(&symbols).lines().count(), 2);
+        let symbols = parse("# a list\n\nnfsd one # why\nsunrpc\ttwo 3\n").unwrap();
+        let place = |name: &str| (&*symbols[name].object, symbols[name].position);
+        assert_eq!(place("one"), ("nfsd", 0));
+        assert_eq!(place("two"), ("sunrpc", 3));
+        assert_eq!(
+            symvers(&symbols).lines().next(),
+            Some("0x00000000\tone\tvmlinux\tEXPORT_SYMBOL_GPL\t")
+        );
     }
 
     #[test]
@@ -75,6 +104,9 @@ mod tests {
         for text in [
             "nfsd",
             "nfsd a b",
+            "nfsd a 1 2",
+            "nfsd.ko a",
+            "nfsd a,0",
             "nfsd a\nlockd a",
             &format!("nfsd {}", "x".repeat(512)),
         ] {

@@ -68,7 +68,10 @@ fn find<'a>(objects: &'a HashMap<String, Structs>, object: &str, name: &str) -> 
             None => {}
         }
     }
-    bail!("neither {object} nor vmlinux has a structure {name}: nfsd_ha does not know this kernel")
+    bail!(
+        "neither {object} nor vmlinux has a structure {name}: nfsd_ha does not know this kernel, \
+         or the two are not of the same kernel"
+    )
 }
 
 /// Asserts the offsets of all members, or of those in `only`, and of the size if all are.
@@ -112,11 +115,15 @@ fn write_assertions(
     Ok(())
 }
 
+/// What bindgen 0.71 puts an underscore behind, as far as C has it for a member's name.
+const RENAMED: &str = "\
+    Self abstract alignof as async await become bool box crate dyn f32 f64 false \
+    final fn i128 i16 i32 i64 i8 impl in isize let loop macro match mod move mut \
+    offsetof override priv proc pub pure ref self str super trait true try type \
+    u128 u16 u32 u64 u8 unsafe unsized use usize virtual where yield";
+
 /// The name that bindgen gives to a member.
 fn rust_name(name: &str) -> String {
-    const KEYWORDS: [&str; 12] = [
-        "as", "fn", "in", "loop", "match", "mod", "move", "mut", "priv", "ref", "type", "use",
-    ];
-    let underscore = if KEYWORDS.contains(&name) { "_" } else { "" };
-    format!("{name}{underscore}")
+    let renamed = RENAMED.split_whitespace().any(|word| word == name);
+    format!("{name}{}", if renamed { "_" } else { "" })
 }

@@ -5,13 +5,15 @@
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use klp_link::{link, modules, symbols};
+use std::collections::hash_map::Entry;
+use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 #[derive(Parser)]
 #[command(about = "Turns undefined symbols of a kernel module into livepatch symbols")]
 struct Args {
-    /// The list of symbols: lines of OBJECT SYMBOL
+    /// The list of symbols: lines of OBJECT SYMBOL [POSITION]
     #[arg(long)]
     symbols: PathBuf,
     #[command(subcommand)]
@@ -45,11 +47,19 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// Checks that each symbol is where the list says.
+/// Checks that each symbol is where the list says. For those of the kernel the loader does it,
+/// when it loads the module: the `vmlinux` of a headers package has no symbols.
 fn check(symbols: &symbols::Symbols, objects: &Path) -> Result<()> {
-    for (name, object) in symbols {
-        let path = modules::find(objects, object)?;
-        modules::check_symbol(&modules::read(&path)?, &path.display().to_string(), name)?;
+    let mut files = HashMap::new();
+    for (name, place) in symbols.iter().filter(|(_, p)| p.object != symbols::KERNEL) {
+        let (file, module) = match files.entry(&place.object) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => {
+                let path = modules::find(objects, &place.object)?;
+                new.insert((path.display().to_string(), modules::read(&path)?))
+            }
+        };
+        modules::check_symbol(module, file, name, place.position)?;
     }
     Ok(())
 }

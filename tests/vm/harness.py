@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: GPL-2.0
+"""What a test asks of the harness: to reset its VM, and to talk to the others of its scenario."""
+
+import os
+import time
+
+_CHANNEL = 3
+
+STAGE = os.environ.get("VM_STAGE", "")
+
+
+def _send(text):
+    os.write(_CHANNEL, f"@{text}\n".encode())
+
+
+def reset(stage):
+    """Cuts the power; the test starts again with STAGE set. Only disks survive."""
+    _send(f"reset {stage}")
+    time.sleep(60)
+
+
+def put(key, value="yes"):
+    """Publishes a value for the other VMs."""
+    _send(f"set {key} {value}")
+
+
+def get(key):
+    """Waits for a value, and returns it."""
+    _send(f"wait {key}")
+    answer = b""
+    while not answer.endswith(b"\n"):
+        answer += os.read(_CHANNEL, 4096)
+    return answer.decode().strip()

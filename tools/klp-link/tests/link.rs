@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! klp-link on a small module, made here.
+
+use klp_link::link::link;
+use klp_link::symbols::{Place, Symbols};
+use object::build::elf::{Builder, Relocation, SectionData, SectionId, SymbolId};
+use object::elf::{
+    EM_X86_64, ET_REL, R_X86_64_PC32, SHF_ALLOC, SHF_INFO_LINK, SHT_PROGBITS, SHT_RELA, SHT_STRTAB,
+    SHT_SYMTAB, STB_GLOBAL, STT_NOTYPE,
+};
+use object::read::elf::{ElfFile64, FileHeader, Rela, SectionHeader, Sym};
+use object::{Endianness, Object, ObjectSection, ObjectSymbol};
+
+/// A module with a section of each name, that uses `used` and `other`.
+fn module(sections: &[(&str, u32)]) -> Vec<u8> {
+    let mut elf = Builder::new(Endianness::Little, true);
+    elf.header.e_type = ET_REL;
+    elf.header.e_machine = EM_X86_64;
+    let mut add = |name: &str, kind, data| -> SectionId {
+        let section = elf.sections.add();
+        section.name = name.as_bytes().to_vec().into();
+        section.sh_type = kind;
+        section.sh_addralign = 8;
+        section.data = data;
+        section.id()
+    };
+    let strings = add(".strtab", SHT_STRTAB, SectionData::String);
+    let symtab = add(".symtab", SHT_SYMTAB, SectionData::Symbol);
+    add(".shstrtab", SHT_STRTAB, SectionData::SectionString);
+    elf.sections.get_mut(symtab).sh_link_section = Some(strings);
+
+    let mut symbol = |name: &str| -> SymbolId {
+        let symbol = elf.symbols.add();
+        symbol.name = name.as_bytes().to_vec().into();
+        symbol.set_st_info(STB_GLOBAL, STT_NOTYPE);
+        symbol.id()
+    };
+    let symbols = [symbol("used"), symbol("other")];
+    for (name, flags) in sections {
+        let target = elf.sections.add();
+        target.name = name.as_bytes().to_vec().into();
+        target.sh_type = SHT_PROGBITS;
+        target.sh_flags = (*flags).into();
+        target.data = SectionData::Data(vec![0; 16].into());
+        let target = target.id();
+        let relocations = symbols.map(|symbol| Relocation {
+            r_offset: 8,
+            symbol: Some(symbol),
+            r_type: R_X86_64_PC32,
+            r_addend: -4,
+        });
+        let section = elf.sections.add();
+        section.name = format!(".rela{name}").into_bytes().into();
+        section.sh_type = SHT_RELA;
+        section.sh_flags = SHF_INFO_LINK.into();
+        section.sh_info_section = Some(target);
+        section.sh_link_section = Some(symtab);
+        section.sh_entsize = 24;
+        section.sh_addralign = 8;
+        section.data = SectionData::Relocation(relocations.to_vec());
+    }
+    let mut out = Vec::new();
+    elf.write(&mut out).unwrap();
+    out
+}
+
+fn symbols(object: &str, position: usize) -> Symbols {
+    let object = object.to_string();
+    Symbols::from([("used".to_string(), Place { object, position })])
+}
+
+/// The names of the symbols that the relocations of a section are against.
+fn relocations(elf: &ElfFile64<'_>, section: &str) -> Vec<String> {
+    let index = elf.section_by_name(section).unwrap().index();
+    let header = elf.elf_section_table().section(index).unwrap();
+    let (entries, _) = header
+        .rela(Endianness::Little, elf.data())
+        .unwrap()
+        .unwrap();
+    entries
+        .iter()
+        .map(|r| r.symbol(Endianness::Little, false).unwrap())
+        .map(|index| elf.symbol_by_index(index).unwrap().name().unwrap().into())
+        .collect()
+}
+
+#[test]
+fn moves_symbols_and_relocations() {
+    let before = module(&[(".text", SHF_ALLOC), (".debug_info", 0)]);
+    let (data, summary) = link(&before, &symbols("nfsd", 2)).unwrap().unwrap();
+    assert_eq!(summary["nfsd"], 1);
+
+    let elf = ElfFile64::<Endianness>::parse(&*data).unwrap();
+    let linked = ".klp.sym.nfsd.used,2";
+    let symbol = elf.symbols().find(|s| s.name() == Ok(linked)).unwrap();
+    assert_eq!(symbol.elf_symbol().st_shndx(Endianness::Little), 0xff20);
+    assert!(symbol.is_global());
+    assert_eq!(relocations(&elf, ".klp.rela.nfsd..text"), [linked]);
+    assert_eq!(relocations(&elf, ".rela.text"), ["other"]);
+    // The loader does not look at these.
+    assert_eq!(relocations(&elf, ".rela.debug_info"), [linked, "other"]);
+
+    let index = elf.section_by_name(".klp.rela.nfsd..text").unwrap().index();
+    let header = elf.elf_section_table().section(index).unwrap();
+    assert_eq!(header.sh_flags(Endianness::Little), 0x0010_0042);
+    assert_eq!(header.sh_entsize(Endianness::Little), 24);
+    assert_eq!(header.sh_addralign(Endianness::Little), 8);
+    let text = elf.section_by_name(".text").unwrap().index();
+    assert_eq!(header.info_link(Endianness::Little), text);
+    let header = elf.elf_header();
+    assert_eq!(header.e_type(Endianness::Little), ET_REL);
+}
+
+#[test]
+fn links_once() {
+    let before = module(&[(".text", SHF_ALLOC)]);
+    let (data, _) = link(&before, &symbols("nfsd", 0)).unwrap().unwrap();
+    assert!(link(&data, &symbols("nfsd", 0)).unwrap().is_none());
+}
+
+#[test]
+fn refuses_what_livepatch_resolves_too_late() {
+    for name in [".init.text", ".data..percpu", "__jump_table"] {
+        let before = module(&[(name, SHF_ALLOC)]);
+        let error = link(&before, &symbols("nfsd", 0)).unwrap_err().to_string();
+        assert!(error.contains("used") && error.contains(name), "{error}");
+        // The kernel's own symbols are resolved when the module is loaded.
+        assert!(link(&before, &symbols("vmlinux", 0)).is_ok());
+    }
+}
