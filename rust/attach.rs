@@ -23,10 +23,10 @@ static OBJECTS: [Object; 3] = [
     Object::new(c"nfsd", &NFSD, NFSD_CALLBACKS),
     // For its symbols.
     Object::new(c"sunrpc", &NOTHING, NO_CALLBACKS),
-    Object::END,
+    Object::end(),
 ];
 
-static NOTHING: [Func; 1] = [Func::END];
+static NOTHING: [Func; 1] = [Func::end()];
 
 static NFSD: [Func; 3] = [
     // SAFETY: The types are those of fs/nfsd/nfs4recover.c and fs/nfsd/nfsctl.c, and both hold
@@ -39,7 +39,7 @@ static NFSD: [Func; 3] = [
     },
     // SAFETY: As above.
     unsafe { Func::new(c"nfsd_fs_get_tree", fs_get_tree as *const c_void) },
-    Func::END,
+    Func::end(),
 ];
 
 const NFSD_CALLBACKS: klp_callbacks = klp_callbacks {
@@ -60,6 +60,10 @@ pub(crate) unsafe fn attach(module: &'static ThisModule) -> Result {
 }
 
 /// Replaces `nfsd4_client_tracking_init()`. Called under `nfsd_mutex`, by who starts a server.
+///
+/// # Safety
+///
+/// As for the function replaced: `net` is alive, and `nfsd_mutex` is held.
 unsafe extern "C" fn tracking_init(net: *mut private::net) -> c_int {
     let Some(_module) = ModuleRef::get() else {
         return ENODEV.to_errno();
@@ -79,6 +83,10 @@ unsafe extern "C" fn tracking_init(net: *mut private::net) -> c_int {
 
 /// Replaces `nfsd_fs_get_tree()`. On success the new or found superblock has `s_umount` held
 /// for writing.
+///
+/// # Safety
+///
+/// As for the function replaced: `fc` is a mount of nfsd's file system that is being made.
 unsafe extern "C" fn fs_get_tree(fc: *mut private::fs_context) -> c_int {
     let Some(_module) = ModuleRef::get() else {
         return ENODEV.to_errno();
@@ -104,16 +112,31 @@ unsafe extern "C" fn fs_get_tree(fc: *mut private::fs_context) -> c_int {
     0
 }
 
+/// Attaching begins, with nfsd loaded.
+///
+/// # Safety
+///
+/// For livepatch, with nfsd's object.
 unsafe extern "C" fn pre_patch(_object: *mut klp_object) -> c_int {
     Mounts::expect();
     0
 }
 
+/// We are attached.
+///
+/// # Safety
+///
+/// For livepatch, with nfsd's object.
 unsafe extern "C" fn post_patch(object: *mut klp_object) {
     // SAFETY: livepatch calls this with a loaded object.
     unsafe { Mounts::update((*object).mod_, true) };
 }
 
+/// We are not attached any more.
+///
+/// # Safety
+///
+/// For livepatch, with nfsd's object.
 unsafe extern "C" fn post_unpatch(object: *mut klp_object) {
     // SAFETY: livepatch calls this with a loaded object.
     unsafe { Mounts::update((*object).mod_, false) };

@@ -21,7 +21,7 @@ const NAME: &CStr = c"client_tracking";
 /// The file's type and permissions: everybody may read it.
 const MODE: u16 = 0o100_444;
 /// Inode numbers under this are those of nfsd's own files (`NFSD_MaxReserved`).
-const RESERVED_INODES: u64 = 100;
+const RESERVED_INODES: private::ino_t = 100;
 
 /// Operations of a file that shows a text.
 struct Operations(private::file_operations);
@@ -49,14 +49,14 @@ pub(crate) unsafe fn add(sb: *mut super_block) -> Result {
     // a dentry that `simple_start_creating()` returns has its parent locked until
     // `simple_done_creating()`, and takes over the inode.
     unsafe {
-        let dentry = private::simple_start_creating((*sb).s_root, NAME.as_ptr().cast());
+        let dentry = private::simple_start_creating((*sb).s_root, NAME.as_char_ptr());
         let dentry = match from_err_ptr(dentry) {
             Err(e) if e == EEXIST => return Ok(()),
             result => result?,
         };
         let inode = private::new_inode(sb);
         if !inode.is_null() {
-            (*inode).i_ino = private::iunique(sb, RESERVED_INODES as _) as _;
+            (*inode).i_ino = private::iunique(sb, RESERVED_INODES) as u64;
             (*inode).i_mode = MODE;
             (*inode).__bindgen_anon_3.i_fop = &raw const OPERATIONS.0;
             private::simple_inode_init_ts(inode);
@@ -78,21 +78,35 @@ pub(crate) unsafe fn add(sb: *mut super_block) -> Result {
 /// As for [`add`].
 pub(crate) unsafe fn remove(sb: *mut super_block) {
     // SAFETY: By this function's requirement.
-    unsafe { private::simple_remove_by_name((*sb).s_root, NAME.as_ptr().cast(), Some(disarm)) };
+    unsafe { private::simple_remove_by_name((*sb).s_root, NAME.as_char_ptr(), Some(disarm)) };
 }
 
 /// Takes our operations from an inode. Whoever has read them and not yet asked for a reference
 /// to this module does not sleep in between, and the module's exit waits for such tasks.
+///
+/// # Safety
+///
+/// For `simple_remove_by_name()`, with the dentry of a file of ours.
 unsafe extern "C" fn disarm(dentry: *mut private::dentry) {
     // SAFETY: The dentry that is being removed has an inode, which we made in `add()`.
     unsafe { private::make_bad_inode((*dentry).d_inode) };
 }
 
+/// Opens a file of ours.
+///
+/// # Safety
+///
+/// For the VFS, with an inode of a file of ours.
 unsafe extern "C" fn open(inode: *mut private::inode, file: *mut private::file) -> c_int {
     // SAFETY: The VFS calls this for an inode of nfsd's file system.
     unsafe { private::single_open(file, Some(show), (*(*inode).i_sb).s_fs_info) }
 }
 
+/// Writes the text of a file of ours.
+///
+/// # Safety
+///
+/// For a seq file that `open()` set up.
 unsafe extern "C" fn show(m: *mut private::seq_file, _: *mut c_void) -> c_int {
     // SAFETY: `open()` gave the namespace of the mount, which the mount keeps alive, as it keeps
     // nfsd loaded. The seq file is ours for this call.

@@ -11,7 +11,7 @@ use core::ptr;
 use kernel::error::to_result;
 use kernel::ffi::c_void;
 use kernel::prelude::*;
-use kernel::str::CStr;
+use kernel::str::{as_char_ptr_in_const_context, CStr};
 
 /// A function to replace.
 #[repr(transparent)]
@@ -22,8 +22,10 @@ unsafe impl Sync for Func {}
 
 impl Func {
     /// Ends a list of functions.
-    // SAFETY: All zeros is a value of this type, and the one that ends a list.
-    pub(crate) const END: Func = Func(UnsafeCell::new(unsafe { core::mem::zeroed() }));
+    pub(crate) const fn end() -> Self {
+        // SAFETY: All zeros is a value of this type, and the one that ends a list.
+        Func(UnsafeCell::new(unsafe { core::mem::zeroed() }))
+    }
 
     /// Replaces `old`, a function of the object, by `new`.
     ///
@@ -36,7 +38,7 @@ impl Func {
     pub(crate) const unsafe fn new(old: &'static CStr, new: *const c_void) -> Self {
         // SAFETY: All zeros is a value of this type.
         let mut func: klp_func = unsafe { core::mem::zeroed() };
-        func.old_name = old.as_ptr().cast();
+        func.old_name = as_char_ptr_in_const_context(old);
         func.new_func = new.cast_mut();
         Func(UnsafeCell::new(func))
     }
@@ -51,10 +53,12 @@ unsafe impl Sync for Object {}
 
 impl Object {
     /// Ends a list of objects.
-    // SAFETY: All zeros is a value of this type, and the one that ends a list.
-    pub(crate) const END: Object = Object(UnsafeCell::new(unsafe { core::mem::zeroed() }));
+    pub(crate) const fn end() -> Self {
+        // SAFETY: All zeros is a value of this type, and the one that ends a list.
+        Object(UnsafeCell::new(unsafe { core::mem::zeroed() }))
+    }
 
-    /// The functions to replace in the module `name`, ended by [`Func::END`]; with none, the
+    /// The functions to replace in the module `name`, ended by [`Func::end()`]; with none, the
     /// object is there for its symbols only. The callbacks are called under livepatch's lock
     /// (`klp_mutex`), which the loading of every module takes: they must not wait for anything
     /// that a mount or a server holds.
@@ -63,10 +67,10 @@ impl Object {
         funcs: &'static [Func],
         callbacks: klp_callbacks,
     ) -> Self {
-        assert!(!funcs.is_empty(), "Func::END is missing");
+        assert!(!funcs.is_empty(), "Func::end() is missing");
         // SAFETY: All zeros is a value of this type.
         let mut object: klp_object = unsafe { core::mem::zeroed() };
-        object.name = name.as_ptr().cast();
+        object.name = as_char_ptr_in_const_context(name);
         object.funcs = funcs.as_ptr().cast_mut().cast();
         object.callbacks = callbacks;
         Object(UnsafeCell::new(object))
@@ -84,9 +88,9 @@ pub(crate) struct Patch(UnsafeCell<klp_patch>);
 unsafe impl Sync for Patch {}
 
 impl Patch {
-    /// A livepatch of `objects`, ended by [`Object::END`].
+    /// A livepatch of `objects`, ended by [`Object::end()`].
     pub(crate) const fn new(objects: &'static [Object]) -> Self {
-        assert!(!objects.is_empty(), "Object::END is missing");
+        assert!(!objects.is_empty(), "Object::end() is missing");
         // SAFETY: All zeros is a value of this type.
         let mut patch: klp_patch = unsafe { core::mem::zeroed() };
         patch.objs = objects.as_ptr().cast_mut().cast();

@@ -186,6 +186,10 @@ impl WorkItem for Mounts {
 }
 
 /// For each mount when we attach. `s_umount` is held for reading.
+///
+/// # Safety
+///
+/// For `iterate_supers_type()`, with a superblock of nfsd's.
 unsafe extern "C" fn add(sb: *mut super_block, _: *mut c_void) {
     // SAFETY: `iterate_supers_type()` holds the lock.
     unsafe { Mounts::add_files(sb) };
@@ -202,6 +206,10 @@ unsafe extern "C" fn add(sb: *mut super_block, _: *mut c_void) {
 }
 
 /// For each mount when we detach. `s_umount` is held for reading.
+///
+/// # Safety
+///
+/// For `iterate_supers_type()`, with a superblock of nfsd's.
 unsafe extern "C" fn remove(sb: *mut super_block, _: *mut c_void) {
     // SAFETY: `iterate_supers_type()` holds the lock.
     unsafe { fsfile::remove(sb) };

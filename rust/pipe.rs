@@ -157,7 +157,7 @@ impl<H: Handler> Pipe<H> {
                 let raw = unsafe {
                     private::rpc_mkpipe_data(
                         addr_of_mut!((*this.as_ptr()).ops),
-                        private::RPC_PIPE_WAIT_FOR_OPEN as _,
+                        private::RPC_PIPE_WAIT_FOR_OPEN as kernel::ffi::c_int,
                     )
                 };
                 NonNull::new(kernel::error::from_err_ptr(raw)?).ok_or(ENOMEM)?
@@ -179,13 +179,13 @@ impl<H: Handler> Pipe<H> {
             if sb.is_null() {
                 return Ok(());
             }
-            let dir = private::rpc_d_lookup_sb(sb, c"nfsd".as_ptr().cast());
+            let dir = private::rpc_d_lookup_sb(sb, c"nfsd".as_char_ptr());
             let result = if dir.is_null() {
                 Err(ENOENT)
             } else if (*self.raw.as_ptr()).dentry.is_null() {
                 to_result(private::rpc_mkpipe_dentry(
                     dir,
-                    c"cld".as_ptr().cast(),
+                    c"cld".as_char_ptr(),
                     ptr::null_mut(),
                     self.raw.as_ptr(),
                 ))
@@ -319,17 +319,32 @@ unsafe fn pipe_of<'a, H: Handler>(inode: *mut private::inode) -> &'a Pipe<H> {
     }
 }
 
+/// The first opener comes.
+///
+/// # Safety
+///
+/// For sunrpc, as a callback of a pipe that [`Pipe::new`] made with this `H`.
 unsafe extern "C" fn open_pipe<H: Handler>(inode: *mut private::inode) -> kernel::ffi::c_int {
     // SAFETY: sunrpc calls this as `pipe_of()` wants it.
     H::opened(unsafe { pipe_of::<H>(inode) });
     0
 }
 
+/// The last opener goes.
+///
+/// # Safety
+///
+/// For sunrpc, as a callback of a pipe that [`Pipe::new`] made with this `H`.
 unsafe extern "C" fn release_pipe<H: Handler>(inode: *mut private::inode) {
     // SAFETY: sunrpc calls this as `pipe_of()` wants it.
     H::closed(unsafe { pipe_of::<H>(inode) });
 }
 
+/// A daemon writes.
+///
+/// # Safety
+///
+/// For sunrpc, as a callback of a pipe that [`Pipe::new`] made with this `H`.
 unsafe extern "C" fn downcall<H: Handler>(
     file: *mut private::file,
     src: *const kernel::ffi::c_char,
@@ -352,6 +367,10 @@ unsafe extern "C" fn downcall<H: Handler>(
 }
 
 /// Copies the next part of a message to its reader.
+///
+/// # Safety
+///
+/// For sunrpc, as a callback of a pipe that [`Pipe::new`] made with this `H`.
 unsafe extern "C" fn upcall<H: Handler>(
     _file: *mut private::file,
     raw: *mut rpc_pipe_msg,
@@ -379,6 +398,11 @@ unsafe extern "C" fn upcall<H: Handler>(
     copied as isize
 }
 
+/// A message leaves the pipe.
+///
+/// # Safety
+///
+/// For sunrpc, as a callback of a pipe that [`Pipe::new`] made with this `H`.
 unsafe extern "C" fn destroy_msg<H: Handler>(raw: *mut rpc_pipe_msg) {
     // SAFETY: `raw` is in no list any more, and the reference that `queue()` gave to the pipe is
     // ours now. `data` is the pipe that it was queued on, which drops after its messages.

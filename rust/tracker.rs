@@ -245,6 +245,11 @@ impl Tracker {
     }
 }
 
+/// The server stops.
+///
+/// # Safety
+///
+/// For nfsd, as an operation of a [`Tracker`] that a server uses.
 unsafe extern "C" fn exit(net: *mut private::net) {
     let net = Net::new(net);
     // SAFETY: nfsd, which calls, is loaded, and the namespace is alive.
@@ -252,6 +257,11 @@ unsafe extern "C" fn exit(net: *mut private::net) {
     Tracker::stop(net, nn);
 }
 
+/// A client has reclaimed all, or has its first state.
+///
+/// # Safety
+///
+/// For nfsd, as an operation of a [`Tracker`] that a server uses.
 unsafe extern "C" fn create(client: *mut private::nfs4_client) {
     // SAFETY: nfsd calls this as an operation, with a client that stays until we return.
     unsafe {
@@ -261,6 +271,11 @@ unsafe extern "C" fn create(client: *mut private::nfs4_client) {
     }
 }
 
+/// A client is gone.
+///
+/// # Safety
+///
+/// For nfsd, as an operation of a [`Tracker`] that a server uses.
 unsafe extern "C" fn remove(client: *mut private::nfs4_client) {
     // SAFETY: As for `create()`.
     unsafe {
@@ -269,6 +284,11 @@ unsafe extern "C" fn remove(client: *mut private::nfs4_client) {
     }
 }
 
+/// A client wants to reclaim.
+///
+/// # Safety
+///
+/// For nfsd, as an operation of a [`Tracker`] that a server uses.
 unsafe extern "C" fn check(client: *mut private::nfs4_client) -> c_int {
     // SAFETY: As for `create()`.
     let result = unsafe {
@@ -278,6 +298,11 @@ unsafe extern "C" fn check(client: *mut private::nfs4_client) -> c_int {
     result.map_or_else(|e| e.to_errno(), |()| 0)
 }
 
+/// The grace period is over.
+///
+/// # Safety
+///
+/// For nfsd, as an operation of a [`Tracker`] that a server uses.
 unsafe extern "C" fn grace_done(nn: *mut private::nfsd_net) {
     // SAFETY: nfsd calls this as an operation, with the state of the namespace.
     unsafe {
