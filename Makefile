@@ -44,8 +44,8 @@ RELEASE = $(shell cat $(KDIR)/include/config/kernel.release 2>/dev/null)
 MODULES ?= /lib/modules/$(RELEASE)/kernel
 
 kdir:
-	@command -v cargo bindgen >/dev/null || \
-		{ echo "error: cargo and bindgen are needed to build for $(KDIR)" >&2; exit 1; }
+	@for tool in cargo bindgen; do command -v $$tool >/dev/null || \
+		{ echo "error: $$tool is needed to build for $(KDIR): install it" >&2; exit 1; }; done
 	cargo build --quiet --release --manifest-path tools/klp-link/Cargo.toml --target-dir build/tools
 	scripts/module $(KDIR) $(CURDIR)/build/$(RELEASE) $(MODULES) $(CURDIR)/build/tools/release
 	cp build/$(RELEASE)/nfsd_ha.ko .
