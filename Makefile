@@ -15,16 +15,27 @@ help:
 ##make KDIR=DIR   nfsd_ha.ko, here, for the kernel whose build directory is DIR
 ##make clippy     the lints of the kernel, and ours
 ##make test-host  the tests that need no virtual machine
-##make update     look for new kernels
+##make kernels    prepare the stock kernels, and print them
+##make update     look for new kernels now, not once a day
 ##make clean      remove what was built; make distclean: the whole cache
 ##
 ##KERNEL=7.3 selects the kernels whose releases start so; V=1 shows commands.
+
+# For the scripts.
+export KERNEL V MODULES
 
 demo shell test test-host clippy:
 	@scripts/$@
 
 module:
-	@scripts/build-module $$(scripts/kernels)
+	@scripts/build-module
+
+kdir:
+	@scripts/build-kdir $(KDIR)
+
+kernels:
+	@scripts/prepare-kernel
+	@scripts/kernels
 
 update:
 	@scripts/kernels --update
@@ -33,21 +44,9 @@ cache = $${XDG_CACHE_HOME:-$$HOME/.cache}/nfsd-ha
 as_root = $$([ $$(id -u) -eq 0 ] || echo sudo)
 
 clean:
-	rm -rf build nfsd_ha.ko
-	$(as_root) rm -rf "$(cache)/build" "$(cache)/tools"
+	@$(as_root) rm -rf build nfsd_ha.ko "$(cache)/build" "$(cache)/tools"
 
 distclean: clean
-	$(as_root) rm -rf --one-file-system "$(cache)"
+	@$(as_root) rm -rf --one-file-system "$(cache)"
 
-# The ordinary way of an external module, on a machine that has the tools.
-RELEASE = $(shell cat $(KDIR)/include/config/kernel.release 2>/dev/null)
-MODULES ?= /lib/modules/$(RELEASE)/kernel
-
-kdir:
-	@for tool in cargo bindgen; do command -v $$tool >/dev/null || \
-		{ echo "error: $$tool is needed to build for $(KDIR): install it" >&2; exit 1; }; done
-	cargo build --quiet --release --manifest-path tools/klp-link/Cargo.toml --target-dir build/tools
-	scripts/module $(KDIR) $(CURDIR)/build/$(RELEASE) $(MODULES) $(CURDIR)/build/tools/release
-	cp build/$(RELEASE)/nfsd_ha.ko .
-
-.PHONY: help demo shell test test-host clippy module update clean distclean kdir
+.PHONY: help demo shell test test-host clippy module kdir kernels update clean distclean

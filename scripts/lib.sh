@@ -5,6 +5,7 @@
 #
 # The cache, all of it made anew after 'make distclean':
 #   buildroot-KEY/     Debian with the tools to build and run everything; KEY is the script's hash
+#   releases           the stock kernels to build for, and their versions in Debian
 #   kernels/RELEASE/   a stock kernel: vmlinuz, modules/, build/ (for external modules), src/
 #   build/RELEASE/     nfsd_ha.ko for that kernel
 #   tools/             cargo's target directory for tools/
@@ -16,6 +17,8 @@ set -euo pipefail
 repo=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 export XDG_CACHE_HOME=${XDG_CACHE_HOME:-$HOME/.cache}
 cache=$XDG_CACHE_HOME/nfsd-ha
+# Only in the build root; says which one it is.
+in_root=/etc/nfsd-ha-buildroot
 mkdir -p "$cache/logs"
 
 say() {
@@ -27,12 +30,9 @@ die() {
 	exit 1
 }
 
-as_root() {
-	if [ "$(id -u)" -eq 0 ]; then
-		"$@"
-	else
-		sudo --preserve-env=XDG_CACHE_HOME "$@"
-	fi
+# enter_root "$@": go on in the build root with the script that calls this.
+enter_root() {
+	[ -e "$in_root" ] || exec "$repo/scripts/inroot" "$repo/scripts/${0##*/}" "$@"
 }
 
 # key FILE...: a short name for what the files say.
@@ -40,35 +40,61 @@ key() {
 	cat "$@" | sha256sum | cut -c1-12
 }
 
-# step NAME TEXT COMMAND...: run a command with its output in logs/NAME.log, say that it goes on
-# every ten seconds and how long it took. If it fails, show the end of the log.
+# step NAME TEXT COMMAND...: run a command with its output in logs/NAME.log, say every ten seconds
+# where it is, and at the end how long it took. If it fails, show the errors in the log and exit.
+# With V=1 the output is shown as it comes.
 step() {
-	local name=$1 text=$2 log=$cache/logs/$1.log began=$SECONDS pid
+	local text=$2 log=$cache/logs/$1.log began=$SECONDS progress status
 	shift 2
 	say "==> $text"
-	# Not this script's own standard input: the command is in the background.
-	"$@" >"$log" 2>&1 </dev/null &
-	pid=$!
-	while kill -0 "$pid" 2>/dev/null; do
-		sleep 1
-		if [ $(((SECONDS - began) % 10)) -eq 0 ]; then
-			say "    $((SECONDS - began)) s: $(tail -n 1 "$log" | tr -d '\r' | cut -c1-90)"
+	# The command is in the foreground, so that ^C ends it and sudo can ask for a password.
+	# set -e holds in the command if it is a function, which it would not after || or if.
+	set +e
+	if [ -n "${V-}" ]; then
+		(set -e && "$@") 2>&1 </dev/null | tee "$log" >&2
+		status=${PIPESTATUS[0]}
+	else
+		# It must not keep the lock, or the caller's standard output, when this script is killed.
+		show_progress "$log" 8>&- >/dev/null &
+		progress=$!
+		(set -e && "$@") >"$log" 2>&1 </dev/null
+		status=$?
+		kill "$progress"
+		wait "$progress" 2>/dev/null
+	fi
+	set -e
+	if [ "$status" -ne 0 ]; then
+		say "    failed after $((SECONDS - began)) s:"
+		[ -n "${V-}" ] || show_errors "$log"
+		die "$text: that did not work (all of the output: $log)"
+	fi
+	if [ $((SECONDS - began)) -ge 3 ]; then say "    done in $((SECONDS - began)) s"; fi
+}
+
+# show_progress LOG: say the last line of the log every ten seconds, while this script runs.
+show_progress() {
+	local seconds=0
+	while sleep 1 2>/dev/null && kill -0 $$ 2>/dev/null; do
+		seconds=$((seconds + 1))
+		if [ $((seconds % 10)) -eq 0 ]; then
+			say "    $seconds s: $(tail -n 1 "$1" | tr -d '\r' | cut -c1-90)"
 		fi
 	done
-	if wait "$pid"; then
-		say "    done in $((SECONDS - began)) s"
-		return
-	fi
-	say "    failed after $((SECONDS - began)) s; the log ends in:"
-	grep -E '^(E:|error|ERROR|fatal)|[Ee]rror:' "$log" | tail -n 5 | sed 's/^/    /' >&2 || true
-	tail -n 5 "$log" | sed 's/^/    /' >&2
-	die "$text: see $log, mend the cause, and run the same command again"
+}
+
+# show_errors LOG: what the log says from its first error on, or its end if it names none.
+show_errors() {
+	local errors
+	errors=$(grep -v '^make' "$1" |
+		awk '/^(E:|Err:|[Ee]rror|ERROR|fatal)|: (fatal )?error: / { on = 1 } on' | sed 40q)
+	if [ -z "$errors" ]; then errors=$(tail -n 10 "$1"); fi
+	printf '%s\n' "$errors" | sed 's/^/    /' >&2
 }
 
 # locked NAME: wait until no other script has this lock, and keep it until this script ends.
 locked() {
 	exec 8>"$cache/$1.lock"
-	if ! flock -n 8; then
+	if ! flock --nonblock 8; then
 		say "==> waiting for another build to finish ($cache/$1.lock)"
 		flock 8
 	fi
