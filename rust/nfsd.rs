@@ -46,6 +46,22 @@ impl Net {
     }
 }
 
+/// Sets or clears a bit, atomically (`assign_bit()`).
+///
+/// # Safety
+///
+/// `word` is valid, and everybody changes it atomically.
+unsafe fn assign_bit(bit: usize, word: *mut kernel::ffi::c_ulong, value: bool) {
+    // SAFETY: By this function's requirement.
+    unsafe {
+        if value {
+            bindings::set_bit(bit, word);
+        } else {
+            bindings::clear_bit(bit, word);
+        }
+    }
+}
+
 /// nfsd's state of one net namespace (`struct nfsd_net`).
 #[repr(transparent)]
 pub(crate) struct NfsdNet(Opaque<private::nfsd_net>);
@@ -123,14 +139,8 @@ impl NfsdNet {
     /// must be clear when requests are served, as `inc_reclaim_complete()` walks the table.
     pub(crate) fn set_own_table(&self, used: bool) {
         let bit = private::nfsd_net_flag_NFSD_NET_TRACK_RECLAIM_COMPLETES as usize;
-        // SAFETY: `flags` is valid, and set and clear are atomic.
-        unsafe {
-            if used {
-                bindings::set_bit(bit, self.flags());
-            } else {
-                bindings::clear_bit(bit, self.flags());
-            }
-        }
+        // SAFETY: `flags` is valid.
+        unsafe { assign_bit(bit, self.flags(), used) }
     }
 
     /// Is the NFSv4 grace period over?
@@ -222,13 +232,7 @@ impl Nfs4Client {
     /// Notes that it is, or is no more, on stable storage.
     pub(crate) fn set_stable(&self, stable: bool) {
         let bit = private::NFSD4_CLIENT_STABLE as usize;
-        // SAFETY: `flags` is valid, and set and clear are atomic.
-        unsafe {
-            if stable {
-                bindings::set_bit(bit, self.flags());
-            } else {
-                bindings::clear_bit(bit, self.flags());
-            }
-        }
+        // SAFETY: `flags` is valid.
+        unsafe { assign_bit(bit, self.flags(), stable) }
     }
 }

@@ -65,3 +65,21 @@ def stop(server, clients, holders):
         client.umount()
     server.stop()
     server.stop_daemon()
+
+
+def with_module(versions, early):
+    """The same, by the module, which says so."""
+    server, clients, holders = locks_survive(versions, early)
+    status = server.status()
+    equal("the module did it", status["state"], "active")
+    equal("with nfsdcld, in the version that it knows", (status["daemon"], status["version"]),
+          ("present", 2))
+    # They were created before the restart; after it each says again what it had.
+    equal("upcalls after the restart",
+          [status[c] for c in ("get_version", "grace_start", "create", "remove", "grace_done")],
+          [1, 1, 3, 0, 1])
+    equal("nothing is left in flight, nothing failed",
+          [status[c] for c in ("in_flight", "timed_out", "bad_downcalls", "reclaims_refused")],
+          [0, 0, 0, 0])
+    stop(server, clients, holders)
+    equal("a server that is stopped has no tracking", server.status()["state"], "off")
