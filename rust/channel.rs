@@ -23,7 +23,7 @@ use kernel::sync::lock::{mutex::MutexBackend, Guard};
 use kernel::sync::{
     new_condvar, new_mutex, Arc, CondVar, CondVarTimeoutResult, LockedBy, Mutex, UniqueArc,
 };
-use kernel::time::{msecs_to_jiffies, Instant, Monotonic};
+use kernel::time::{delay::fsleep, msecs_to_jiffies, Delta, Instant, Monotonic};
 
 /// How long an upcall waits for a sign of life from the daemon, in milliseconds.
 ///
@@ -31,6 +31,9 @@ use kernel::time::{msecs_to_jiffies, Instant, Monotonic};
 const UPCALL_TIMEOUT: u32 = 30_000;
 /// How long a GraceStart may take that goes on sending records, in milliseconds.
 const GRACE_START_TIMEOUT: u32 = 600_000;
+
+/// How long to wait between looks for an answer while a signal is pending.
+const SIGNAL_PAUSE: Delta = Delta::from_millis(100);
 
 /// An upcall on its way.
 pub(crate) type Upcall = Message<Call>;
@@ -229,7 +232,7 @@ impl Channel {
     /// Makes an upcall and waits for its answer.
     ///
     /// Fails with what the daemon answered; `ETIMEDOUT` if it did not in 30 s, or is still
-    /// sending records after 10 minutes; `EINTR` on a signal; `ENOMEM`, or `EBUSY` with too
+    /// sending records after 10 minutes; `ENOMEM`, or `EBUSY` with too
     /// many upcalls in flight; `EINVAL` if the client's name does not fit into a message;
     /// `EPIPE` if the channel closed. May sleep; no lock may be held that a reader or
     /// writer of the pipe needs.
@@ -298,22 +301,23 @@ impl Channel {
             let quiet = began.elapsed().as_millis().min(heard.elapsed().as_millis());
             let left = (i64::from(UPCALL_TIMEOUT) - quiet)
                 .min(i64::from(limit) - began.elapsed().as_millis());
-            let end = if left <= 0 {
+            if left <= 0 {
                 state.stats.timed_out += 1;
-                ETIMEDOUT
-            } else {
-                let left = msecs_to_jiffies(left as u32);
-                match upcall
-                    .body
-                    .answered
-                    .wait_interruptible_timeout(&mut state, left)
-                {
-                    CondVarTimeoutResult::Signal { .. } => EINTR,
-                    _ => continue,
-                }
-            };
-            // An answer may have come with the signal: then that is what counts.
-            upcall.body.end(&mut state, Err(end));
+                upcall.body.end(&mut state, Err(ETIMEDOUT));
+                continue;
+            }
+            let result = upcall
+                .body
+                .answered
+                .wait_interruptible_timeout(&mut state, msecs_to_jiffies(left as u32));
+            if let CondVarTimeoutResult::Signal { .. } = result {
+                // Not a reason to give up: livepatch and the freezer send signals too, and the
+                // clients depend on the answer. A signal that is pending makes every wait end at
+                // once, so look again in a while.
+                drop(state);
+                fsleep(SIGNAL_PAUSE);
+                state = self.state.lock();
+            }
         }
     }
 
@@ -374,7 +378,7 @@ impl Handler for Channel {
         if !open {
             return;
         }
-        if state.closing || why == ETIMEDOUT {
+        if state.closing {
             upcall.body.end(&mut state, Err(why));
         } else if let Err(e) = pipe.queue(upcall.clone()) {
             upcall.body.end(&mut state, Err(e));

@@ -54,9 +54,9 @@ struct State {
     attached: bool,
     /// Attaching has begun, with nfsd loaded, and has not ended.
     expected: bool,
-    /// Times that work was asked for.
+    /// Times that the worker was queued.
     asked: u64,
-    /// The value of `asked` that the last work saw.
+    /// Times that it ran.
     done: u64,
 }
 
@@ -109,10 +109,9 @@ impl Mounts {
         state.attached = attached;
         if nfsd.is_some() {
             state.nfsd = nfsd;
-            state.asked += 1;
-            drop(state);
             // It may wait for an unmount. If it is queued already, it will see what we wrote.
-            let _ = workqueue::system_long().enqueue(mounts);
+            let queued = workqueue::system_long().enqueue(mounts.clone()).is_ok();
+            state.asked += u64::from(queued);
         } else {
             state.expected = false;
             mounts.changed.notify_all();
@@ -163,7 +162,7 @@ impl WorkItem for Mounts {
 
     fn run(this: Arc<Mounts>) {
         let mut state = this.state.lock();
-        let (asked, attached, nfsd) = (state.asked, state.attached, state.nfsd.take());
+        let (attached, nfsd) = (state.attached, state.nfsd.take());
         drop(state);
         if nfsd.is_some() {
             let visit = if attached { add } else { remove };
@@ -179,7 +178,7 @@ impl WorkItem for Mounts {
         }
         drop(nfsd);
         let mut state = this.state.lock();
-        state.done = asked;
+        state.done += 1;
         state.expected = false;
         this.changed.notify_all();
     }

@@ -73,6 +73,7 @@ impl kernel::Module for NfsdHa {
 impl Drop for NfsdHa {
     fn drop(&mut self) {
         self.mounts.stop();
+        tracker::exit_module();
         // A task that has dropped its reference to this module may still be in its last
         // instructions, preempted; none of them sleeps there.
         // SAFETY: We may sleep.

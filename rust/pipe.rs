@@ -201,7 +201,10 @@ impl<H: Handler> Pipe<H> {
 
     /// Takes the pipe out of rpc_pipefs, mounted now or later: after this no callback comes but
     /// [`Handler::returned`]. May sleep; takes `pipefs_sb_lock` and the pipe's inode lock.
+    ///
+    /// The handler queues nothing any more.
     pub(crate) fn unpublish(&self, nn: &NfsdNet) {
+        self.cancel_timeout();
         nn.set_cld_net(ptr::null_mut());
         // SAFETY: As in `publish()`. nfsd's notifier runs with `pipefs_sb_lock` held: one that
         // still saw `cld_net` has ended when we get that lock.
@@ -211,6 +214,16 @@ impl<H: Handler> Pipe<H> {
                 private::rpc_put_sb_net(self.net.as_ptr());
             }
         }
+    }
+
+    /// Ends sunrpc's time-out of messages that nobody reads. May sleep.
+    fn cancel_timeout(&self) {
+        // SAFETY: The pipe is valid, and its work item was initialised with it.
+        unsafe {
+            bindings::cancel_delayed_work_sync(
+                addr_of_mut!((*self.raw.as_ptr()).queue_timeout).cast(),
+            )
+        };
     }
 
     /// Queues a message for the daemon; it is read in the order of queueing.
@@ -284,9 +297,9 @@ fn addr_of_mut_const<T>(value: &T) -> *mut T {
 impl<H: Handler> PinnedDrop for Pipe<H> {
     fn drop(self: Pin<&mut Self>) {
         let pipe = self.raw.as_ptr();
-        // SAFETY: The pipe is out of the file system (`unpublish()`), so only its time-out can
-        // still run, and that ends here. After it, nobody else knows the pipe.
-        unsafe { bindings::cancel_delayed_work_sync(addr_of_mut!((*pipe).queue_timeout).cast()) };
+        // The pipe is out of the file system (`unpublish()`), so only its time-out can still run.
+        // After it, nobody else knows the pipe.
+        self.cancel_timeout();
         while self.take(|_| true).is_some() {}
         // SAFETY: `rpc_mkpipe_data()` made it, and no message and no inode refers to it.
         unsafe { private::rpc_destroy_pipe_data(pipe) };

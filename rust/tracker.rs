@@ -5,7 +5,9 @@
 //! C source: `fs/nfsd/nfs4recover.c` for what nfsd expects of the operations, and
 //! `fs/nfsd/nfs4state.c` for when it calls them: `init` and `exit` under `nfsd_mutex` while no
 //! nfsd thread runs, the others in between, from nfsd threads and nfsd's worker, all of them
-//! in process context without spinlocks.
+//! in process context without spinlocks. `remove` may also come from a task that writes to a
+//! client's `ctl` file and meet `exit`: each operation has its own references to its tracker
+//! and to this module.
 
 use crate::channel::Channel;
 use crate::cld::{Client, Command};
@@ -13,9 +15,9 @@ use crate::module_ref::ModuleRef;
 use crate::nfsd::{Net, Nfs4Client, NfsdNet};
 use crate::pipe::Pipe;
 use crate::private;
-use kernel::container_of;
 use kernel::ffi::c_int;
 use kernel::prelude::*;
+use kernel::sync::Arc;
 
 /// How long a server that starts waits for a daemon to open the pipe, in milliseconds; the
 /// same as `nfsd4_cld_tracking_init()`.
@@ -23,7 +25,7 @@ const DAEMON_TIMEOUT: u32 = 1_000;
 
 kernel::sync::global_lock! {
     // SAFETY: Initialised by `init_module()` before anything can use it.
-    unsafe(uninit) static TRACKERS: Mutex<KVec<Pin<KBox<Tracker>>>> = KVec::new();
+    unsafe(uninit) static TRACKERS: Mutex<KVec<Arc<Tracker>>> = KVec::new();
 }
 
 /// Prepares this file's lock.
@@ -36,12 +38,34 @@ pub(crate) unsafe fn init_module() {
     unsafe { TRACKERS.init() };
 }
 
+/// Frees what this file keeps. For this module's exit, when there is no tracker.
+pub(crate) fn exit_module() {
+    *TRACKERS.lock() = KVec::new();
+}
+
+/// The operations that nfsd calls.
+struct Operations(private::nfsd4_client_tracking_ops);
+
+// SAFETY: They are constant.
+unsafe impl Sync for Operations {}
+
+static OPERATIONS: Operations = Operations(private::nfsd4_client_tracking_ops {
+    init: None,
+    exit: Some(exit),
+    create: Some(create),
+    remove: Some(remove),
+    check: Some(check),
+    grace_done: Some(grace_done),
+    version: 0,
+    msglen: 0,
+});
+
 /// Client tracking of the server in one net namespace.
 #[pin_data]
 pub(crate) struct Tracker {
-    /// nfsd's pointer to this leads an operation to its tracker.
-    ops: private::nfsd4_client_tracking_ops,
     net: Net,
+    /// nfsd's state of that namespace, to compare.
+    nn: *const NfsdNet,
     inum: u32,
     /// The connection with the daemon.
     #[pin]
@@ -50,25 +74,17 @@ pub(crate) struct Tracker {
     _module: ModuleRef,
 }
 
-// SAFETY: `ops` is not written after it was made; the rest may be sent and shared.
+// SAFETY: `nn` is only compared; the rest may be sent and shared.
 unsafe impl Send for Tracker {}
 // SAFETY: As above.
 unsafe impl Sync for Tracker {}
 
 impl Tracker {
-    fn new(net: Net, inum: u32) -> impl PinInit<Self, Error> {
+    fn new(net: Net, nn: &NfsdNet, inum: u32) -> impl PinInit<Self, Error> {
+        let nn: *const NfsdNet = nn;
         try_pin_init!(Self {
-            ops: private::nfsd4_client_tracking_ops {
-                init: None,
-                exit: Some(exit),
-                create: Some(create),
-                remove: Some(remove),
-                check: Some(check),
-                grace_done: Some(grace_done),
-                version: 0,
-                msglen: 0,
-            },
             net,
+            nn,
             inum,
             pipe <- Pipe::new(*net, Channel::new()),
             _module: ModuleRef::get().ok_or(ENODEV)?,
@@ -86,12 +102,8 @@ impl Tracker {
     pub(crate) unsafe fn start(net: Net) -> Result {
         // SAFETY: nfsd, which calls, is loaded, and the namespace is alive.
         let (nn, inum) = unsafe { (NfsdNet::of(net), net.inum()) };
-        let tracker = KBox::pin_init(Tracker::new(net, inum), GFP_KERNEL)?;
-        let raw: *const Tracker = &*tracker;
-        TRACKERS.lock().push(tracker, GFP_KERNEL)?;
-        // SAFETY: The tracker stays in the list until `stop()`, which only this function and
-        // `exit()` call, and nfsd calls neither while the other runs.
-        let tracker = unsafe { &*raw };
+        let tracker = Arc::pin_init(Tracker::new(net, nn, inum), GFP_KERNEL)?;
+        TRACKERS.lock().push(tracker.clone(), GFP_KERNEL)?;
         tracker.begin(nn).inspect_err(|_| Self::stop(net, nn))
     }
 
@@ -110,11 +122,11 @@ impl Tracker {
         );
         // With nobody to reclaim there is no grace period.
         nn.set_own_table(known == 0);
-        nn.set_tracking_ops(&self.ops);
+        nn.set_tracking_ops(&OPERATIONS.0);
         Ok(())
     }
 
-    /// Ends tracking, while nobody uses it but the readers of [`Tracker::with`].
+    /// Ends tracking. Who still waits for the daemon is told that it ends.
     fn stop(net: Net, nn: &NfsdNet) {
         let mut trackers = TRACKERS.lock();
         let tracker = match trackers.iter().position(|t| t.net == net) {
@@ -137,19 +149,13 @@ impl Tracker {
 
     /// Has the server begun to use the tracker?
     pub(crate) fn is_ready(&self, nn: &NfsdNet) -> bool {
-        core::ptr::eq(nn.tracking_ops(), &self.ops)
+        core::ptr::eq(nn.tracking_ops(), &OPERATIONS.0)
     }
 
-    /// The tracker of a server that uses our operations.
-    ///
-    /// # Safety
-    ///
-    /// Called in one of these operations, and not used after it.
-    unsafe fn of(nn: &NfsdNet) -> &Self {
-        let ops = nn.tracking_ops().cast_mut();
-        // SAFETY: nfsd calls an operation by this pointer, so it is that of a `Tracker`, and it
-        // changes in `exit()` only, when no other operation runs.
-        unsafe { &*container_of!(ops, Tracker, ops) }
+    /// The tracker of a server. May sleep.
+    fn of(nn: &NfsdNet) -> Option<Arc<Self>> {
+        let trackers = TRACKERS.lock();
+        trackers.iter().find(|t| core::ptr::eq(t.nn, nn)).cloned()
     }
 
     /// Stores a record of a client, unless that was done.
@@ -171,7 +177,9 @@ impl Tracker {
     /// of NFSv4.0, which has no such request, has confirmed its first OPEN.
     fn create(&self, nn: &NfsdNet, client: &Nfs4Client) {
         self.store(client);
+        // One whose record could not be stored is waited for: the old record is all it has.
         if client.minor_version() > 0
+            && client.is_stable()
             && self.pipe.handler.state().records.complete(client.name())
             && !nn.grace_ended()
         {
@@ -257,18 +265,34 @@ unsafe extern "C" fn exit(net: *mut private::net) {
     Tracker::stop(net, nn);
 }
 
+/// Calls `f` with a client, nfsd's state and the tracker of its server, if that has not stopped.
+///
+/// # Safety
+///
+/// As for an operation: nfsd is loaded, and the client stays until we return.
+unsafe fn with_client<R>(
+    client: *mut private::nfs4_client,
+    f: impl FnOnce(&Tracker, &NfsdNet, &Nfs4Client) -> R,
+) -> Option<R> {
+    // Before the tracker, so that it goes after it.
+    let _module = ModuleRef::get()?;
+    // SAFETY: By this function's requirement.
+    let (client, nn) = unsafe {
+        let client = Nfs4Client::from_raw(client);
+        (client, NfsdNet::of(client.net()))
+    };
+    let tracker = Tracker::of(nn)?;
+    Some(f(&tracker, nn, client))
+}
+
 /// A client has reclaimed all, or has its first state.
 ///
 /// # Safety
 ///
 /// For nfsd, as an operation of a [`Tracker`] that a server uses.
 unsafe extern "C" fn create(client: *mut private::nfs4_client) {
-    // SAFETY: nfsd calls this as an operation, with a client that stays until we return.
-    unsafe {
-        let client = Nfs4Client::from_raw(client);
-        let nn = NfsdNet::of(client.net());
-        Tracker::of(nn).create(nn, client);
-    }
+    // SAFETY: nfsd calls this as an operation.
+    unsafe { with_client(client, |tracker, nn, client| tracker.create(nn, client)) };
 }
 
 /// A client is gone.
@@ -277,11 +301,8 @@ unsafe extern "C" fn create(client: *mut private::nfs4_client) {
 ///
 /// For nfsd, as an operation of a [`Tracker`] that a server uses.
 unsafe extern "C" fn remove(client: *mut private::nfs4_client) {
-    // SAFETY: As for `create()`.
-    unsafe {
-        let client = Nfs4Client::from_raw(client);
-        Tracker::of(NfsdNet::of(client.net())).remove(client);
-    }
+    // SAFETY: nfsd calls this as an operation.
+    unsafe { with_client(client, |tracker, _, client| tracker.remove(client)) };
 }
 
 /// A client wants to reclaim.
@@ -290,12 +311,11 @@ unsafe extern "C" fn remove(client: *mut private::nfs4_client) {
 ///
 /// For nfsd, as an operation of a [`Tracker`] that a server uses.
 unsafe extern "C" fn check(client: *mut private::nfs4_client) -> c_int {
-    // SAFETY: As for `create()`.
-    let result = unsafe {
-        let client = Nfs4Client::from_raw(client);
-        Tracker::of(NfsdNet::of(client.net())).check(client)
-    };
-    result.map_or_else(|e| e.to_errno(), |()| 0)
+    // SAFETY: nfsd calls this as an operation.
+    let result = unsafe { with_client(client, |tracker, _, client| tracker.check(client)) };
+    result
+        .unwrap_or(Err(ENOENT))
+        .map_or_else(|e| e.to_errno(), |()| 0)
 }
 
 /// The grace period is over.
@@ -304,9 +324,12 @@ unsafe extern "C" fn check(client: *mut private::nfs4_client) -> c_int {
 ///
 /// For nfsd, as an operation of a [`Tracker`] that a server uses.
 unsafe extern "C" fn grace_done(nn: *mut private::nfsd_net) {
+    let Some(_module) = ModuleRef::get() else {
+        return;
+    };
     // SAFETY: nfsd calls this as an operation, with the state of the namespace.
-    unsafe {
-        let nn = NfsdNet::from_raw(nn);
-        Tracker::of(nn).grace_done(nn);
+    let nn = unsafe { NfsdNet::from_raw(nn) };
+    if let Some(tracker) = Tracker::of(nn) {
+        tracker.grace_done(nn);
     }
 }

@@ -1,0 +1,40 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+# vm: timeout=120 module=ship
+"""A client is expired by hand while the daemon hangs, and the server stops meanwhile.
+
+nfsd does not wait for such a writer when it stops: it must not find its tracking gone.
+"""
+
+import glob
+import os
+import signal
+import subprocess
+import time
+
+from ktap import check, done, equal
+from nfs import LIVEPATCH, MODULE, Client, Server, sh, succeeds, wait_until
+
+sh(f"insmod {MODULE}")
+server = Server(lease=10)
+server.set_up()
+server.start_daemon()
+server.start()
+client = Client("a", "4.2")
+client.mount()
+equal("the client is on record", server.status()["create"], 1)
+server.daemon.send_signal(signal.SIGSTOP)
+(control,) = glob.glob("/proc/fs/nfsd/clients/*/ctl")
+with subprocess.Popen(["sh", "-c", f"echo expire > {control}"]) as writer:
+    check("its removal waits for the daemon",
+          wait_until(lambda: server.status()["in_flight"] == 1, 10), server.status())
+    began = time.monotonic()
+    server.stop()
+    check("the server stops without waiting for it", time.monotonic() - began < 10)
+    equal("the writer comes back", writer.wait(20), 0)
+server.daemon.send_signal(signal.SIGCONT)
+server.stop_daemon()
+sh(f"echo 0 > {LIVEPATCH}/enabled")
+check("the livepatch can be switched off", wait_until(lambda: not os.path.exists(LIVEPATCH), 60))
+check("and the module unloaded", wait_until(lambda: succeeds("rmmod nfsd_ha"), 10))
+done()
