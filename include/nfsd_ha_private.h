@@ -4,11 +4,18 @@
  * keeps beside its source, and types of <linux/> that the kernel's Rust crate does not bind.
  */
 #include <crypto/sha2.h>
+#include <linux/fdtable.h>
+#include <linux/file.h>
+#include <linux/filelock.h>
 #include <linux/fs.h>
 #include <linux/fs_context.h>
+#include <linux/kthread.h>
 #include <linux/livepatch.h>
+#include <linux/poll.h>
 #include <linux/rcupdate.h>
+#include <linux/sched/task.h>
 #include <linux/siphash.h>
+#include <linux/sunrpc/clnt.h>
 #include <linux/sunrpc/rpc_pipe_fs.h>
 #include <net/net_namespace.h>
 #include <net/netns/generic.h>
@@ -16,11 +23,38 @@
 #include "nfsd.h"
 #include "netns.h"
 #include "state.h"
+#include "xdr4.h"
+#include "export.h"
+#include "fs/lockd/lockd.h"
+#include "fs/lockd/netns.h"
+#include "fs/lockd/share.h"
 
 /*
- * These two have no header: they are defined in fs/nfsd/nfs4recover.c. The build compares
- * them, and every type above, with the BTF of the targeted nfsd.ko (see layout-types).
+ * Arguments of NLM requests. The headers of the two protocol versions share some names.
  */
+#undef SM_MAXSTRLEN
+#undef SM_PRIV_SIZE
+#include <linux/sunrpc/xdrgen/nlm4.h>
+#define LM_MAXSTRLEN		NLM3_LM_MAXSTRLEN
+#define LM_MAXNAMELEN		NLM3_LM_MAXNAMELEN
+#define MAXNETOBJ_SZ		NLM3_MAXNETOBJ_SZ
+#define SM_PRIV_SIZE		NLM3_SM_PRIV_SIZE
+#define fsm_DN			nlm3_fsm_DN
+#define fsm_DR			nlm3_fsm_DR
+#define fsm_DW			nlm3_fsm_DW
+#define fsm_DRW			nlm3_fsm_DRW
+#define fsa_NONE		nlm3_fsa_NONE
+#define fsa_R			nlm3_fsa_R
+#define fsa_W			nlm3_fsa_W
+#define fsa_RW			nlm3_fsa_RW
+#include <linux/sunrpc/xdrgen/nlm3.h>
+
+/*
+ * The rest has no header. The build compares it, and every type above, with the BTF of the
+ * targeted modules (see layout-types).
+ */
+
+/* fs/nfsd/nfs4recover.c */
 struct nfsd4_client_tracking_ops {
 	int (*init)(struct net *);
 	void (*exit)(struct net *);
@@ -36,3 +70,21 @@ struct nfsd4_client_tracking_ops {
 struct cld_net {
 	struct rpc_pipe *cn_pipe;
 };
+
+/* fs/lockd/mon.c */
+struct nsm_res {
+	u32 status;
+	u32 state;
+};
+
+/* fs/lockd/svc4proc.c, fs/lockd/svcproc.c: what an NLM request's rq_argp points to begins so. */
+struct nlm4_testargs_wrapper { struct nlm4_testargs xdrgen; };
+struct nlm4_lockargs_wrapper { struct nlm4_lockargs xdrgen; };
+struct nlm4_cancargs_wrapper { struct nlm4_cancargs xdrgen; };
+struct nlm4_unlockargs_wrapper { struct nlm4_unlockargs xdrgen; };
+struct nlm4_shareargs_wrapper { struct nlm4_shareargs xdrgen; };
+struct nlm_testargs_wrapper { struct nlm_testargs xdrgen; };
+struct nlm_lockargs_wrapper { struct nlm_lockargs xdrgen; };
+struct nlm_cancargs_wrapper { struct nlm_cancargs xdrgen; };
+struct nlm_unlockargs_wrapper { struct nlm_unlockargs xdrgen; };
+struct nlm_shareargs_wrapper { struct nlm_shareargs xdrgen; };

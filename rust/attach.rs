@@ -1,17 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Where the module attaches to nfsd.
+//! Where the module attaches to nfsd and to the modules that nfsd needs.
 //!
-//! | function of nfsd | what ours does |
-//! |---|---|
-//! | `nfsd4_client_tracking_init` | installs our tracking operations |
-//! | `nfsd_fs_get_tree` | the same as nfsd's, then adds our files to the mount |
+//! | function | of | what ours does |
+//! |---|---|---|
+//! | `nfsd4_client_tracking_init` | nfsd | installs our tracking operations |
+//! | `nfsd_fs_get_tree` | nfsd | the same as nfsd's, then adds our files to the mount |
+//! | `locks_in_grace`, `opens_in_grace` | grace | the same, and asks whether the request's scope is in grace |
+//! | `nsm_monitor`, `nsm_unmonitor` | lockd | notes the client, then the same |
 
 use crate::klp::{Func, Object, Patch, NO_CALLBACKS};
 use crate::module_ref::ModuleRef;
+use crate::monitor;
 use crate::mounts::Mounts;
 use crate::nfsd::Net;
 use crate::private::{self, klp_callbacks, klp_object};
+use crate::scopes;
 use crate::tracker::Tracker;
 use kernel::error::to_result;
 use kernel::ffi::{c_int, c_void};
@@ -19,7 +23,9 @@ use kernel::prelude::*;
 
 static PATCH: Patch = Patch::new(&OBJECTS);
 
-static OBJECTS: [Object; 3] = [
+static OBJECTS: [Object; 5] = [
+    Object::new(c"grace", &GRACE, NO_CALLBACKS),
+    Object::new(c"lockd", &LOCKD, NO_CALLBACKS),
     Object::new(c"nfsd", &NFSD, NFSD_CALLBACKS),
     // For its symbols.
     Object::new(c"sunrpc", &NOTHING, NO_CALLBACKS),
@@ -27,6 +33,22 @@ static OBJECTS: [Object; 3] = [
 ];
 
 static NOTHING: [Func; 1] = [Func::end()];
+
+static GRACE: [Func; 3] = [
+    // SAFETY: The type is that of fs/nfs_common/grace.c. It does not sleep.
+    unsafe { Func::new(c"locks_in_grace", locks_in_grace as *const c_void) },
+    // SAFETY: As above.
+    unsafe { Func::new(c"opens_in_grace", opens_in_grace as *const c_void) },
+    Func::end(),
+];
+
+static LOCKD: [Func; 3] = [
+    // SAFETY: The types are those of fs/lockd/mon.c, and both hold a reference to this module.
+    unsafe { Func::new(c"nsm_monitor", nsm_monitor as *const c_void) },
+    // SAFETY: As above.
+    unsafe { Func::new(c"nsm_unmonitor", nsm_unmonitor as *const c_void) },
+    Func::end(),
+];
 
 static NFSD: [Func; 3] = [
     // SAFETY: The types are those of fs/nfsd/nfs4recover.c and fs/nfsd/nfsctl.c, and both hold
@@ -110,6 +132,54 @@ unsafe extern "C" fn fs_get_tree(fc: *mut private::fs_context) -> c_int {
     // SAFETY: `get_tree_keyed()` has set the root, and the superblock is locked.
     unsafe { Mounts::add_files((*(*fc).root).d_sb) };
     0
+}
+
+/// Replaces `locks_in_grace()`. Does not sleep.
+///
+/// # Safety
+///
+/// As for the function replaced: `net` is alive.
+unsafe extern "C" fn locks_in_grace(net: *mut private::net) -> bool {
+    // SAFETY: By this function's requirement.
+    unsafe { private::__state_in_grace(net, false) || scopes::in_grace(Net::new(net)) }
+}
+
+/// Replaces `opens_in_grace()`. Does not sleep.
+///
+/// # Safety
+///
+/// As for the function replaced: `net` is alive.
+unsafe extern "C" fn opens_in_grace(net: *mut private::net) -> bool {
+    // SAFETY: By this function's requirement.
+    unsafe { private::__state_in_grace(net, true) || scopes::in_grace(Net::new(net)) }
+}
+
+/// Replaces `nsm_monitor()`. May sleep.
+///
+/// # Safety
+///
+/// As for the function replaced: the host is valid.
+unsafe extern "C" fn nsm_monitor(host: *const private::nlm_host) -> c_int {
+    let Some(_module) = ModuleRef::get() else {
+        return ENODEV.to_errno();
+    };
+    // SAFETY: This is where lockd calls it. A host's namespace outlives it.
+    match unsafe { monitor::monitor(host) } {
+        Ok(()) => 0,
+        Err(e) => e.to_errno(),
+    }
+}
+
+/// Replaces `nsm_unmonitor()`. Called under `nlm_host_mutex`. May sleep.
+///
+/// # Safety
+///
+/// As for the function replaced: the host is valid.
+unsafe extern "C" fn nsm_unmonitor(host: *const private::nlm_host) {
+    if let Some(_module) = ModuleRef::get() {
+        // SAFETY: This is where lockd calls it. A host's namespace outlives it.
+        unsafe { monitor::unmonitor(host) };
+    }
 }
 
 /// Attaching begins, with nfsd loaded.

@@ -14,8 +14,8 @@
 
 use crate::cld::{self, Body, Client, Command, Downcall, Version};
 use crate::pipe::{Handler, Message, Pipe};
-use crate::private;
-use crate::records::{NameHash, RecordTable};
+use crate::records::RecordTable;
+use crate::siphash::SipHash;
 use crate::xid::XidTable;
 use kernel::bindings;
 use kernel::prelude::*;
@@ -144,25 +144,6 @@ impl State {
     }
 }
 
-/// A hash of client names with a secret key.
-pub(crate) struct SipHash(private::siphash_key_t);
-
-impl SipHash {
-    fn random() -> Self {
-        let mut key = private::siphash_key_t { key: [0; 2] };
-        // SAFETY: The key is valid for its size.
-        unsafe { bindings::get_random_bytes((&raw mut key).cast(), size_of_val(&key)) };
-        SipHash(key)
-    }
-}
-
-impl NameHash for SipHash {
-    fn hash(&self, name: &[u8]) -> u64 {
-        // SAFETY: Both are valid, `name` for its length.
-        unsafe { private::__siphash_unaligned(name.as_ptr().cast(), name.len(), &self.0) }
-    }
-}
-
 /// The kernel's end of a conversation: the handler of a pipe.
 #[pin_data]
 pub(crate) struct Channel {
@@ -180,7 +161,7 @@ impl Channel {
             state <- new_mutex!(
                 State {
                     // A daemon may still hold answers to a server that is gone.
-                    upcalls: XidTable::new(SipHash::random().0.key[0] as u32),
+                    upcalls: XidTable::new(SipHash::random().word()),
                     records: RecordTable::new(SipHash::random()),
                     version: Version::V1,
                     daemon: false,

@@ -5,25 +5,89 @@
 //! The superblock is nfsd's, the inode's operations are ours: a file that is open keeps this
 //! module loaded (`file_operations.owner`), and when the files are removed, their inodes lose
 //! our operations, as an inode may be open without them (`O_PATH`) and opened again later.
+//!
+//! A read from the beginning shows what there is at that time. After a write, reads on the same
+//! open file show the result of that write, from its beginning, as with nfsd's own transaction
+//! files.
 
 use crate::module_ref::this_module;
-use crate::nfsd::{Net, NfsdNet};
+use crate::nfsd::Net;
 use crate::private::{self, super_block};
-use crate::status;
+use crate::text::Text;
+use core::ptr;
 use kernel::error::from_err_ptr;
-use kernel::ffi::{c_int, c_void};
+use kernel::ffi::{c_char, c_int, c_void};
+use kernel::fs::File;
 use kernel::prelude::*;
-use kernel::seq_file::SeqFile;
 use kernel::str::CStr;
+use kernel::sync::poll::PollTable;
+use kernel::sync::{new_mutex, Mutex};
+use kernel::uaccess::{UserPtr, UserSlice};
 
-/// The file's name.
-const NAME: &CStr = c"client_tracking";
-/// The file's type and permissions: everybody may read it.
-const MODE: u16 = 0o100_444;
 /// Inode numbers under this are those of nfsd's own files (`NFSD_MaxReserved`).
 const RESERVED_INODES: private::ino_t = 100;
+/// Longest write, in bytes.
+const WRITE_MAX: usize = 4096;
+/// What `poll()` may find (`include/uapi/linux/eventpoll.h`).
+const EPOLLIN: private::__poll_t = 1;
+const EPOLLPRI: private::__poll_t = 2;
+const EPOLLOUT: private::__poll_t = 4;
+/// A regular file (`S_IFREG`).
+const REGULAR: u16 = 0o100_000;
 
-/// Operations of a file that shows a text.
+/// What a write does.
+pub(crate) type Command = unsafe fn(&Opened, &[u8], &mut Text) -> Result;
+
+/// A kind of file.
+pub(crate) struct Kind {
+    /// Its name.
+    pub(crate) name: &'static CStr,
+    /// Its permissions. Whoever may open it for writing also needs CAP_SYS_ADMIN in the user
+    /// namespace that owns the mount.
+    pub(crate) mode: u16,
+    /// What it shows for a net namespace. May sleep.
+    pub(crate) show: unsafe fn(Net, &mut Text) -> Result,
+    /// A command was written, at most a page. What it adds to the text is what a read on the
+    /// same open file shows next, also if it fails. May sleep.
+    pub(crate) write: Option<Command>,
+    /// Says when there is something new to read.
+    pub(crate) news: Option<News>,
+}
+
+/// What a reader may wait for.
+pub(crate) struct News {
+    /// The number of the last change.
+    pub(crate) sequence: fn() -> u64,
+    /// Makes a poller wait for the next.
+    pub(crate) register: fn(&PollTable<'_>, &File),
+    /// An open file that was written to is closed. May sleep.
+    pub(crate) closed: fn(&Opened),
+}
+
+/// An open file.
+#[pin_data]
+pub(crate) struct Opened {
+    kind: &'static Kind,
+    /// The namespace, which the mount keeps alive, as it keeps nfsd loaded.
+    pub(crate) net: Net,
+    /// It does not want to wait (`O_NONBLOCK` when it was opened).
+    pub(crate) nonblocking: bool,
+    #[pin]
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    text: Text,
+    /// The text is the result of a write.
+    answer: bool,
+    /// A write has succeeded.
+    wrote: bool,
+    /// The last change that the text shows.
+    seen: Option<u64>,
+}
+
+/// The operations of our files.
 struct Operations(private::file_operations);
 
 // SAFETY: They are constant.
@@ -32,24 +96,26 @@ unsafe impl Sync for Operations {}
 static OPERATIONS: Operations = Operations(private::file_operations {
     owner: this_module().cast(),
     open: Some(open),
-    read: Some(private::seq_read),
-    llseek: Some(private::seq_lseek),
-    release: Some(private::single_release),
+    read: Some(read),
+    write: Some(write),
+    poll: Some(poll),
+    llseek: Some(private::default_llseek),
+    release: Some(release),
     // SAFETY: All zeros is a value of this type: no other operation.
     ..unsafe { core::mem::zeroed() }
 });
 
-/// Adds our file to a superblock; one that has it already stays as it is. May sleep.
+/// Adds a file to a superblock; one that has it already stays as it is. May sleep.
 ///
 /// # Safety
 ///
 /// `sb` is one of nfsd's and has a root, and its `s_umount` is held.
-pub(crate) unsafe fn add(sb: *mut super_block) -> Result {
+pub(crate) unsafe fn add(sb: *mut super_block, kind: &'static Kind) -> Result {
     // SAFETY: By this function's requirement. The steps are those of `nfsdfs_create_files()`:
     // a dentry that `simple_start_creating()` returns has its parent locked until
     // `simple_done_creating()`, and takes over the inode.
     unsafe {
-        let dentry = private::simple_start_creating((*sb).s_root, NAME.as_char_ptr());
+        let dentry = private::simple_start_creating((*sb).s_root, kind.name.as_char_ptr());
         let dentry = match from_err_ptr(dentry) {
             Err(e) if e == EEXIST => return Ok(()),
             result => result?,
@@ -57,7 +123,8 @@ pub(crate) unsafe fn add(sb: *mut super_block) -> Result {
         let inode = private::new_inode(sb);
         if !inode.is_null() {
             (*inode).i_ino = private::iunique(sb, RESERVED_INODES) as u64;
-            (*inode).i_mode = MODE;
+            (*inode).i_mode = REGULAR | kind.mode;
+            (*inode).i_private = ptr::from_ref(kind).cast_mut().cast();
             (*inode).__bindgen_anon_3.i_fop = &raw const OPERATIONS.0;
             private::simple_inode_init_ts(inode);
             private::d_make_persistent(dentry, inode);
@@ -71,14 +138,14 @@ pub(crate) unsafe fn add(sb: *mut super_block) -> Result {
     }
 }
 
-/// Removes our file from a superblock, if it is there. May sleep.
+/// Removes a file from a superblock, if it is there. May sleep.
 ///
 /// # Safety
 ///
 /// As for [`add`].
-pub(crate) unsafe fn remove(sb: *mut super_block) {
+pub(crate) unsafe fn remove(sb: *mut super_block, kind: &Kind) {
     // SAFETY: By this function's requirement.
-    unsafe { private::simple_remove_by_name((*sb).s_root, NAME.as_char_ptr(), Some(disarm)) };
+    unsafe { private::simple_remove_by_name((*sb).s_root, kind.name.as_char_ptr(), Some(disarm)) };
 }
 
 /// Takes our operations from an inode. Whoever has read them and not yet asked for a reference
@@ -98,21 +165,185 @@ unsafe extern "C" fn disarm(dentry: *mut private::dentry) {
 ///
 /// For the VFS, with an inode of a file of ours.
 unsafe extern "C" fn open(inode: *mut private::inode, file: *mut private::file) -> c_int {
-    // SAFETY: The VFS calls this for an inode of nfsd's file system.
-    unsafe { private::single_open(file, Some(show), (*(*inode).i_sb).s_fs_info) }
+    // SAFETY: The VFS calls this for an inode that `add()` made in nfsd's file system, and for
+    // a file that nobody else knows yet.
+    let opened = unsafe {
+        let kind = &*(*inode).i_private.cast::<Kind>();
+        let net = Net::new((*(*inode).i_sb).s_fs_info.cast());
+        let nonblocking = (*file).f_flags & private::O_NONBLOCK != 0;
+        KBox::pin_init(
+            pin_init!(Opened {
+                kind,
+                net,
+                nonblocking,
+                state <- new_mutex!(State::default(), "nfsd_ha::Opened"),
+            }),
+            GFP_KERNEL,
+        )
+    };
+    match opened {
+        Ok(opened) => {
+            // SAFETY: As above; the pointer stays where it is, as `release()` takes it back.
+            unsafe {
+                let raw = KBox::into_raw(Pin::into_inner_unchecked(opened));
+                (*file).private_data = raw.cast();
+            }
+            0
+        }
+        Err(e) => e.to_errno(),
+    }
 }
 
-/// Writes the text of a file of ours.
+/// The last close.
 ///
 /// # Safety
 ///
-/// For a seq file that `open()` set up.
-unsafe extern "C" fn show(m: *mut private::seq_file, _: *mut c_void) -> c_int {
-    // SAFETY: `open()` gave the namespace of the mount, which the mount keeps alive, as it keeps
-    // nfsd loaded. The seq file is ours for this call.
-    unsafe {
-        let net = Net::new((*m).private.cast());
-        status::show(SeqFile::from_raw(m.cast()), net, NfsdNet::of(net));
+/// For the VFS, with a file that `open()` set up.
+unsafe extern "C" fn release(_: *mut private::inode, file: *mut private::file) -> c_int {
+    // SAFETY: `open()` put it there, and this is its last use.
+    let opened = unsafe { KBox::from_raw((*file).private_data.cast::<Opened>()) };
+    if let (Some(news), true) = (&opened.kind.news, opened.state.lock().wrote) {
+        (news.closed)(&opened);
     }
     0
+}
+
+/// What `open()` set up.
+///
+/// # Safety
+///
+/// The file is one of ours, and stays open for `'a`.
+unsafe fn opened<'a>(file: *mut private::file) -> &'a Opened {
+    // SAFETY: By this function's requirement.
+    unsafe { &*(*file).private_data.cast() }
+}
+
+/// Reads.
+///
+/// # Safety
+///
+/// For the VFS, with a file that `open()` set up.
+unsafe extern "C" fn read(
+    file: *mut private::file,
+    to: *mut c_char,
+    len: usize,
+    position: *mut private::loff_t,
+) -> isize {
+    // SAFETY: The file is open during the call.
+    let opened = unsafe { opened(file) };
+    // SAFETY: The VFS's own variable.
+    let position = unsafe { &mut *position };
+    match opened.read(user_ptr(to), len, position) {
+        Ok(n) => n as isize,
+        Err(e) => e.to_errno() as isize,
+    }
+}
+
+/// Writes.
+///
+/// # Safety
+///
+/// For the VFS, with a file that `open()` set up.
+unsafe extern "C" fn write(
+    file: *mut private::file,
+    from: *const c_char,
+    len: usize,
+    position: *mut private::loff_t,
+) -> isize {
+    // SAFETY: The file is open during the call, and so is its mount.
+    unsafe {
+        let opened = opened(file);
+        let owner = (*(*(*file).f_inode).i_sb).s_user_ns;
+        if !private::file_ns_capable(file, owner, private::CAP_SYS_ADMIN as c_int) {
+            return EPERM.to_errno() as isize;
+        }
+        match opened.write(user_ptr(from), len) {
+            Ok(n) => {
+                *position = 0;
+                n as isize
+            }
+            Err(e) => {
+                *position = 0;
+                e.to_errno() as isize
+            }
+        }
+    }
+}
+
+/// Says whether a read would show something new.
+///
+/// # Safety
+///
+/// For the VFS, with a file that `open()` set up.
+unsafe extern "C" fn poll(
+    file: *mut private::file,
+    table: *mut private::poll_table_struct,
+) -> private::__poll_t {
+    // SAFETY: The file is open during the call, and the table is the caller's.
+    unsafe {
+        let opened = opened(file);
+        let Some(news) = &opened.kind.news else {
+            return EPOLLIN | EPOLLOUT;
+        };
+        let table = PollTable::from_raw(table.cast());
+        (news.register)(&table, File::from_raw_file(file.cast()));
+        let new = opened.state.lock().seen != Some((news.sequence)());
+        EPOLLOUT | if new { EPOLLIN | EPOLLPRI } else { 0 }
+    }
+}
+
+fn user_ptr(raw: *const c_char) -> UserPtr {
+    UserPtr::from_ptr(raw.cast_mut().cast::<c_void>())
+}
+
+impl Opened {
+    /// Reads from a position. May sleep.
+    fn read(&self, to: UserPtr, len: usize, position: &mut i64) -> Result<usize> {
+        let mut state = self.state.lock();
+        if *position == 0 && !core::mem::take(&mut state.answer) {
+            let mut text = Text::default();
+            // SAFETY: The mount is alive while the file is open.
+            unsafe {
+                state.seen = self.kind.news.as_ref().map(|news| (news.sequence)());
+                (self.kind.show)(self.net, &mut text).map_err(|e| {
+                    if text.is_cut() {
+                        ENOMEM
+                    } else {
+                        e
+                    }
+                })?;
+            }
+            state.text = text;
+        }
+        let rest = usize::try_from(*position)
+            .ok()
+            .and_then(|at| state.text.bytes().get(at..))
+            .unwrap_or(&[]);
+        let part = &rest[..rest.len().min(len)];
+        UserSlice::new(to, len).writer().write_slice(part)?;
+        *position += part.len() as i64;
+        Ok(part.len())
+    }
+
+    /// Does the command that was written. May sleep.
+    ///
+    /// Fails with `EINVAL` if the file takes none or this is not one, and as the command does.
+    fn write(&self, from: UserPtr, len: usize) -> Result<usize> {
+        let run = self.kind.write.ok_or(EINVAL)?;
+        if len > WRITE_MAX {
+            return Err(EINVAL);
+        }
+        let mut data = KVec::with_capacity(len, GFP_KERNEL)?;
+        UserSlice::new(from, len).read_all(&mut data, GFP_KERNEL)?;
+        let mut text = Text::default();
+        // SAFETY: The mount is alive while the file is open.
+        let result = unsafe { run(self, &data, &mut text) };
+        let mut state = self.state.lock();
+        if result.is_ok() || !text.bytes().is_empty() {
+            state.text = text;
+            state.answer = true;
+        }
+        state.wrote |= result.is_ok();
+        result.map(|()| len)
+    }
 }

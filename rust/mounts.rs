@@ -10,6 +10,7 @@
 //!
 //! Lock order: `s_umount`, then the root directory's inode lock.
 
+use crate::files::FILES;
 use crate::fsfile;
 use crate::module_ref::ModuleRef;
 use crate::nfsd::{Net, NfsdNet};
@@ -147,12 +148,11 @@ impl Mounts {
     ///
     /// `sb` is one of nfsd's, and its `s_umount` is held.
     pub(crate) unsafe fn add_files(sb: *mut super_block) {
-        // SAFETY: By this function's requirement.
-        if let Err(e) = unsafe { fsfile::add(sb) } {
-            pr_err!(
-                "no client_tracking file in this mount, error {}\n",
-                e.to_errno()
-            );
+        for kind in &FILES {
+            // SAFETY: By this function's requirement.
+            if let Err(e) = unsafe { fsfile::add(sb, kind) } {
+                pr_err!("no {} in this mount, error {}\n", kind.name, e.to_errno());
+            }
         }
     }
 }
@@ -210,6 +210,8 @@ unsafe extern "C" fn add(sb: *mut super_block, _: *mut c_void) {
 ///
 /// For `iterate_supers_type()`, with a superblock of nfsd's.
 unsafe extern "C" fn remove(sb: *mut super_block, _: *mut c_void) {
-    // SAFETY: `iterate_supers_type()` holds the lock.
-    unsafe { fsfile::remove(sb) };
+    for kind in &FILES {
+        // SAFETY: `iterate_supers_type()` holds the lock.
+        unsafe { fsfile::remove(sb, kind) };
+    }
 }

@@ -44,6 +44,32 @@ impl Net {
         // SAFETY: By this function's requirement; the number never changes.
         unsafe { (*self.0).ns.inum }
     }
+
+    /// A number that no other namespace ever has.
+    ///
+    /// # Safety
+    ///
+    /// The namespace is alive.
+    pub(crate) unsafe fn cookie(self) -> u64 {
+        // SAFETY: By this function's requirement; the number never changes.
+        unsafe { (*self.0).net_cookie }
+    }
+
+    /// What a module keeps for the namespace (`net_generic()`).
+    ///
+    /// # Safety
+    ///
+    /// `id` is that of a module that keeps a `T`, and is loaded, and the namespace is alive.
+    pub(crate) unsafe fn generic<T>(self, id: u32) -> *mut T {
+        let _guard = rcu::read_lock();
+        // SAFETY: The array of a live namespace is replaced under RCU, and never without the
+        // entries that it had. A module's entry is there while the module is loaded.
+        unsafe {
+            let generic = (*addr_of_mut!((*self.0).gen).cast::<AtomicPtr<private::net_generic>>())
+                .load(Ordering::Acquire);
+            *generic.cast::<*mut T>().add(id as usize)
+        }
+    }
 }
 
 /// Sets or clears a bit, atomically (`assign_bit()`).
@@ -77,15 +103,8 @@ impl NfsdNet {
     ///
     /// nfsd is loaded and stays so, and `net` is alive, for `'a`.
     pub(crate) unsafe fn of<'a>(net: Net) -> &'a Self {
-        let _guard = rcu::read_lock();
-        // SAFETY: The array of a live namespace is replaced under RCU, and never without the
-        // entries that it had. nfsd's entry is there while nfsd is loaded.
-        unsafe {
-            let generic = (*addr_of_mut!((*net.0).gen).cast::<AtomicPtr<private::net_generic>>())
-                .load(Ordering::Acquire);
-            let slots = generic.cast::<*mut Self>();
-            &**slots.add(private::nfsd_net_id as usize)
-        }
+        // SAFETY: By this function's requirement.
+        unsafe { &*net.generic::<Self>(private::nfsd_net_id) }
     }
 
     /// nfsd's state, from a pointer that nfsd gave.
@@ -148,6 +167,13 @@ impl NfsdNet {
         let bit = private::nfsd_net_flag_NFSD_NET_GRACE_ENDED;
         // SAFETY: A word of a valid structure, read in one go.
         unsafe { self.flags().read_volatile() >> bit & 1 != 0 }
+    }
+
+    /// The length of the NFSv4 grace period, in seconds.
+    pub(crate) fn grace_seconds(&self) -> u32 {
+        // SAFETY: The field of a valid structure, read in one go.
+        let seconds = unsafe { addr_of_mut!((*self.0.get()).nfsd4_grace).read_volatile() };
+        u32::try_from(seconds).unwrap_or(0)
     }
 
     /// Ends the NFSv4 grace period soon, from nfsd's own worker.

@@ -4,26 +4,49 @@
 //! stock nfsd as a livepatch.
 //!
 //! ```text
-//!   nfsd ----------> attach ---------> tracker ---> channel ---> pipe ---> nfsdcld
-//!   (livepatch)        |               (per net)    |  |  |
-//!                      v                            |  |  +---- cld      message codec
-//!                    mounts ---> fsfile             |  +------- xid      upcalls in flight
-//!                    (nfsd's mounts) |              +---------- records  who may reclaim
-//!                                    +--> status
+//!   nfsd, lockd, grace ---> attach (livepatch)
+//!                             |
+//!        +--------------------+-----------+----------------------+----------------+
+//!        v                    v           v                      v                v
+//!     tracker              mounts      scopes: is this        monitor: who     (nfsd's mounts)
+//!        |                    |        request in grace?      asks for locks
+//!     channel ---> pipe       v           |        |             |
+//!      |  |  |    (nfsdcld) files      grace    request       clients
+//!      |  |  +- cld           |                                  |
+//!      |  +---- xid        fsfile ---> status, scopes,         seen
+//!      +------- records                clients, release ---> lockd, blocks, shares, openers
 //! ```
 
 mod attach;
+mod blocks;
 mod channel;
 mod cld;
+mod clients;
+mod files;
 mod fsfile;
+mod grace;
+mod index;
 mod klp;
+mod lockd;
 mod module_ref;
+mod monitor;
 mod mounts;
 mod nfsd;
+mod openers;
 mod pipe;
 mod private;
+mod raw;
 mod records;
+mod release;
+mod request;
+mod scope;
+mod scopes;
+mod seen;
+mod shares;
+mod siphash;
+mod sockaddr;
 mod status;
+mod text;
 mod tracker;
 mod xid;
 
@@ -53,6 +76,9 @@ impl kernel::Module for NfsdHa {
         // SAFETY: The module's init runs once, and this comes before it attaches.
         let mounts = unsafe {
             tracker::init_module();
+            scopes::init_module();
+            release::init_module();
+            clients::init_module()?;
             Mounts::new()?
         };
         let this = NfsdHa { mounts };
@@ -74,6 +100,8 @@ impl Drop for NfsdHa {
     fn drop(&mut self) {
         self.mounts.stop();
         tracker::exit_module();
+        scopes::exit_module();
+        clients::exit_module();
         // A task that has dropped its reference to this module may still be in its last
         // instructions, preempted; none of them sleeps there.
         // SAFETY: We may sleep.

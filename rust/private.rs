@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What bindgen made of `include/nfsd_ha_private.h`, and the symbols of nfsd and sunrpc that
-//! klp-link makes livepatch symbols of (`include/klp-symbols`).
+//! What bindgen made of `include/nfsd_ha_private.h`, and the symbols of the modules
+//! that klp-link makes livepatch symbols of (`include/klp-symbols`).
 //!
 //! The generated `layout_generated.rs` compares the structures with the BTF of the targeted
 //! modules at compile time.
@@ -36,14 +36,56 @@ mod layout {
     include!(concat!(env!("NFSD_HA_GENERATED"), "/layout_generated.rs"));
 }
 
-// Unexported symbols of nfsd, and the exported ones of sunrpc: through livepatch, as this
-// module loads before them too.
+// Unexported symbols of nfsd and lockd, and the exported ones of sunrpc: through livepatch, as
+// this module loads before them too.
 extern "C" {
+    pub(crate) fn __state_in_grace(net: *mut net, open: bool) -> bool;
+
+    pub(crate) fn lockd(data: *mut ffi::c_void) -> ffi::c_int;
+    pub(crate) static lockd_net_id: ffi::c_uint;
+    pub(crate) static mut nlm_blocked: list_head;
+    pub(crate) static mut nlm_blocked_lock: spinlock_t;
+    pub(crate) static mut nlm_file_mutex: mutex;
+    pub(crate) static mut nlm_files: [hlist_head; 128];
+    pub(crate) static mut nlm_grace_period: ffi::c_ulong;
+    pub(crate) fn nlm_release_file(file: *mut nlm_file);
+    pub(crate) static mut nlm_timeout: ffi::c_ulong;
+    pub(crate) fn nlmsvc_free_block(count: *mut kref);
+    pub(crate) static nlmsvc_lock_operations: lock_manager_operations;
+    pub(crate) static mut nlmsvc_mutex: mutex;
+    pub(crate) static mut nlmsvc_ops: *const nlmsvc_binding;
+    pub(crate) fn nlmsvc_put_lockowner(owner: *mut nlm_lockowner);
+    pub(crate) static mut nlmsvc_serv: *mut svc_serv;
+    pub(crate) static mut nsm_local_state: u32;
+    pub(crate) fn nsm_mon_unmon(
+        handle: *mut nsm_handle,
+        procedure: u32,
+        answer: *mut nsm_res,
+        host: *const nlm_host,
+    ) -> ffi::c_int;
+    pub(crate) static mut nsm_use_hostnames: bool;
+
+    pub(crate) fn nfsd(data: *mut ffi::c_void) -> ffi::c_int;
+    pub(crate) fn rqst_exp_find(
+        request: *mut cache_req,
+        net: *mut net,
+        client: *mut auth_domain,
+        gss_client: *mut auth_domain,
+        fsid_type: ffi::c_int,
+        fsid: *mut u32,
+    ) -> *mut svc_export;
+    pub(crate) fn svc_export_put(count: *mut kref);
     pub(crate) static mut nfsd_fs_type: file_system_type;
     pub(crate) static nfsd_net_id: ffi::c_uint;
     pub(crate) fn nfsd_fill_super(sb: *mut super_block, fc: *mut fs_context) -> ffi::c_int;
     pub(crate) fn nfsd4_force_end_grace(nn: *mut nfsd_net) -> bool;
 
+    pub(crate) fn rpc_cancel_tasks(
+        client: *mut rpc_clnt,
+        error: ffi::c_int,
+        is_wanted: Option<unsafe extern "C" fn(*const rpc_task, *const ffi::c_void) -> bool>,
+        data: *const ffi::c_void,
+    ) -> ffi::c_ulong;
     pub(crate) fn rpc_d_lookup_sb(sb: *const super_block, name: *const ffi::c_uchar)
         -> *mut dentry;
     pub(crate) fn rpc_destroy_pipe_data(pipe: *mut rpc_pipe);
@@ -58,4 +100,5 @@ extern "C" {
     pub(crate) fn rpc_put_sb_net(net: *const net);
     pub(crate) fn rpc_queue_upcall(pipe: *mut rpc_pipe, msg: *mut rpc_pipe_msg) -> ffi::c_int;
     pub(crate) fn rpc_unlink(pipe: *mut rpc_pipe);
+    pub(crate) fn svc_wake_up(server: *mut svc_serv);
 }

@@ -3,20 +3,15 @@
 //! The clients on record: those that may reclaim in this grace period.
 //!
 //! GraceStart fills the table, reclaims look into it, and the end of the grace period empties
-//! it; no record is removed on its own. A hash table with open addressing holds indices into a
-//! vector of records, so the cost of an operation does not grow with their number.
-//!
-//! Clients choose their names, so the hash is keyed ([`NameHash`]).
+//! it; no record is removed on its own. An [`Index`] finds it by the client's name, so the cost of
+//! an operation does not grow with the number of records. Clients choose their names: the hash
+//! is keyed.
 //!
 //! This file makes no kernel calls; it is also compiled and tested on the host.
 
 use crate::cld::Client;
+use crate::index::{Index, KeyedHash};
 use kernel::prelude::*;
-
-/// Slots of a table that has its first record; a power of two, as every size is.
-const MIN_SLOTS: usize = 64;
-/// A slot without a record.
-const FREE: u32 = u32::MAX;
 
 /// One client on record.
 struct Record {
@@ -49,12 +44,6 @@ impl Record {
     }
 }
 
-/// A hash of client names that a client cannot predict.
-pub(crate) trait NameHash {
-    /// The hash of `name`.
-    fn hash(&self, name: &[u8]) -> u64;
-}
-
 /// How many records there are, and what became of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counts {
@@ -69,18 +58,18 @@ pub(crate) struct Counts {
 /// The table of clients on record.
 pub(crate) struct RecordTable<H> {
     hash: H,
-    slots: KVVec<u32>,
+    index: Index,
     records: KVVec<Record>,
     reclaimed: usize,
     complete: usize,
 }
 
-impl<H: NameHash> RecordTable<H> {
+impl<H: KeyedHash> RecordTable<H> {
     /// An empty table.
     pub(crate) const fn new(hash: H) -> Self {
         RecordTable {
             hash,
-            slots: KVVec::new(),
+            index: Index::new(),
             records: KVVec::new(),
             reclaimed: 0,
             complete: 0,
@@ -96,24 +85,12 @@ impl<H: NameHash> RecordTable<H> {
         }
     }
 
-    /// The slot of `name`, or the free slot where it would go. There must be slots.
-    fn slot(&self, name: &[u8]) -> usize {
-        let mask = self.slots.len() - 1;
-        let mut slot = self.hash.hash(name) as usize & mask;
-        while self.slots[slot] != FREE && self.records[self.slots[slot] as usize].name() != name {
-            slot = (slot + 1) & mask;
-        }
-        slot
-    }
-
     fn find(&mut self, name: &[u8]) -> Option<&mut Record> {
-        if self.slots.is_empty() {
-            return None;
-        }
-        match self.slots[self.slot(name)] {
-            FREE => None,
-            index => self.records.get_mut(index as usize),
-        }
+        let hash = self.hash.hash(name);
+        let at = self
+            .index
+            .find(hash, |at| self.records[at].name() == name)?;
+        self.records.get_mut(at)
     }
 
     /// Adds a record.
@@ -128,28 +105,22 @@ impl<H: NameHash> RecordTable<H> {
             }
             return Ok(());
         }
-        if (self.records.len() + 1) * 2 > self.slots.len() {
+        if !self.index.has_room(1) {
             self.grow()?;
         }
         self.records.push(Record::new(client)?, GFP_KERNEL)?;
-        let slot = self.slot(client.name);
-        self.slots[slot] = (self.records.len() - 1) as u32;
+        self.index
+            .insert(self.hash.hash(client.name), self.records.len() - 1);
         Ok(())
     }
 
-    /// Doubles the slots.
+    /// Makes room for twice the records.
     fn grow(&mut self) -> Result {
-        let size = (self.slots.len() * 2).max(MIN_SLOTS);
-        if size > FREE as usize {
-            return Err(ENOMEM);
+        let mut index = Index::with_room((self.records.len() + 1) * 2)?;
+        for (at, record) in self.records.iter().enumerate() {
+            index.insert(self.hash.hash(record.name()), at);
         }
-        let mut slots = KVVec::with_capacity(size, GFP_KERNEL)?;
-        slots.extend_with(size, FREE, GFP_KERNEL)?;
-        self.slots = slots;
-        for index in 0..self.records.len() {
-            let slot = self.slot(self.records[index].name());
-            self.slots[slot] = index as u32;
-        }
+        self.index = index;
         Ok(())
     }
 
@@ -183,7 +154,7 @@ impl<H: NameHash> RecordTable<H> {
 
     /// Forgets all records and their memory. May sleep.
     pub(crate) fn clear(&mut self) {
-        self.slots = KVVec::new();
+        self.index = Index::new();
         self.records = KVVec::new();
         self.reclaimed = 0;
         self.complete = 0;

@@ -3,61 +3,69 @@
 //! What `/proc/fs/nfsd/client_tracking` shows.
 
 use crate::nfsd::{Net, NfsdNet};
+use crate::text::Text;
 use crate::tracker::Tracker;
-use kernel::seq_file::SeqFile;
-use kernel::seq_print;
+use core::fmt::{self, Write};
+use kernel::prelude::*;
 
 /// Shows the client tracking of `net`. May sleep.
-pub(crate) fn show(m: &SeqFile, net: Net, nn: &NfsdNet) {
-    if Tracker::with(net, |tracker| show_tracker(m, nn, tracker)).is_none() {
-        let state = match (nn.is_running(), nn.tracking_ops().is_null()) {
-            (false, _) => "off",
-            (true, false) => "stock",
-            (true, true) => "failed",
-        };
-        seq_print!(m, "state {state}\n");
+///
+/// # Safety
+///
+/// nfsd is loaded and stays so, and `net` is alive.
+pub(crate) unsafe fn show(net: Net, m: &mut Text) -> Result {
+    // SAFETY: By this function's requirement.
+    let nn = unsafe { NfsdNet::of(net) };
+    if let Some(result) = Tracker::with(net, |tracker| show_tracker(m, nn, tracker)) {
+        return Ok(result?);
     }
+    let state = match (nn.is_running(), nn.tracking_ops().is_null()) {
+        (false, _) => "off",
+        (true, false) => "stock",
+        (true, true) => "failed",
+    };
+    Ok(writeln!(m, "state {state}")?)
 }
 
-fn show_tracker(m: &SeqFile, nn: &NfsdNet, tracker: &Tracker) {
+fn show_tracker(m: &mut Text, nn: &NfsdNet, tracker: &Tracker) -> fmt::Result {
     let state = tracker.pipe.handler.state();
     let records = state.records.counts();
     let stats = state.stats;
-    seq_print!(
+    writeln!(
         m,
-        "state {}\n",
+        "state {}",
         if tracker.is_ready(nn) {
             "active"
         } else {
             "starting"
         }
-    );
-    seq_print!(
+    )?;
+    writeln!(
         m,
-        "daemon {}\n",
+        "daemon {}",
         if state.daemon { "present" } else { "absent" }
-    );
-    seq_print!(m, "version {}\n", state.version as u8);
-    seq_print!(
+    )?;
+    writeln!(m, "version {}", state.version as u8)?;
+    writeln!(
         m,
-        "grace {}\n",
+        "grace {}",
         if nn.grace_ended() { "ended" } else { "active" }
-    );
-    seq_print!(m, "in_flight {}\n", state.in_flight());
+    )?;
+    writeln!(m, "in_flight {}", state.in_flight())?;
     for (command, tally) in stats.tallies() {
-        seq_print!(
+        writeln!(
             m,
-            "{} {} failed {}\n",
+            "{} {} failed {}",
             command.name(),
             tally.sent,
             tally.failed
-        );
+        )?;
     }
-    seq_print!(m, "requeued {}\n", stats.requeued);
-    seq_print!(m, "timed_out {}\n", stats.timed_out);
-    seq_print!(m, "bad_downcalls {}\n", stats.bad_downcalls);
-    seq_print!(m, "records_known {}\n", records.known);
-    seq_print!(m, "records_reclaimed {}\n", records.reclaimed);
-    seq_print!(m, "records_complete {}\n", records.complete);
-    seq_print!(m, "reclaims_refused {}\n", stats.refused);
+    writeln!(m, "requeued {}", stats.requeued)?;
+    writeln!(m, "timed_out {}", stats.timed_out)?;
+    writeln!(m, "bad_downcalls {}", stats.bad_downcalls)?;
+    writeln!(m, "records_known {}", records.known)?;
+    writeln!(m, "records_reclaimed {}", records.reclaimed)?;
+    writeln!(m, "records_complete {}", records.complete)?;
+    writeln!(m, "reclaims_refused {}", stats.refused)
 }

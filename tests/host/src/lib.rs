@@ -7,14 +7,28 @@
 
 #[path = "../../../rust/cld.rs"]
 mod cld;
+#[path = "../../../rust/grace.rs"]
+mod grace;
+#[path = "../../../rust/index.rs"]
+mod index;
 #[path = "../../../rust/records.rs"]
 mod records;
+#[path = "../../../rust/scope.rs"]
+mod scope;
+#[path = "../../../rust/seen.rs"]
+mod seen;
 #[path = "../../../rust/xid.rs"]
 mod xid;
 
 #[cfg(test)]
 mod cld_test;
 #[cfg(test)]
+mod grace_test;
+#[cfg(test)]
 mod records_test;
+#[cfg(test)]
+mod scope_test;
+#[cfg(test)]
+mod seen_test;
 #[cfg(test)]
 mod xid_test;

@@ -3,6 +3,7 @@
 //! The table of records, against a map.
 
 use crate::cld::Client;
+use crate::index::KeyedHash;
 use crate::records::*;
 use kernel::prelude::*;
 use proptest::prelude::*;
@@ -11,7 +12,7 @@ use std::collections::HashMap;
 /// FNV-1a: good enough to spread names, and the same on each run.
 struct Fnv;
 
-impl NameHash for Fnv {
+impl KeyedHash for Fnv {
     fn hash(&self, name: &[u8]) -> u64 {
         name.iter().fold(0xcbf2_9ce4_8422_2325, |h, b| {
             (h ^ u64::from(*b)).wrapping_mul(0x100_0000_01b3)
@@ -22,7 +23,7 @@ impl NameHash for Fnv {
 /// The worst hash: every name in one slot.
 struct Same;
 
-impl NameHash for Same {
+impl KeyedHash for Same {
     fn hash(&self, _: &[u8]) -> u64 {
         42
     }
@@ -133,7 +134,7 @@ fn no_memory_changes_nothing() {
     }
 }
 
-fn like_a_map<H: NameHash>(hash: H, steps: Vec<(u8, u8)>) -> Result<(), TestCaseError> {
+fn like_a_map<H: KeyedHash>(hash: H, steps: Vec<(u8, u8)>) -> Result<(), TestCaseError> {
     let mut table = RecordTable::new(hash);
     let mut map: HashMap<u8, (bool, bool)> = HashMap::new();
     for (what, who) in steps {

@@ -58,6 +58,7 @@ pub mod code {
     pub const ENOMEM: Error = Error(-12);
     pub const EBUSY: Error = Error(-16);
     pub const EINVAL: Error = Error(-22);
+    pub const ENOSPC: Error = Error(-28);
 }
 
 /// A vector whose growth can fail.
@@ -92,6 +93,10 @@ impl<T> Vec<T> {
         self.reserve(1, flags)?;
         self.0.push(value);
         Ok(())
+    }
+
+    pub fn retain(&mut self, mut f: impl FnMut(&mut T) -> bool) {
+        self.0.retain_mut(|value| f(value));
     }
 }
 

@@ -1,0 +1,366 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Who holds NLM locks, and who must be notified when an export moves: `nlm_clients`.
+//!
+//! Lock order: [`Clients::state`] is taken alone, or under lockd's `nlm_host_mutex`.
+
+use crate::fsfile::Opened;
+use crate::lockd::{Host, Lockd};
+use crate::nfsd::Net;
+use crate::scope::{command, Fsid};
+use crate::seen::{Pairs, Peer};
+use crate::shares;
+use crate::siphash::SipHash;
+use crate::text::Text;
+use core::fmt::Write;
+use core::net::IpAddr;
+use kernel::fs::File;
+use kernel::prelude::*;
+use kernel::rbtree::RBTree;
+use kernel::sync::poll::{PollCondVar, PollTable};
+use kernel::sync::{new_mutex, Arc, CondVarTimeoutResult, Mutex};
+use kernel::time::msecs_to_jiffies;
+
+/// How long a client's first lock on an export waits for the recorder, in milliseconds. lockd
+/// has one thread: nobody else gets a lock in this time.
+const RECORD_TIMEOUT: u32 = 5_000;
+
+kernel::sync::global_lock! {
+    // SAFETY: Initialised by `init_module()` before anything can use it.
+    unsafe(uninit) static CLIENTS: Mutex<Option<Arc<Clients>>> = None;
+}
+
+/// The clients of all net namespaces.
+#[pin_data]
+struct Clients {
+    #[pin]
+    state: Mutex<State>,
+    /// Something has changed, or was recorded.
+    #[pin]
+    changed: PollCondVar,
+}
+
+struct State {
+    pairs: Pairs<SipHash>,
+    recorders: KVec<Recorder>,
+}
+
+/// An open file whose user keeps a copy on stable storage.
+struct Recorder {
+    /// Which one.
+    file: *const Opened,
+    /// The cookie of its net namespace.
+    net: u64,
+    /// All up to this change is in the copy.
+    sequence: u64,
+}
+
+// SAFETY: The pointer is only compared.
+unsafe impl Send for Recorder {}
+
+impl State {
+    /// Is a change of a namespace on stable storage, as far as anybody cares?
+    fn is_recorded(&self, net: u64, sequence: u64) -> bool {
+        let mut recorders = self.recorders.iter().filter(|r| r.net == net).peekable();
+        recorders.peek().is_none() || recorders.any(|r| r.sequence >= sequence)
+    }
+}
+
+/// Prepares this file.
+///
+/// # Safety
+///
+/// Called once, before the module attaches.
+pub(crate) unsafe fn init_module() -> Result {
+    // SAFETY: By this function's requirement.
+    unsafe { CLIENTS.init() };
+    let clients = Arc::pin_init(
+        pin_init!(Clients {
+            state <- new_mutex!(
+                State {
+                    pairs: Pairs::new(SipHash::random()),
+                    recorders: KVec::new(),
+                },
+                "nfsd_ha::Clients"
+            ),
+            changed <- kernel::new_poll_condvar!("nfsd_ha::Clients"),
+        }),
+        GFP_KERNEL,
+    )?;
+    *CLIENTS.lock() = Some(clients);
+    Ok(())
+}
+
+/// Frees what this file keeps. For this module's exit, when no file of ours is open.
+pub(crate) fn exit_module() {
+    *CLIENTS.lock() = None;
+}
+
+fn clients() -> Option<Arc<Clients>> {
+    CLIENTS.lock().clone()
+}
+
+/// The client that a host is.
+///
+/// # Safety
+///
+/// The host's net namespace is alive.
+unsafe fn peer(host: Host<'_>) -> Option<Peer> {
+    Some(Peer {
+        // SAFETY: By this function's requirement.
+        net: unsafe { host.net().cookie() },
+        server: host.server()?,
+        client: host.client()?,
+        version: host.version(),
+        protocol: host.protocol(),
+    })
+}
+
+/// A client is about to ask for a lock on an export: returns when that is known, and recorded
+/// if there is a recorder. `exported` says whether the export is one; it is asked once only.
+/// May sleep.
+///
+/// Fails with `EIO` if the recorder takes too long, and with `ENOMEM`; the client must not get
+/// its lock then.
+///
+/// # Safety
+///
+/// The host's net namespace is alive.
+pub(crate) unsafe fn note(
+    host: Host<'_>,
+    fsid: Fsid,
+    exported: impl FnOnce() -> Result<bool>,
+) -> Result {
+    // SAFETY: By this function's requirement.
+    let (Some(clients), Some(peer)) = (clients(), unsafe { peer(host) }) else {
+        return Ok(());
+    };
+    let known = |state: &State| state.pairs.get(&peer, &fsid).map(|pair| pair.sequence);
+    let mut state = clients.state.lock();
+    if known(&state).is_none() {
+        drop(state);
+        if !exported()? {
+            return Ok(());
+        }
+        // Nobody else adds this one: lockd has one thread.
+        state = clients.state.lock();
+        state.pairs.add(&peer, &fsid, host.name())?;
+        clients.changed.notify_all();
+    }
+    let mut left = msecs_to_jiffies(RECORD_TIMEOUT);
+    while let Some(sequence) = known(&state) {
+        if state.is_recorded(peer.net, sequence) {
+            break;
+        }
+        match clients.changed.wait_interruptible_timeout(&mut state, left) {
+            CondVarTimeoutResult::Woken { jiffies } if jiffies > 0 => left = jiffies,
+            _ => {
+                pr_warn!(
+                    "no lock on {} for a client that was not recorded in time\n",
+                    format_args!("{fsid}")
+                );
+                return Err(EIO);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// lockd forgets a client. May sleep.
+///
+/// # Safety
+///
+/// As for [`note`].
+pub(crate) unsafe fn forget(host: Host<'_>) {
+    // SAFETY: By this function's requirement.
+    if let (Some(clients), Some(peer)) = (clients(), unsafe { peer(host) }) {
+        if clients.state.lock().pairs.forget(&peer) {
+            clients.changed.notify_all();
+        }
+    }
+}
+
+/// The number of the last change.
+pub(crate) fn sequence() -> u64 {
+    clients().map_or(0, |clients| clients.state.lock().pairs.sequence())
+}
+
+/// Makes a poller wait for the next change.
+pub(crate) fn register(table: &PollTable<'_>, file: &File) {
+    if let Some(clients) = clients() {
+        table.register_wait(file, &clients.changed);
+    }
+}
+
+/// Does a command of `nlm_clients`: `N`, all up to change N is on stable storage. Returns after
+/// the next change, or at once if the file is not to wait. May sleep.
+///
+/// Fails with `EINVAL` for another command or a change that was not yet, and with `EINTR` after
+/// a signal, when that was noted all the same.
+///
+/// # Safety
+///
+/// The net namespace of the file is alive.
+pub(crate) unsafe fn write(file: &Opened, data: &[u8], _: &mut Text) -> Result {
+    let line = command(data)?;
+    if !line.bytes().all(|c| c.is_ascii_digit()) {
+        return Err(EINVAL);
+    }
+    let sequence: u64 = line.parse().map_err(|_| EINVAL)?;
+    let clients = clients().ok_or(ENODEV)?;
+    let mut state = clients.state.lock();
+    if sequence > state.pairs.sequence() {
+        return Err(EINVAL);
+    }
+    let id: *const Opened = file;
+    match state.recorders.iter_mut().find(|r| r.file == id) {
+        Some(recorder) => recorder.sequence = recorder.sequence.max(sequence),
+        None => {
+            // SAFETY: By this function's requirement.
+            let net = unsafe { file.net.cookie() };
+            let recorder = Recorder {
+                file: id,
+                net,
+                sequence,
+            };
+            state.recorders.push(recorder, GFP_KERNEL)?;
+        }
+    }
+    clients.changed.notify_all();
+    while !file.nonblocking && state.pairs.sequence() == sequence {
+        if clients.changed.wait_interruptible(&mut state) {
+            return Err(EINTR);
+        }
+    }
+    Ok(())
+}
+
+/// A file that was written to is closed. May sleep.
+pub(crate) fn closed(file: &Opened) {
+    if let Some(clients) = clients() {
+        let id: *const Opened = file;
+        clients.state.lock().recorders.retain(|r| r.file != id);
+        clients.changed.notify_all();
+    }
+}
+
+/// What a line is about.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Key {
+    fsid: Fsid,
+    server: IpAddr,
+    client: IpAddr,
+    version: u32,
+}
+
+/// What it says.
+#[derive(Default)]
+struct Line {
+    name: KVec<u8>,
+    locks: u64,
+    blocks: u64,
+    shares: u64,
+}
+
+#[derive(Default)]
+struct Lines(RBTree<Key, Line>);
+
+impl Lines {
+    /// The line of a client and an export, made if there is none.
+    fn line(&mut self, fsid: Fsid, peer: &Peer, name: &[u8]) -> Result<&mut Line> {
+        let key = || Key {
+            fsid,
+            server: peer.server,
+            client: peer.client,
+            version: peer.version,
+        };
+        if self.0.get(&key()).is_none() {
+            let mut line = Line::default();
+            line.name.extend_from_slice(name, GFP_KERNEL)?;
+            self.0.try_create_and_insert(key(), line, GFP_KERNEL)?;
+        }
+        self.0.get_mut(&key()).ok_or(ENOMEM)
+    }
+
+    /// Adds to what a host has on an export.
+    ///
+    /// # Safety
+    ///
+    /// As for [`peer`].
+    unsafe fn count(&mut self, fsid: Fsid, host: Host<'_>, add: impl Fn(&mut Line)) -> Result {
+        // SAFETY: By this function's requirement.
+        if let Some(peer) = unsafe { peer(host) } {
+            add(self.line(fsid, &peer, host.name())?);
+        }
+        Ok(())
+    }
+
+    /// Adds all that lockd holds for the clients of a namespace.
+    fn count_all(&mut self, lockd: &Lockd, net: Net) -> Result {
+        let ours = |host: Host<'_>| host.net() == net;
+        for file in lockd.files(|fsid| fsid.is_some())? {
+            let Some(fsid) = file.fsid() else {
+                continue;
+            };
+            // SAFETY: The namespace of these hosts is that of a mount that is in use.
+            unsafe {
+                for lock in file.locks(ours)? {
+                    self.count(fsid, lock.host(), |line| line.locks += 1)?;
+                }
+                for block in file.blocks(ours)? {
+                    self.count(fsid, block.host(), |line| line.blocks += 1)?;
+                }
+                if file.has_shares() {
+                    let mut result = Ok(());
+                    shares::count(&file, |host| {
+                        if result.is_ok() && ours(host) {
+                            result = self.count(fsid, host, |line| line.shares += 1);
+                        }
+                    });
+                    result?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Shows the clients of a net namespace: the number of the last change, then a line for each
+/// client and export. May sleep.
+///
+/// # Safety
+///
+/// nfsd is loaded and stays so, and `net` is alive.
+pub(crate) unsafe fn show(net: Net, out: &mut Text) -> Result {
+    let clients = clients().ok_or(ENODEV)?;
+    // SAFETY: By this function's requirement.
+    let cookie = unsafe { net.cookie() };
+    let mut lines = Lines::default();
+    {
+        let state = clients.state.lock();
+        writeln!(out, "sequence {}", state.pairs.sequence())?;
+        for pair in state.pairs.iter().filter(|pair| pair.peer.net == cookie) {
+            lines.line(pair.fsid, &pair.peer, &pair.name)?;
+        }
+    }
+    // SAFETY: nfsd needs lockd, which is thus loaded; nobody who calls this has its locks.
+    if let Some(lockd) = unsafe { Lockd::get() } {
+        lines.count_all(&lockd, net)?;
+    }
+    for (key, line) in &lines.0 {
+        let Key {
+            fsid,
+            server,
+            client,
+            version,
+        } = key;
+        let (locks, blocks, shares) = (line.locks, line.blocks, line.shares);
+        write!(
+            out,
+            "{fsid} {server} {client} {version} {locks} {blocks} {shares} "
+        )?;
+        out.name(&line.name)?;
+        out.write_str("\n")?;
+    }
+    Ok(())
+}

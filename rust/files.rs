@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Which files we add to `/proc/fs/nfsd`.
+//!
+//! All of them may be read by those whom nfsd would show the same: `nlm_clients` names no more
+//! than `/var/lib/nfs/sm` and rmtab do, and rpc.statd, which is not root, has reason to read it.
+
+use crate::clients;
+use crate::fsfile::{Kind, News, Opened};
+use crate::lockd;
+use crate::nfsd::{Net, NfsdNet};
+use crate::release;
+use crate::scopes;
+use crate::status;
+use crate::text::Text;
+use kernel::prelude::*;
+
+/// The files.
+pub(crate) static FILES: [Kind; 5] = [
+    Kind {
+        name: c"client_tracking",
+        mode: 0o444,
+        show: status::show,
+        write: None,
+        news: None,
+    },
+    Kind {
+        name: c"nlm_unlock",
+        mode: 0o600,
+        show: nothing,
+        write: Some(unlock),
+        news: None,
+    },
+    FSID_GRACE,
+    Kind {
+        // The name that the published fail-over procedure has for it.
+        name: c"nlm_set_ip_grace",
+        ..FSID_GRACE
+    },
+    Kind {
+        name: c"nlm_clients",
+        mode: 0o644,
+        show: clients::show,
+        write: Some(clients::write),
+        news: Some(News {
+            sequence: clients::sequence,
+            register: clients::register,
+            closed: clients::closed,
+        }),
+    },
+];
+
+const FSID_GRACE: Kind = Kind {
+    name: c"fsid_grace",
+    mode: 0o600,
+    show: scopes::show,
+    write: Some(grace),
+    news: None,
+};
+
+/// A file that shows something after a write only.
+///
+/// # Safety
+///
+/// None.
+unsafe fn nothing(_: Net, _: &mut Text) -> Result {
+    Ok(())
+}
+
+/// For [`release::write`].
+///
+/// # Safety
+///
+/// The file is open.
+unsafe fn unlock(file: &Opened, data: &[u8], out: &mut Text) -> Result {
+    // SAFETY: The file's mount keeps the namespace alive and nfsd loaded.
+    unsafe { release::write(file.net, data, out) }
+}
+
+/// For [`scopes::write`]: without seconds, a grace period lasts as long as the longer of lockd's
+/// and nfsd's own.
+///
+/// # Safety
+///
+/// The file is open.
+unsafe fn grace(file: &Opened, data: &[u8], out: &mut Text) -> Result {
+    // SAFETY: The file's mount keeps the namespace alive and nfsd loaded, which needs lockd.
+    unsafe {
+        let own = NfsdNet::of(file.net).grace_seconds();
+        let default = own.max(lockd::grace_seconds(file.net));
+        scopes::write(file.net, default, data, out)
+    }
+}

@@ -1,0 +1,282 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Grace periods of single scopes.
+//!
+//! A table of scopes by net namespace, and for each the time until which it is in grace. Whether
+//! it is over is decided when somebody asks, by the clock; nothing has to happen at that time.
+//! An [`Index`] leads from the fsid of a file handle, or the address that a request came to, to
+//! the scope, so that the cost of asking does not grow with their number.
+//!
+//! A scope may also be *held*, for as long as its locks are being released.
+//!
+//! The table is looked into where nobody may sleep, so it never allocates: who adds a scope
+//! gives it a bigger table first ([`GraceTable::adopt`]).
+//!
+//! Times are nanoseconds of the kernel's boot time, which is never set back. Namespaces are
+//! named by their cookies, which are never used again.
+//!
+//! This file makes no kernel calls; it is also compiled and tested on the host.
+
+use crate::index::{Index, KeyedHash};
+use crate::scope::{address_key, Fsid, Scope, KEY_LEN};
+use core::net::IpAddr;
+use kernel::prelude::*;
+
+/// What a request is about.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Subject {
+    /// The fsid of its file, and of the second one where it has two.
+    pub(crate) fsids: [Option<Fsid>; 2],
+    /// The server's address that it came to.
+    pub(crate) server: Option<IpAddr>,
+    /// It reclaims: how often nfsd or lockd asks for a request of this kind, if it does.
+    pub(crate) reclaim_asks: Option<u32>,
+}
+
+/// One scope.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Scoped {
+    net: u64,
+    /// The scope.
+    pub(crate) scope: Scope,
+    until: i64,
+    holds: u32,
+    /// Halves of reclaims that were let through.
+    half_reclaims: u64,
+    /// Requests that were refused.
+    pub(crate) refused: u64,
+}
+
+impl Scoped {
+    fn in_grace(&self, now: i64) -> bool {
+        self.holds > 0 || now < self.until
+    }
+
+    /// Nanoseconds to go, or none if the scope is only held.
+    pub(crate) fn left(&self, now: i64) -> i64 {
+        (self.until - now).max(0)
+    }
+
+    /// Reclaims that were let through.
+    pub(crate) fn reclaims(&self) -> u64 {
+        self.half_reclaims / 2
+    }
+}
+
+/// The scopes in grace.
+pub(crate) struct GraceTable<H> {
+    hash: H,
+    index: Index,
+    entries: KVVec<Scoped>,
+    room: usize,
+    /// No scope is in grace from this time on.
+    deadline: i64,
+    /// Scopes that no command has ended.
+    live: usize,
+}
+
+impl<H: KeyedHash> GraceTable<H> {
+    /// An empty table, without room.
+    pub(crate) const fn new(hash: H) -> Self {
+        GraceTable {
+            hash,
+            index: Index::new(),
+            entries: KVVec::new(),
+            room: 0,
+            deadline: 0,
+            live: 0,
+        }
+    }
+
+    /// An empty table with room for `n` scopes. Fails with `ENOMEM`. May sleep.
+    pub(crate) fn with_room(hash: H, n: usize) -> Result<Self> {
+        let mut table = Self::new(hash);
+        // A UUID has three forms.
+        table.index = Index::with_room(n.saturating_mul(3))?;
+        table.entries = KVVec::with_capacity(n, GFP_KERNEL)?;
+        table.room = n;
+        Ok(table)
+    }
+
+    /// How many scopes a table should have room for that takes over from this one: none if this
+    /// one has room for another.
+    pub(crate) fn wanted(&self, now: i64) -> Option<usize> {
+        let used = self.entries.iter().filter(|e| e.in_grace(now)).count();
+        (self.entries.len() == self.room).then_some((used + 1) * 2)
+    }
+
+    /// Moves what is in grace to `bigger`, which takes this table's place; returns the old one,
+    /// for the caller to drop where it may sleep. Does nothing if `bigger` is too small.
+    pub(crate) fn adopt(&mut self, mut bigger: Self, now: i64) -> Self {
+        let used = self.entries.iter().filter(|e| e.in_grace(now));
+        if used.clone().count() < bigger.room {
+            for entry in used {
+                bigger.add(*entry);
+            }
+            core::mem::swap(self, &mut bigger);
+        }
+        bigger
+    }
+
+    fn hash(&self, net: u64, key: &[u8; KEY_LEN]) -> u64 {
+        let mut bytes = [0; 8 + KEY_LEN];
+        bytes[..8].copy_from_slice(&net.to_ne_bytes());
+        bytes[8..].copy_from_slice(key);
+        self.hash.hash(&bytes)
+    }
+
+    fn add(&mut self, entry: Scoped) {
+        let at = self.entries.len();
+        if at < self.room && self.entries.push(entry, GFP_KERNEL).is_ok() {
+            for key in entry.scope.keys() {
+                self.index.insert(self.hash(entry.net, &key), at);
+            }
+            self.live += 1;
+            let until = if entry.holds > 0 {
+                i64::MAX
+            } else {
+                entry.until
+            };
+            self.deadline = self.deadline.max(until);
+        }
+    }
+
+    fn find(&mut self, net: u64, scope: &Scope) -> Option<&mut Scoped> {
+        let hash = self.hash(net, &scope.keys().next()?);
+        let entries = &self.entries;
+        let same = |at: usize| entries[at].net == net && entries[at].scope == *scope;
+        let at = self.index.find(hash, same)?;
+        self.entries.get_mut(at)
+    }
+
+    /// The scope's entry, made if there is none. Fails with `ENOSPC` if that takes more room.
+    fn entry(&mut self, net: u64, scope: &Scope) -> Result<&mut Scoped> {
+        if self.find(net, scope).is_none() {
+            if self.entries.len() == self.room {
+                return Err(ENOSPC);
+            }
+            self.add(Scoped {
+                net,
+                scope: *scope,
+                until: 0,
+                holds: 0,
+                half_reclaims: 0,
+                refused: 0,
+            });
+            self.live -= 1;
+        }
+        self.find(net, scope).ok_or(ENOSPC)
+    }
+
+    /// Puts a scope in grace until a time; one that is in grace stays so at least until then.
+    /// Returns whether it was in grace. Fails with `ENOSPC` if the table has no room.
+    pub(crate) fn start(&mut self, now: i64, net: u64, scope: &Scope, until: i64) -> Result<bool> {
+        let entry = self.entry(net, scope)?;
+        let dormant = entry.until == 0 && entry.holds == 0;
+        let was = entry.in_grace(now);
+        if now >= entry.until {
+            (entry.half_reclaims, entry.refused) = (0, 0);
+        }
+        entry.until = entry.until.max(until);
+        self.live += usize::from(dormant);
+        self.deadline = self.deadline.max(until);
+        Ok(was)
+    }
+
+    /// Ends a scope's grace period.
+    pub(crate) fn end(&mut self, net: u64, scope: &Scope) {
+        let Some(entry) = self.find(net, scope) else {
+            return;
+        };
+        let live = entry.until != 0 || entry.holds != 0;
+        entry.until = 0;
+        let sleeps = live && entry.holds == 0;
+        self.lose(sleeps);
+    }
+
+    /// Holds a scope in grace, until as many calls of [`GraceTable::let_go`]. Fails as
+    /// [`GraceTable::start`].
+    pub(crate) fn hold(&mut self, net: u64, scope: &Scope) -> Result {
+        let entry = self.entry(net, scope)?;
+        let dormant = entry.until == 0 && entry.holds == 0;
+        entry.holds += 1;
+        self.live += usize::from(dormant);
+        self.deadline = i64::MAX;
+        Ok(())
+    }
+
+    /// Ends a hold.
+    pub(crate) fn let_go(&mut self, net: u64, scope: &Scope) {
+        if let Some(entry) = self.find(net, scope) {
+            entry.holds -= 1;
+            let sleeps = entry.until == 0 && entry.holds == 0;
+            self.lose(sleeps);
+        }
+        let held = self.entries.iter().any(|e| e.holds > 0);
+        let last = self.entries.iter().map(|e| e.until).max().unwrap_or(0);
+        self.deadline = if held { i64::MAX } else { last };
+    }
+
+    /// Notes that a scope has ended by command, if it has; with the last one, nobody needs to
+    /// look into the table.
+    fn lose(&mut self, one: bool) {
+        self.live -= usize::from(one);
+        if self.live == 0 {
+            self.deadline = 0;
+        }
+    }
+
+    /// From this time on, no scope is in grace.
+    pub(crate) fn deadline(&self) -> i64 {
+        self.deadline
+    }
+
+    /// Is a request's scope in grace? If so the request counts there.
+    pub(crate) fn ask(&mut self, now: i64, net: u64, subject: &Subject) -> bool {
+        let keys = subject.fsids.iter().flatten().map(Fsid::key);
+        let mut keys = Iterator::chain(keys, subject.server.map(address_key));
+        let found = keys.find_map(|key| {
+            let covers = |at: usize| {
+                let entry = &self.entries[at];
+                entry.net == net && entry.in_grace(now) && entry.scope.keys().any(|k| k == key)
+            };
+            self.index.find(self.hash(net, &key), covers)
+        });
+        let Some(entry) = found.and_then(|at| self.entries.get_mut(at)) else {
+            return false;
+        };
+        match subject.reclaim_asks {
+            Some(asks) => entry.half_reclaims += u64::from(2 / asks.max(1)),
+            None => entry.refused += 1,
+        }
+        true
+    }
+
+    /// The scopes of a namespace in grace by command.
+    pub(crate) fn list(&self, now: i64, net: u64) -> impl Iterator<Item = &Scoped> {
+        self.entries
+            .iter()
+            .filter(move |e| e.net == net && now < e.until)
+    }
+}
+
+/// Longest grace period that can be asked for, in seconds; as `nfsv4gracetime` allows.
+pub(crate) const MAX_SECONDS: u32 = 3600;
+
+/// Reads `SCOPE [SECONDS]`: the scope, and the seconds if there are any. Fails with `EINVAL`.
+pub(crate) fn parse(line: &str) -> Result<(Scope, Option<u32>)> {
+    let (scope, seconds) = match line.split_once(' ') {
+        None => (line, None),
+        Some((scope, digits)) => {
+            if !digits.bytes().all(|c| c.is_ascii_digit()) {
+                return Err(EINVAL);
+            }
+            let seconds: u32 = digits.parse().map_err(|_| EINVAL)?;
+            if seconds > MAX_SECONDS {
+                return Err(EINVAL);
+            }
+            (scope, Some(seconds))
+        }
+    };
+    Ok((Scope::parse(scope)?, seconds))
+}

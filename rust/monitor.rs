@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Having clients monitored by rpc.statd: lockd's own part of it, and before it ours.
+//!
+//! C source: `fs/lockd/mon.c`. lockd asks before each lock or share that a client wants to be
+//! told of; for its server side from its own thread, for its client side from any task.
+
+use crate::clients;
+use crate::lockd::Host;
+use crate::private::{self, nlm_host, nsm_handle, nsm_res};
+use crate::request;
+use core::ptr::addr_of_mut;
+use core::sync::atomic::{AtomicU8, Ordering};
+use kernel::error::to_result;
+use kernel::prelude::*;
+
+/// Procedures of rpc.statd (`fs/lockd/mon.c`).
+const NSMPROC_MON: u32 = 2;
+const NSMPROC_UNMON: u32 = 3;
+
+/// `sm_monitored`, the first bit of the handle's bit field, and `sm_sticky`, the second.
+const MONITORED: u8 = 1;
+const STICKY: u8 = 2;
+
+/// The bit field of a handle. lockd writes it without a lock.
+///
+/// # Safety
+///
+/// The handle is valid for `'a`.
+unsafe fn flags<'a>(handle: *mut nsm_handle) -> &'a AtomicU8 {
+    // SAFETY: By this function's requirement.
+    unsafe { AtomicU8::from_ptr(addr_of_mut!((*handle)._bitfield_1).cast()) }
+}
+
+/// Keeps a client monitored when lockd forgets it, as somebody must still notify it
+/// (`nlmsvc_is_client()` does this when lockd stops). Does not sleep.
+///
+/// # Safety
+///
+/// The handle is valid.
+pub(crate) unsafe fn stay_monitored(handle: *mut nsm_handle) {
+    // SAFETY: By this function's requirement.
+    unsafe { flags(handle).fetch_or(STICKY, Ordering::Relaxed) };
+}
+
+/// Calls rpc.statd about a client. May sleep.
+///
+/// # Safety
+///
+/// The host is valid, and so is its net namespace.
+unsafe fn call(host: *const nlm_host, procedure: u32) -> Result<nsm_res> {
+    let mut answer = nsm_res {
+        status: 0,
+        state: 0,
+    };
+    // SAFETY: By this function's requirement.
+    unsafe {
+        let handle = (*host).h_nsmhandle;
+        to_result(private::nsm_mon_unmon(handle, procedure, &mut answer, host))?;
+    }
+    if answer.status == 0 {
+        Ok(answer)
+    } else {
+        Err(EIO)
+    }
+}
+
+/// Has a client monitored that is about to ask for a lock; one of the server side is noted
+/// first, so that whoever rpc.statd tells finds it in `nlm_clients`. May sleep.
+///
+/// # Safety
+///
+/// The host is valid, its net namespace is alive, and lockd is called from, as by
+/// `nlm4svc_lookup_host()`.
+pub(crate) unsafe fn monitor(host: *const nlm_host) -> Result {
+    // SAFETY: By this function's requirement. The names and the flags are lockd's to write:
+    // for one host, it asks from one task at a time.
+    unsafe {
+        if (*host).h_server() != 0 {
+            note(Host::new(host))?;
+        }
+        let handle = (*host).h_nsmhandle;
+        if flags(handle).load(Ordering::Relaxed) & MONITORED != 0 {
+            return Ok(());
+        }
+        (*handle).sm_mon_name = if (&raw const private::nsm_use_hostnames).read_volatile() {
+            (*handle).sm_name
+        } else {
+            addr_of_mut!((*handle).sm_addrbuf).cast()
+        };
+        let answer = call(host, NSMPROC_MON).inspect_err(|_| {
+            pr_notice!("cannot have a client monitored: is rpc.statd running?\n");
+        })?;
+        flags(handle).fetch_or(MONITORED, Ordering::Relaxed);
+        (&raw mut private::nsm_local_state).write_volatile(answer.state);
+    }
+    Ok(())
+}
+
+/// Notes the client and the export that the current request is about.
+///
+/// # Safety
+///
+/// The host's net namespace is alive.
+unsafe fn note(host: Host<'_>) -> Result {
+    let Some(fsid) = request::subject().and_then(|subject| subject.fsids[0]) else {
+        return Ok(());
+    };
+    // SAFETY: By this function's requirement.
+    unsafe { clients::note(host, fsid, request::is_exported) }
+}
+
+/// lockd forgets a client: so do we, and rpc.statd, unless somebody else knows the client by the
+/// same handle, or it must stay monitored. May sleep.
+///
+/// # Safety
+///
+/// The host is valid, its net namespace is alive, and `nlm_host_mutex` is held.
+pub(crate) unsafe fn unmonitor(host: *const nlm_host) {
+    // SAFETY: By this function's requirement.
+    unsafe {
+        if (*host).h_server() != 0 {
+            clients::forget(Host::new(host));
+        }
+        let handle = (*host).h_nsmhandle;
+        let users = addr_of_mut!((*handle).sm_count.refs.counter).read_volatile();
+        if users != 1 || flags(handle).load(Ordering::Relaxed) & (MONITORED | STICKY) != MONITORED {
+            return;
+        }
+        match call(host, NSMPROC_UNMON) {
+            Ok(_) => {
+                flags(handle).fetch_and(!MONITORED, Ordering::Relaxed);
+            }
+            Err(_) => pr_notice!("cannot end that a client is monitored\n"),
+        }
+    }
+}

@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Processes of this machine that have a file open, as `fuser` finds them.
+//!
+//! A file that such a process has open keeps its file system from being unmounted, whatever
+//! lockd does. nfsd's own open files are no process's: nfsd lets go of them when an export goes.
+//!
+//! C source: `iterate_fd()` in `fs/file.c`. Threads that do not share their process's files are
+//! not looked at.
+
+use crate::index::{Index, KeyedHash};
+use crate::lockd::NlmFile;
+use crate::private::{self, task_struct};
+use crate::raw::{list_entries, SpinGuard};
+use crate::siphash::SipHash;
+use crate::text::Text;
+use core::ffi::CStr;
+use core::fmt;
+use core::ptr::{self, addr_of_mut};
+use kernel::error::from_err_ptr;
+use kernel::ffi::{c_int, c_uint, c_void};
+use kernel::prelude::*;
+use kernel::sync::rcu;
+
+/// Length of a path that is shown, in bytes.
+const PATH_MAX: usize = 4096;
+
+/// A process that has a file open.
+pub(crate) struct Opener {
+    pid: private::pid_t,
+    name: [u8; 16],
+}
+
+impl fmt::Display for Opener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = CStr::from_bytes_until_nul(&self.name).unwrap_or_default();
+        let pid = self.pid;
+        f.write_str("open in ")?;
+        for byte in name.to_bytes().escape_ascii() {
+            f.write_fmt(format_args!("{}", char::from(byte)))?;
+        }
+        write!(f, "[{pid}]")
+    }
+}
+
+/// What is looked for, and what was found.
+struct Search<'a> {
+    files: &'a [NlmFile],
+    /// The files by their inode.
+    index: Index,
+    hash: SipHash,
+    found: Option<usize>,
+}
+
+impl<'a> Search<'a> {
+    fn new(files: &'a [NlmFile]) -> Result<Self> {
+        let mut search = Search {
+            files,
+            index: Index::with_room(files.len())?,
+            hash: SipHash::random(),
+            found: None,
+        };
+        for (at, file) in files.iter().enumerate() {
+            search.index.insert(search.hash_of(file.inode()), at);
+        }
+        Ok(search)
+    }
+
+    fn hash_of(&self, inode: *const private::inode) -> u64 {
+        self.hash.hash(&inode.addr().to_ne_bytes())
+    }
+
+    /// Is this the inode of a file that is looked for? Then it is found.
+    fn try_inode(&mut self, inode: *const private::inode) -> bool {
+        let same = |at: usize| ptr::eq(self.files[at].inode(), inode);
+        self.found = self.index.find(self.hash_of(inode), same);
+        self.found.is_some()
+    }
+}
+
+/// The first process that has one of the files open, and that file. May sleep.
+pub(crate) fn find(files: &[NlmFile]) -> Result<Option<(&NlmFile, Opener)>> {
+    let mut search = Search::new(files)?;
+    let _guard = rcu::read_lock();
+    // SAFETY: Processes are in this list, which is under RCU: what is read stays valid.
+    for node in unsafe { list_entries(addr_of_mut!(private::init_task.tasks)) } {
+        // SAFETY: As above. A task's lock keeps its files.
+        unsafe {
+            let task: *mut task_struct = kernel::container_of!(node, task_struct, tasks);
+            let lock = SpinGuard::new(addr_of_mut!((*task).alloc_lock));
+            let context: *const c_void = (&raw mut search).cast_const().cast();
+            private::iterate_fd((*task).files, 0, Some(is_wanted), context);
+            drop(lock);
+            if let Some(at) = search.found {
+                let opener = Opener {
+                    pid: (*task).tgid,
+                    name: (*task).comm,
+                };
+                return Ok(Some((&files[at], opener)));
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// Ends the search if an open file is one of those looked for.
+///
+/// # Safety
+///
+/// For `iterate_fd()`, with a `Search` that nobody else uses.
+unsafe extern "C" fn is_wanted(
+    context: *const c_void,
+    file: *mut private::file,
+    _: c_uint,
+) -> c_int {
+    // SAFETY: The caller's file is open, and the search is its caller's.
+    let (search, inode) = unsafe {
+        let search = context.cast_mut().cast::<Search<'_>>();
+        (&mut *search, (*file).f_inode)
+    };
+    c_int::from(search.try_inode(inode))
+}
+
+/// Adds the path of an open file to a text, as the current process sees it. May sleep.
+pub(crate) fn write_path(file: *mut private::file, text: &mut Text) -> Result {
+    let mut buffer: KVec<u8> = KVec::with_capacity(PATH_MAX, GFP_KERNEL)?;
+    let space = buffer.spare_capacity_mut();
+    // SAFETY: The file is open, and the buffer as long as it says.
+    let path = unsafe {
+        let path = private::d_path(
+            &raw const (*file).__bindgen_anon_1.f_path,
+            space.as_mut_ptr().cast(),
+            space.len() as c_int,
+        );
+        kernel::str::CStr::from_char_ptr(from_err_ptr(path)?)
+    };
+    Ok(text.name(path.to_bytes())?)
+}

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Locks and lists of structures that are not ours.
+
+use crate::private::{self, list_head};
+use kernel::bindings;
+
+/// A mutex of somebody else's, held. Taking it may sleep.
+pub(crate) struct MutexGuard(*mut bindings::mutex);
+
+impl MutexGuard {
+    /// Takes the mutex. May sleep.
+    ///
+    /// # Safety
+    ///
+    /// The mutex stays valid until the guard is dropped, and is not held by this task.
+    pub(crate) unsafe fn new(mutex: *mut private::mutex) -> Self {
+        let mutex = mutex.cast();
+        // SAFETY: By this function's requirement.
+        unsafe { bindings::mutex_lock(mutex) };
+        MutexGuard(mutex)
+    }
+}
+
+impl Drop for MutexGuard {
+    fn drop(&mut self) {
+        // SAFETY: It is held.
+        unsafe { bindings::mutex_unlock(self.0) };
+    }
+}
+
+/// A spinlock of somebody else's, held: no sleeping.
+pub(crate) struct SpinGuard(*mut bindings::spinlock_t);
+
+impl SpinGuard {
+    /// Takes the spinlock.
+    ///
+    /// # Safety
+    ///
+    /// As for [`MutexGuard::new`]; and it is one that interrupts do not take.
+    pub(crate) unsafe fn new(lock: *mut private::spinlock_t) -> Self {
+        let lock = lock.cast();
+        // SAFETY: By this function's requirement.
+        unsafe { bindings::spin_lock(lock) };
+        SpinGuard(lock)
+    }
+}
+
+impl Drop for SpinGuard {
+    fn drop(&mut self) {
+        // SAFETY: It is held.
+        unsafe { bindings::spin_unlock(self.0) };
+    }
+}
+
+/// The nodes of a list. A node that was returned may be removed before the next is asked for.
+///
+/// # Safety
+///
+/// While the iterator is in use, the list is valid, and nobody else changes it; or it is one
+/// that changes under RCU, and the caller is in a read-side critical section.
+pub(crate) unsafe fn list_entries(head: *mut list_head) -> impl Iterator<Item = *mut list_head> {
+    // SAFETY: By this function's requirement.
+    let mut next = unsafe { (&raw const (*head).next).read_volatile() };
+    core::iter::from_fn(move || {
+        if next == head {
+            return None;
+        }
+        let node = next;
+        // SAFETY: By this function's requirement; the node is not the head.
+        next = unsafe { (&raw const (*node).next).read_volatile() };
+        Some(node)
+    })
+}
+
+/// Is a node in no list (`list_empty()`)?
+///
+/// # Safety
+///
+/// The node is valid, and nobody changes its list.
+pub(crate) unsafe fn is_unlinked(node: *const list_head) -> bool {
+    // SAFETY: By this function's requirement.
+    unsafe { core::ptr::eq((*node).next, node) }
+}
+
+/// Takes a node from its list (`list_del_init()`).
+///
+/// # Safety
+///
+/// The node is in a list, and nobody else uses that list.
+pub(crate) unsafe fn unlink(node: *mut list_head) {
+    // SAFETY: By this function's requirement.
+    unsafe {
+        (*(*node).next).prev = (*node).prev;
+        (*(*node).prev).next = (*node).next;
+        (*node).next = node;
+        (*node).prev = node;
+    }
+}
+
+/// Adds a node to the front of a list (`list_add()`).
+///
+/// # Safety
+///
+/// The node is in no list, and nobody else uses the list.
+pub(crate) unsafe fn link_first(node: *mut list_head, head: *mut list_head) {
+    // SAFETY: By this function's requirement.
+    unsafe {
+        let first = (*head).next;
+        (*node).next = first;
+        (*node).prev = head;
+        (*first).prev = node;
+        (*head).next = node;
+    }
+}

@@ -1,0 +1,288 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The request that the current thread of nfsd or lockd works on.
+//!
+//! C source: both are kthreads whose function is `nfsd()` or `lockd()` and whose data is their
+//! `struct svc_rqst` (`nfsd_current_rqst()` in `fs/nfsd/nfssvc.c`). For NFSv4 the response
+//! holds the compound's file handles; for NLM the decoded arguments hold one, where version and
+//! procedure say (`fs/lockd/svc4proc.c`, `fs/lockd/svcproc.c`).
+
+use crate::grace::Subject;
+use crate::module_ref::ModuleRef;
+use crate::private::{self, opaque, svc_rqst};
+use crate::scope::Fsid;
+use crate::sockaddr;
+use core::ptr::{addr_of_mut, NonNull};
+use core::sync::atomic::{AtomicPtr, Ordering};
+use kernel::bindings;
+use kernel::error::from_err_ptr;
+use kernel::ffi::{c_int, c_void};
+use kernel::prelude::*;
+use kernel::sync::rcu;
+
+/// The RPC program of NFS (RFC 5531 and RFC 8881).
+const NFS_PROGRAM: u32 = 100_003;
+/// COMPOUND (RFC 8881, 16.2).
+const COMPOUND: u32 = 1;
+
+/// Whether a kthread's function is `own`, which is null if its module is not loaded. Only
+/// addresses are compared.
+fn runs(function: *const c_void, own: unsafe extern "C" fn(*mut c_void) -> c_int) -> bool {
+    let own = own as *const c_void;
+    !own.is_null() && core::ptr::eq(function, own)
+}
+
+/// The request of the current nfsd or lockd thread. Such a thread has one from its start; its
+/// fields describe what it last received.
+fn current() -> Option<(NonNull<svc_rqst>, Kind)> {
+    // SAFETY: The current task is there while it runs. It is a kthread with this data, if it
+    // has one of these functions.
+    unsafe {
+        let task = bindings::get_current().cast();
+        let function: *const c_void = core::mem::transmute(private::kthread_func(task));
+        let kind = if runs(function, private::nfsd) {
+            Kind::Nfsd
+        } else if runs(function, private::lockd) {
+            Kind::Lockd
+        } else {
+            return None;
+        };
+        Some((NonNull::new(private::kthread_data(task).cast())?, kind))
+    }
+}
+
+enum Kind {
+    Nfsd,
+    Lockd,
+}
+
+/// What the request is about that the current thread works on, if it is one of NFSv4 or NLM.
+///
+/// For a function that such a request calls. Does not sleep.
+pub(crate) fn subject() -> Option<Subject> {
+    let (request, kind) = current()?;
+    // SAFETY: The request is that of the current thread, which is inside of its processing.
+    unsafe {
+        let request = request.as_ref();
+        let mut subject = match kind {
+            Kind::Nfsd if request.rq_prog == NFS_PROGRAM && request.rq_vers == 4 => {
+                compound(request)?
+            }
+            Kind::Lockd if request.rq_prog == private::NLM_PROGRAM => nlm(request)?,
+            _ => return None,
+        };
+        subject.server = sockaddr::address(&raw const request.rq_daddr);
+        Some(subject)
+    }
+}
+
+/// The fsid of a handle that nfsd has taken from a request.
+fn fsid(handle: &private::svc_fh) -> Option<Fsid> {
+    let size = handle.fh_handle.fh_size as usize;
+    Fsid::of_handle(handle.fh_handle.fh_raw.get(..size)?)
+}
+
+/// An NFSv4 compound.
+///
+/// # Safety
+///
+/// The current thread processes this request.
+unsafe fn compound(request: &svc_rqst) -> Option<Subject> {
+    if request.rq_proc != COMPOUND {
+        return None;
+    }
+    // SAFETY: By this function's requirement, these are what `nfsd4_proc_compound()` works on:
+    // `opcnt` operations have been begun, and the last of them is the current one.
+    unsafe {
+        let response = &*request.rq_resp.cast::<private::nfsd4_compoundres>();
+        let arguments = &*request.rq_argp.cast::<private::nfsd4_compoundargs>();
+        let at = (response.opcnt as usize).checked_sub(1)?;
+        if response.opcnt > arguments.opcnt {
+            return None;
+        }
+        let op = &*arguments.ops.add(at);
+        // OPEN, LOCK and LAYOUTCOMMIT ask twice, once for each answer that they may have to give.
+        let (two_files, reclaims) = match op.opnum {
+            private::nfs_opnum4_OP_OPEN => {
+                let claim = op.u.open.op_claim_type;
+                (
+                    false,
+                    claim == private::open_claim_type4_NFS4_OPEN_CLAIM_PREVIOUS,
+                )
+            }
+            private::nfs_opnum4_OP_LOCK => (false, op.u.lock.lk_reclaim != 0),
+            private::nfs_opnum4_OP_LAYOUTCOMMIT => (false, op.u.layoutcommit.lc_reclaim != 0),
+            private::nfs_opnum4_OP_RENAME
+            | private::nfs_opnum4_OP_LINK
+            | private::nfs_opnum4_OP_COPY
+            | private::nfs_opnum4_OP_CLONE => (true, false),
+            _ => (false, false),
+        };
+        let state = &response.cstate;
+        let saved = if two_files {
+            fsid(&state.save_fh)
+        } else {
+            None
+        };
+        Some(Subject {
+            fsids: [fsid(&state.current_fh), saved],
+            server: None,
+            reclaim_asks: reclaims.then_some(2),
+        })
+    }
+}
+
+/// An NLM request.
+///
+/// # Safety
+///
+/// The current thread processes this request.
+unsafe fn nlm(request: &svc_rqst) -> Option<Subject> {
+    // SAFETY: By this function's requirement.
+    let (handle, reclaim_asks) = unsafe { nlm_arguments(request)? };
+    Some(Subject {
+        fsids: [Fsid::of_handle(handle), None],
+        server: None,
+        reclaim_asks,
+    })
+}
+
+/// The file handle of an NLM request; and if it reclaims, how often lockd asks for it.
+///
+/// # Safety
+///
+/// The current thread processes this request.
+unsafe fn nlm_arguments(request: &svc_rqst) -> Option<(&[u8], Option<u32>)> {
+    /// The handle, and for a request that can reclaim whether it does.
+    macro_rules! arguments {
+        ($test:ident, $lock:ident, $cancel:ident, $unlock:ident, $share:ident) => {{
+            let arguments = request.rq_argp;
+            // SAFETY: The arguments of this procedure in this version begin so.
+            unsafe {
+                match request.rq_proc {
+                    private::NLMPROC_TEST | private::NLMPROC_TEST_MSG => {
+                        let args = &(*arguments.cast::<private::$test>()).xdrgen;
+                        (&args.alock.fh, None)
+                    }
+                    // nlmsvc_lock() asks twice, once for each answer that it may have to give.
+                    private::NLMPROC_LOCK
+                    | private::NLMPROC_LOCK_MSG
+                    | private::NLMPROC_NM_LOCK => {
+                        let args = &(*arguments.cast::<private::$lock>()).xdrgen;
+                        (&args.alock.fh, args.reclaim.then_some(2))
+                    }
+                    private::NLMPROC_CANCEL | private::NLMPROC_CANCEL_MSG => {
+                        let args = &(*arguments.cast::<private::$cancel>()).xdrgen;
+                        (&args.alock.fh, None)
+                    }
+                    private::NLMPROC_UNLOCK | private::NLMPROC_UNLOCK_MSG => {
+                        let args = &(*arguments.cast::<private::$unlock>()).xdrgen;
+                        (&args.alock.fh, None)
+                    }
+                    private::NLMPROC_SHARE | private::NLMPROC_UNSHARE => {
+                        let args = &(*arguments.cast::<private::$share>()).xdrgen;
+                        let shares = request.rq_proc == private::NLMPROC_SHARE;
+                        (&args.share.fh, (shares && args.reclaim).then_some(1))
+                    }
+                    _ => return None,
+                }
+            }
+        }};
+    }
+    let (handle, reclaim_asks): (&opaque, Option<u32>) = match request.rq_vers {
+        1 | 3 => arguments!(
+            nlm_testargs_wrapper,
+            nlm_lockargs_wrapper,
+            nlm_cancargs_wrapper,
+            nlm_unlockargs_wrapper,
+            nlm_shareargs_wrapper
+        ),
+        4 => arguments!(
+            nlm4_testargs_wrapper,
+            nlm4_lockargs_wrapper,
+            nlm4_cancargs_wrapper,
+            nlm4_unlockargs_wrapper,
+            nlm4_shareargs_wrapper
+        ),
+        _ => return None,
+    };
+    if handle.data.is_null() {
+        return None;
+    }
+    // SAFETY: The decoder made it so: `len` bytes of the request.
+    let handle = unsafe { core::slice::from_raw_parts(handle.data, handle.len as usize) };
+    Some((handle, reclaim_asks))
+}
+
+/// Is the file system exported to the client whose NLM request lockd works on? Asks rpc.mountd
+/// if the kernel does not know, as lockd itself is about to do. May sleep.
+///
+/// Fails with `EAGAIN` if the request is to be dropped, and comes again.
+pub(crate) fn is_exported() -> Result<bool> {
+    let Some((request, Kind::Lockd)) = current() else {
+        return Ok(false);
+    };
+    let request = request.as_ptr();
+    // SAFETY: The request is that of the current thread, which is inside of its processing.
+    let Some((handle, _)) = (unsafe { nlm_arguments(&*request) }) else {
+        return Ok(false);
+    };
+    // The longest is that of FSID_UUID16_INUM.
+    let mut key = [0u32; 6];
+    for (word, bytes) in key.iter_mut().zip(handle[4..].chunks_exact(4)) {
+        *word = bytes.try_into().map_or(0, u32::from_ne_bytes);
+    }
+    // SAFETY: As in `nlm_do_fopen()`: lockd has nfsd's operations while nfsd is loaded, and
+    // nfsd stays so while we have a reference to it.
+    let _nfsd = unsafe {
+        let _guard = rcu::read_lock();
+        let slot = (&raw mut private::nlmsvc_ops).cast::<AtomicPtr<private::nlmsvc_binding>>();
+        let ops = (*slot).load(Ordering::Acquire);
+        if ops.is_null() {
+            return Ok(false);
+        }
+        match ModuleRef::get_other((*ops).owner.cast()) {
+            Some(nfsd) => nfsd,
+            None => return Ok(false),
+        }
+    };
+    // SAFETY: As `fh_verify()` calls it. The export that it returns has a reference for us.
+    unsafe {
+        let export = private::rqst_exp_find(
+            addr_of_mut!((*request).rq_chandle),
+            net(request),
+            (*request).rq_client,
+            (*request).rq_gssclient,
+            c_int::from(handle[2]),
+            key.as_mut_ptr(),
+        );
+        match from_err_ptr(export) {
+            Ok(export) => {
+                let count = addr_of_mut!((*export).h.ref_);
+                if bindings::refcount_dec_and_test(addr_of_mut!((*count).refcount).cast()) {
+                    private::svc_export_put(count);
+                }
+                Ok(true)
+            }
+            Err(e) if e == EAGAIN => Err(e),
+            Err(_) => Ok(false),
+        }
+    }
+}
+
+/// The net namespace of a request (`SVC_NET()`).
+///
+/// # Safety
+///
+/// The current thread processes this request.
+unsafe fn net(request: *const svc_rqst) -> *mut private::net {
+    // SAFETY: By this function's requirement.
+    unsafe {
+        let transport = (*request).rq_xprt;
+        if transport.is_null() {
+            (*request).rq_bc_net
+        } else {
+            (*transport).xpt_net
+        }
+    }
+}

@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The scopes in grace, and the question that nfsd and lockd ask: may this request go on?
+//!
+//! While no scope is in grace, the answer costs one load. The table has a spinlock, as nobody
+//! knows in what context a lock manager may ask; it is never held while memory is allocated.
+
+use crate::grace::{self, GraceTable, Scoped, MAX_SECONDS};
+use crate::nfsd::Net;
+use crate::request;
+use crate::scope::{command, Scope};
+use crate::siphash::SipHash;
+use crate::text::Text;
+use core::fmt::Write;
+use core::sync::atomic::{AtomicI64, Ordering};
+use kernel::bindings;
+use kernel::prelude::*;
+
+const SECOND: i64 = 1_000_000_000;
+
+kernel::sync::global_lock! {
+    // SAFETY: Initialised by `init_module()` before anything can use it.
+    unsafe(uninit) static SCOPES: SpinLock<Option<GraceTable<SipHash>>> = None;
+}
+
+/// From this time on, no scope is in grace: [`GraceTable::deadline`], to be read without the
+/// lock. A reader that sees an old value is one that was a moment earlier.
+static DEADLINE: AtomicI64 = AtomicI64::new(0);
+
+/// Prepares this file's lock.
+///
+/// # Safety
+///
+/// Called once, before the module attaches.
+pub(crate) unsafe fn init_module() {
+    // SAFETY: By this function's requirement.
+    unsafe { SCOPES.init() };
+    *SCOPES.lock() = Some(GraceTable::new(SipHash::random()));
+}
+
+/// Frees what this file keeps. For this module's exit.
+pub(crate) fn exit_module() {
+    let table = SCOPES.lock().take();
+    drop(table);
+}
+
+/// Nanoseconds since boot, suspension included.
+fn now() -> i64 {
+    // SAFETY: It can always be called outside of NMIs.
+    unsafe { bindings::ktime_get_boottime() }
+}
+
+/// Is the scope in grace that the current request of nfsd or lockd is about?
+///
+/// Does not sleep.
+///
+/// # Safety
+///
+/// `net` is alive.
+pub(crate) unsafe fn in_grace(net: Net) -> bool {
+    let deadline = DEADLINE.load(Ordering::Acquire);
+    if deadline == 0 || deadline <= now() {
+        return false;
+    }
+    let Some(subject) = request::subject() else {
+        return false;
+    };
+    // SAFETY: By this function's requirement.
+    let net = unsafe { net.cookie() };
+    let mut table = SCOPES.lock();
+    table
+        .as_mut()
+        .is_some_and(|table| table.ask(now(), net, &subject))
+}
+
+/// Changes the table, in which there is room for another scope. May sleep.
+fn change<R>(f: impl Fn(&mut GraceTable<SipHash>, i64) -> Result<R>) -> Result<R> {
+    loop {
+        let wanted = {
+            let mut guard = SCOPES.lock();
+            let table = guard.as_mut().ok_or(ENODEV)?;
+            match table.wanted(now()) {
+                Some(wanted) => wanted,
+                None => {
+                    let result = f(table, now());
+                    DEADLINE.store(table.deadline(), Ordering::Release);
+                    return result;
+                }
+            }
+        };
+        let bigger = GraceTable::with_room(SipHash::random(), wanted)?;
+        let old = match SCOPES.lock().as_mut() {
+            Some(table) => table.adopt(bigger, now()),
+            None => return Err(ENODEV),
+        };
+        drop(old);
+    }
+}
+
+/// A scope that is held in grace while its locks are released: no new lock is granted there,
+/// with NLM or NFSv4.
+pub(crate) struct Hold {
+    net: u64,
+    scope: Scope,
+}
+
+impl Hold {
+    /// Holds a scope. Fails with `ENOMEM`. May sleep.
+    ///
+    /// # Safety
+    ///
+    /// `net` is alive.
+    pub(crate) unsafe fn new(net: Net, scope: Scope) -> Result<Self> {
+        // SAFETY: By this function's requirement.
+        let net = unsafe { net.cookie() };
+        change(|table, _| table.hold(net, &scope))?;
+        Ok(Hold { net, scope })
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        if let Some(table) = SCOPES.lock().as_mut() {
+            table.let_go(self.net, &self.scope);
+            DEADLINE.store(table.deadline(), Ordering::Release);
+        }
+    }
+}
+
+/// Does a command of `fsid_grace`: `SCOPE [SECONDS]`, where 0 ends the grace period. Without
+/// seconds it lasts `default`. May sleep.
+///
+/// Fails with `EINVAL` for another command, and with `ENOMEM`.
+///
+/// # Safety
+///
+/// `net` is alive.
+pub(crate) unsafe fn write(net: Net, default: u32, data: &[u8], out: &mut Text) -> Result {
+    let (scope, seconds) = grace::parse(command(data)?)?;
+    // SAFETY: By this function's requirement.
+    let cookie = unsafe { net.cookie() };
+    let seconds = seconds.unwrap_or(default.min(MAX_SECONDS));
+    if seconds == 0 {
+        change(|table, _| {
+            table.end(cookie, &scope);
+            Ok(())
+        })?;
+        writeln!(out, "{scope} ended")?;
+        return Ok(());
+    }
+    let was =
+        change(|table, now| table.start(now, cookie, &scope, now + i64::from(seconds) * SECOND))?;
+    if !was {
+        pr_info!(
+            "grace period of {} begins, {seconds} s\n",
+            format_args!("{scope}")
+        );
+    }
+    list(cookie, out, |entry| entry.scope == scope)
+}
+
+/// Shows the scopes of a namespace in grace, a line for each. May sleep.
+///
+/// # Safety
+///
+/// `net` is alive.
+pub(crate) unsafe fn show(net: Net, out: &mut Text) -> Result {
+    // SAFETY: By this function's requirement.
+    list(unsafe { net.cookie() }, out, |_| true)
+}
+
+fn list(net: u64, out: &mut Text, want: impl Fn(&Scoped) -> bool) -> Result {
+    let mut found = KVVec::new();
+    let now = now();
+    loop {
+        let guard = SCOPES.lock();
+        let table = guard.as_ref().ok_or(ENODEV)?;
+        let entries = || table.list(now, net).filter(|entry| want(entry));
+        let count = entries().count();
+        if count <= found.capacity() {
+            for entry in entries() {
+                found.push(*entry, GFP_ATOMIC)?;
+            }
+            break;
+        }
+        drop(guard);
+        found = KVVec::with_capacity(count, GFP_KERNEL)?;
+    }
+    for entry in &found {
+        let left = (entry.left(now) + SECOND - 1) / SECOND;
+        let (reclaims, refused) = (entry.reclaims(), entry.refused);
+        let scope = entry.scope;
+        writeln!(
+            out,
+            "{scope} left {left} reclaims {reclaims} refused {refused}"
+        )?;
+    }
+    Ok(())
+}

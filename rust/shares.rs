@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Share reservations (NLM_SHARE, X/Open's DOS sharing).
+//!
+//! C source: `fs/lockd/svcshare.c`. lockd's thread changes a file's list without a lock, while
+//! it is counted as a user of the file; whoever holds `nlm_file_mutex` and sees no user has the
+//! list for itself.
+
+use crate::lockd::{Host, NlmFile};
+use crate::private::{self, lockd_share};
+use crate::raw::MutexGuard;
+use core::net::IpAddr;
+use core::ptr::{addr_of_mut, NonNull};
+use kernel::bindings;
+use kernel::prelude::*;
+
+/// A share that belongs to no file any more.
+pub(crate) struct Share {
+    raw: NonNull<lockd_share>,
+    client: Option<IpAddr>,
+}
+
+impl Share {
+    /// Takes a share from a file, whose client stays monitored.
+    ///
+    /// # Safety
+    ///
+    /// `link` points to a share, whose file has no user, and `nlm_file_mutex` is held.
+    unsafe fn unlink(link: *mut *mut lockd_share) -> Self {
+        // SAFETY: By this function's requirement; a share in a file has a host.
+        unsafe {
+            let raw = NonNull::new_unchecked(*link);
+            *link = raw.as_ref().s_next;
+            let host = Host::new(raw.as_ref().s_host);
+            host.keep_monitored();
+            let client = host.client();
+            Share { raw, client }
+        }
+    }
+
+    /// The address of the client whose it was.
+    pub(crate) fn client(&self) -> Option<IpAddr> {
+        self.client
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        // SAFETY: It is ours, and was allocated with its owner by `nlmsvc_share_file()`.
+        unsafe { bindings::kfree(self.raw.as_ptr().cast()) };
+    }
+}
+
+/// Takes the wanted shares from all of the files, or none. Fails with `ENOMEM`, and with the
+/// first file that somebody uses. May sleep.
+pub(crate) fn take(
+    files: &[NlmFile],
+    want: impl Fn(Host<'_>) -> bool,
+) -> Result<Result<KVVec<Share>, usize>> {
+    let mut shares = KVVec::new();
+    loop {
+        let mut missing = 0;
+        {
+            // SAFETY: The table's lock.
+            let table = unsafe { MutexGuard::new(&raw mut private::nlm_file_mutex) };
+            for (at, file) in files.iter().enumerate() {
+                if !file.has_shares() {
+                    continue;
+                }
+                if file.is_in_use_locked(&table) {
+                    return Ok(Err(at));
+                }
+                // SAFETY: Nobody else uses the list.
+                missing += unsafe { wanted(file, &want) }.count();
+            }
+            if missing <= shares.capacity() {
+                for file in files {
+                    // SAFETY: As above, since the lock is still held.
+                    for link in unsafe { wanted(file, &want) } {
+                        // SAFETY: As above; the link points to a share.
+                        let share = unsafe { Share::unlink(link) };
+                        shares.push(share, GFP_KERNEL)?;
+                    }
+                }
+                return Ok(Ok(shares));
+            }
+        }
+        shares = KVVec::with_capacity(missing, GFP_KERNEL)?;
+    }
+}
+
+/// The links to the wanted shares of a file. One that was returned may be unlinked.
+///
+/// # Safety
+///
+/// The file has no user, and gets none while the iterator is in use: `nlm_file_mutex` is held.
+unsafe fn wanted<'a>(
+    file: &'a NlmFile,
+    want: &'a impl Fn(Host<'_>) -> bool,
+) -> impl Iterator<Item = *mut *mut lockd_share> + 'a {
+    // SAFETY: The file is pinned.
+    let mut link = unsafe { addr_of_mut!((*file.as_ptr()).f_shares) };
+    let mut returned: Option<*mut lockd_share> = None;
+    core::iter::from_fn(move || loop {
+        // SAFETY: By this function's requirement.
+        unsafe {
+            // Past the share that was returned, unless it was unlinked.
+            if returned.take().is_some_and(|share| share == *link) {
+                link = addr_of_mut!((**link).s_next);
+            }
+            let share = *link;
+            if share.is_null() {
+                return None;
+            }
+            if want(Host::new((*share).s_host)) {
+                returned = Some(share);
+                return Some(link);
+            }
+            link = addr_of_mut!((*share).s_next);
+        }
+    })
+}
+
+/// The number of shares of a file, by host. May sleep.
+///
+/// Somebody who uses the file may change them meanwhile: it then counts as without any.
+pub(crate) fn count(file: &NlmFile, mut each: impl FnMut(Host<'_>)) {
+    // SAFETY: The table's lock.
+    let table = unsafe { MutexGuard::new(&raw mut private::nlm_file_mutex) };
+    if file.is_in_use_locked(&table) {
+        return;
+    }
+    // SAFETY: Nobody else uses the list; a share has a host.
+    unsafe {
+        let mut share = (*file.as_ptr()).f_shares;
+        while !share.is_null() {
+            each(Host::new((*share).s_host));
+            share = (*share).s_next;
+        }
+    }
+}

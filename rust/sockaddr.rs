@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Addresses in the kernel's form.
+
+use crate::private;
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// AF_INET and AF_INET6 (`include/linux/socket.h`).
+const INET: u16 = 2;
+const INET6: u16 = 10;
+
+/// The address in `storage`, if it is one of IPv4 or IPv6. Does not sleep.
+///
+/// # Safety
+///
+/// `storage` is valid, and holds an address as its family says.
+pub(crate) unsafe fn address(storage: *const private::__kernel_sockaddr_storage) -> Option<IpAddr> {
+    // SAFETY: By this function's requirement.
+    unsafe {
+        match *storage.cast::<u16>() {
+            INET => {
+                let bits = (*storage.cast::<private::sockaddr_in>()).sin_addr.s_addr;
+                Some(IpAddr::V4(Ipv4Addr::from(bits.to_ne_bytes())))
+            }
+            INET6 => {
+                let bits = (*storage.cast::<private::sockaddr_in6>()).sin6_addr;
+                let octets = bits.in6_u.u6_addr8;
+                Some(IpAddr::V6(Ipv6Addr::from(octets)).to_canonical())
+            }
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What a file shows: text of any length, whose growth can fail.
+
+use core::fmt;
+use kernel::prelude::*;
+
+/// A text that is being written.
+#[derive(Default)]
+pub(crate) struct Text {
+    bytes: KVVec<u8>,
+    cut: bool,
+}
+
+impl Text {
+    /// The text so far.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The text so far.
+    pub(crate) fn as_str(&self) -> &str {
+        // Only strings are added.
+        core::str::from_utf8(&self.bytes).unwrap_or("")
+    }
+
+    /// Is something missing, as there was no memory?
+    pub(crate) fn is_cut(&self) -> bool {
+        self.cut
+    }
+
+    fn extend(&mut self, bytes: &[u8]) -> Result {
+        if self.bytes.capacity() - self.bytes.len() < bytes.len() {
+            let more = self.bytes.len().max(bytes.len()).max(256);
+            self.bytes.reserve(more, GFP_KERNEL)?;
+        }
+        Ok(self.bytes.extend_from_slice(bytes, GFP_KERNEL)?)
+    }
+
+    /// Adds a name that somebody chose: visible ASCII as it is, everything else and the backslash as `\xHH`.
+    pub(crate) fn name(&mut self, name: &[u8]) -> fmt::Result {
+        use fmt::Write;
+        for &byte in name {
+            if byte.is_ascii_graphic() && byte != b'\\' {
+                self.write_char(char::from(byte))?;
+            } else {
+                write!(self, "\\x{byte:02x}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Fails if there is no memory. May sleep.
+impl fmt::Write for Text {
+    fn write_str(&mut self, s: &str) -> fmt::Result {
+        self.extend(s.as_bytes()).map_err(|_| {
+            self.cut = true;
+            fmt::Error
+        })
+    }
+}

@@ -1,0 +1,269 @@
+// SPDX-License-Identifier: GPL-2.0
+
+use crate::grace::*;
+use crate::index::KeyedHash;
+use crate::scope::{Fsid, Scope};
+use kernel::code::ENOSPC;
+use proptest::prelude::*;
+use proptest::test_runner::TestCaseError;
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+#[derive(Clone, Copy)]
+struct Fnv;
+
+impl KeyedHash for Fnv {
+    fn hash(&self, key: &[u8]) -> u64 {
+        key.iter().fold(0xcbf2_9ce4_8422_2325, |h, b| {
+            (h ^ u64::from(*b)).wrapping_mul(0x100_0000_01b3)
+        })
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Same;
+
+impl KeyedHash for Same {
+    fn hash(&self, _: &[u8]) -> u64 {
+        3
+    }
+}
+
+fn num(n: u32) -> Scope {
+    Scope::Export(Fsid::Num(n))
+}
+
+fn about(n: u32) -> Subject {
+    Subject {
+        fsids: [Some(Fsid::Num(n)), None],
+        ..Subject::default()
+    }
+}
+
+fn table(n: usize) -> GraceTable<Fnv> {
+    GraceTable::with_room(Fnv, n).unwrap()
+}
+
+/// Makes room as the module does.
+fn with_room<H: KeyedHash + Copy>(table: &mut GraceTable<H>, hash: H, now: i64) {
+    if let Some(n) = table.wanted(now) {
+        let old = table.adopt(GraceTable::with_room(hash, n).unwrap(), now);
+        drop(old);
+        assert!(table.wanted(now).is_none());
+    }
+}
+
+#[test]
+fn in_grace_until_the_time_comes() {
+    let mut t = table(4);
+    assert!(!t.ask(5, 1, &about(7)));
+    assert_eq!(t.start(10, 1, &num(7), 20), Ok(false));
+    assert_eq!(t.deadline(), 20);
+    assert!(t.ask(19, 1, &about(7)));
+    assert!(!t.ask(20, 1, &about(7)));
+    assert!(!t.ask(15, 2, &about(7)), "another namespace");
+    assert!(!t.ask(15, 1, &about(8)), "another export");
+}
+
+#[test]
+fn extended_never_shortened_and_ended() {
+    let mut t = table(4);
+    t.start(10, 1, &num(7), 30).unwrap();
+    assert_eq!(t.start(12, 1, &num(7), 20), Ok(true));
+    assert!(t.ask(29, 1, &about(7)));
+    assert_eq!(t.start(25, 1, &num(7), 40), Ok(true));
+    assert!(t.ask(39, 1, &about(7)));
+    t.end(1, &num(7));
+    assert_eq!(t.deadline(), 0);
+    assert!(!t.ask(30, 1, &about(7)));
+    t.end(1, &num(7));
+    t.end(1, &num(99));
+    assert_eq!(t.start(31, 1, &num(7), 50), Ok(false));
+    assert!(t.ask(49, 1, &about(7)));
+}
+
+#[test]
+fn counts_reclaims_and_refusals() {
+    let mut t = table(4);
+    t.start(0, 1, &num(7), 100).unwrap();
+    let reclaim = |asks| Subject {
+        reclaim_asks: Some(asks),
+        ..about(7)
+    };
+    for _ in 0..2 {
+        assert!(t.ask(1, 1, &reclaim(2)));
+    }
+    assert!(t.ask(1, 1, &reclaim(1)));
+    for _ in 0..3 {
+        assert!(t.ask(1, 1, &about(7)));
+    }
+    let entry = *t.list(1, 1).next().unwrap();
+    assert_eq!((entry.reclaims(), entry.refused, entry.left(1)), (2, 3, 99));
+    // Another grace period counts anew.
+    t.start(200, 1, &num(7), 300).unwrap();
+    let entry = *t.list(200, 1).next().unwrap();
+    assert_eq!((entry.reclaims(), entry.refused), (0, 0));
+}
+
+#[test]
+fn by_the_servers_address_and_by_either_file() {
+    let mut t = table(4);
+    let (own, other): (IpAddr, IpAddr) =
+        ("192.0.2.1".parse().unwrap(), "2001:db8::1".parse().unwrap());
+    t.start(0, 1, &Scope::Server(own), 100).unwrap();
+    t.start(0, 1, &num(8), 100).unwrap();
+    let came_to = |server| Subject {
+        server: Some(server),
+        ..about(7)
+    };
+    assert!(t.ask(1, 1, &came_to(own)));
+    assert!(!t.ask(1, 1, &came_to(other)));
+    let renames = Subject {
+        fsids: [Some(Fsid::Num(7)), Some(Fsid::Num(8))],
+        ..Subject::default()
+    };
+    assert!(t.ask(1, 1, &renames));
+    assert!(!t.ask(1, 1, &Subject::default()));
+}
+
+#[test]
+fn held_as_long_as_somebody_holds() {
+    let mut t = table(4);
+    t.hold(1, &num(7)).unwrap();
+    t.hold(1, &num(7)).unwrap();
+    assert_eq!(t.deadline(), i64::MAX);
+    assert!(t.ask(i64::MAX - 1, 1, &about(7)));
+    assert_eq!(t.list(1, 1).count(), 0, "it is not in grace by command");
+    t.let_go(1, &num(7));
+    assert!(t.ask(5, 1, &about(7)));
+    t.start(5, 1, &num(7), 20).unwrap();
+    t.end(1, &num(7));
+    assert!(t.ask(6, 1, &about(7)), "a hold is not ended by command");
+    t.let_go(1, &num(7));
+    assert!(!t.ask(7, 1, &about(7)));
+    assert_eq!(t.deadline(), 0);
+}
+
+#[test]
+fn two_uuids_that_fold_alike() {
+    let mut a = [0u8; 16];
+    let mut b = [0u8; 16];
+    a[0] = 1;
+    b[4] = 1;
+    let quarter = Subject {
+        fsids: [Some(Fsid::Uuid4([1, 0, 0, 0])), None],
+        ..Subject::default()
+    };
+    let mut t = table(4);
+    let scope = |uuid| Scope::Export(Fsid::Uuid(uuid));
+    t.start(0, 1, &scope(a), 10).unwrap();
+    t.start(0, 1, &scope(b), 20).unwrap();
+    assert!(
+        t.ask(15, 1, &quarter),
+        "the first is over, the second is not"
+    );
+    t.end(1, &scope(b));
+    assert!(!t.ask(15, 1, &quarter));
+}
+
+#[test]
+fn needs_room_and_says_so() {
+    let mut t = GraceTable::new(Fnv);
+    assert_eq!(t.start(0, 1, &num(0), 10), Err(ENOSPC));
+    assert_eq!(t.hold(1, &num(0)), Err(ENOSPC));
+    for n in 0..10_000 {
+        with_room(&mut t, Fnv, 0);
+        assert_eq!(t.start(0, 1, &num(n), 10), Ok(false));
+    }
+    assert!((0..10_000).all(|n| t.ask(5, 1, &about(n))));
+    assert!(!t.ask(5, 1, &about(10_000)));
+    // What is over leaves when room is needed.
+    for n in 0..100_000 {
+        with_room(&mut t, Fnv, i64::from(n) * 10 + 20);
+        t.start(i64::from(n) * 10 + 20, 1, &num(n), i64::from(n) * 10 + 25)
+            .unwrap();
+    }
+    assert!(t.wanted(2_000_000).is_none_or(|n| n <= 4));
+}
+
+#[test]
+fn a_table_that_is_too_small_is_not_adopted() {
+    let mut t = table(4);
+    for n in 0..4 {
+        t.start(0, 1, &num(n), 10).unwrap();
+    }
+    t.adopt(table(4), 0);
+    t.adopt(table(1), 0);
+    assert!((0..4).all(|n| t.ask(5, 1, &about(n))));
+}
+
+#[test]
+fn an_allocation_that_fails_changes_nothing() {
+    for n in 0..4 {
+        kernel::fail_after(n);
+        let failed = GraceTable::with_room(Fnv, 100).is_err();
+        kernel::never_fail();
+        assert_eq!(failed, n < 2);
+    }
+}
+
+/// Compares with a map of (namespace, scope) to (until, holds).
+fn like_a_map<H: KeyedHash + Copy>(hash: H, steps: Vec<(u8, u8, u8)>) -> Result<(), TestCaseError> {
+    let mut t = GraceTable::new(hash);
+    let mut map: HashMap<(u64, u32), (i64, u32)> = HashMap::new();
+    let mut now = 1;
+    for (what, who, time) in steps {
+        let (net, n) = (u64::from(who % 2), u32::from(who / 2) % 24);
+        let entry = map.entry((net, n)).or_default();
+        let active = now < entry.0 || entry.1 > 0;
+        match what % 8 {
+            0..=2 => {
+                with_room(&mut t, hash, now);
+                let until = now + i64::from(time) + 1;
+                prop_assert_eq!(t.start(now, net, &num(n), until), Ok(active));
+                entry.0 = entry.0.max(until);
+            }
+            3 => {
+                t.end(net, &num(n));
+                entry.0 = 0;
+            }
+            4 => {
+                with_room(&mut t, hash, now);
+                t.hold(net, &num(n)).unwrap();
+                entry.1 += 1;
+            }
+            5 if entry.1 > 0 => {
+                t.let_go(net, &num(n));
+                entry.1 -= 1;
+            }
+            _ => now += i64::from(time) / 4,
+        }
+        for net in 0..2 {
+            for n in 0..24 {
+                let (until, holds) = map.get(&(net, n)).copied().unwrap_or_default();
+                let active = now < until || holds > 0;
+                prop_assert_eq!(t.ask(now, net, &about(n)), active);
+                prop_assert!(!active || now < t.deadline());
+            }
+            let listed = t.list(now, net).count();
+            let wanted = map.iter().filter(|(k, v)| k.0 == net && now < v.0).count();
+            prop_assert_eq!(listed, wanted);
+        }
+        if map.values().all(|v| *v == (0, 0)) {
+            prop_assert_eq!(t.deadline(), 0);
+        }
+    }
+    Ok(())
+}
+
+proptest! {
+    #[test]
+    fn like_a_map_with_a_good_hash(steps in proptest::collection::vec(any::<(u8, u8, u8)>(), 0..200)) {
+        like_a_map(Fnv, steps)?;
+    }
+
+    #[test]
+    fn like_a_map_with_the_worst_hash(steps in proptest::collection::vec(any::<(u8, u8, u8)>(), 0..60)) {
+        like_a_map(Same, steps)?;
+    }
+}
