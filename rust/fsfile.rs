@@ -6,8 +6,8 @@
 //! module loaded (`file_operations.owner`), and when the files are removed, their inodes lose
 //! our operations, as an inode may be open without them (`O_PATH`) and opened again later.
 //!
-//! A read from the beginning shows what there is at that time. After a write, reads on the same
-//! open file show the result of that write, from its beginning, as with nfsd's own transaction
+//! A read from the beginning shows what there is at that time. After a write that has a result,
+//! reads on the same open file show that, from its beginning, as with nfsd's own transaction
 //! files.
 
 use crate::module_ref::this_module;
@@ -300,7 +300,7 @@ impl Opened {
     /// Reads from a position. May sleep.
     fn read(&self, to: UserPtr, len: usize, position: &mut i64) -> Result<usize> {
         let mut state = self.state.lock();
-        if *position == 0 && !core::mem::take(&mut state.answer) {
+        if *position == 0 && !state.answer {
             let mut text = Text::default();
             // SAFETY: The mount is alive while the file is open.
             unsafe {
@@ -340,8 +340,8 @@ impl Opened {
         let result = unsafe { run(self, &data, &mut text) };
         let mut state = self.state.lock();
         if result.is_ok() || !text.bytes().is_empty() {
+            state.answer = !text.bytes().is_empty();
             state.text = text;
-            state.answer = true;
         }
         state.wrote |= result.is_ok();
         result.map(|()| len)

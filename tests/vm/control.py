@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: GPL-2.0
+"""The module's control files in /proc/fs/nfsd."""
+
+import errno
+import os
+
+FILES = ("client_tracking", "fsid_grace", "nlm_clients", "nlm_set_ip_grace", "nlm_unlock")
+
+
+def command(name, data, directory="/proc/fs/nfsd"):
+    """Writes a command; returns 'ok' or the error's name, and what the same open file shows then."""
+    fd = os.open(f"{directory}/{name}", os.O_RDWR | os.O_NONBLOCK)
+    try:
+        try:
+            os.write(fd, data.encode() if isinstance(data, str) else data)
+            result = "ok"
+        except OSError as e:
+            result = errno.errorcode[e.errno]
+        return result, os.read(fd, 1 << 20).decode()
+    finally:
+        os.close(fd)
+
+
+def read(name, directory="/proc/fs/nfsd"):
+    """What a file shows."""
+    with open(f"{directory}/{name}", encoding="ascii") as f:
+        return f.read()
+
+
+def release(scope):
+    """Releases a scope; returns what was released, by key, or what is in the way as 'busy'."""
+    result, text = command("nlm_unlock", scope)
+    answer = dict(line.split(" ", 1) for line in text.splitlines())
+    return result, {k: int(v) if v.isdigit() else v for k, v in answer.items()}
+
+
+def clients():
+    """The lines of nlm_clients, each as (fsid, server, client, version, locks, blocks, shares, name)."""
+    lines = [line.split() for line in read("nlm_clients").splitlines()[1:]]
+    return [(f, s, c, *map(int, counts), name) for f, s, c, *counts, name in lines]
+
+
+def sequence():
+    """The number of the last change of nlm_clients."""
+    return int(read("nlm_clients").split()[1])
