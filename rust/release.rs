@@ -25,6 +25,7 @@ use crate::shares;
 use crate::text::Text;
 use core::fmt::{self, Write};
 use core::net::IpAddr;
+use core::ptr;
 use kernel::current;
 use kernel::prelude::*;
 use kernel::rbtree::RBTree;
@@ -284,7 +285,19 @@ fn attempt<'a>(
         let _ = share.client().map(|client| released.client(client));
     }
     (released.locks, released.blocks) = (removed.len(), blocks.len());
-    (released.shares, released.files) = (shares.len(), files.len());
+    released.shares = shares.len();
+    // The removed locks are in the order of the files.
+    let mut locked = removed.iter().map(|(file, _)| *file).peekable();
+    for file in files {
+        let mut had_any = false;
+        while locked.next_if(|other| ptr::eq(*other, file)).is_some() {
+            had_any = true;
+        }
+        had_any = had_any
+            || blocks.iter().any(|block| block.is_of(file))
+            || shares.iter().any(|share| share.is_of(file));
+        released.files += usize::from(had_any);
+    }
     Ok(Ok(released))
 }
 

@@ -38,6 +38,12 @@ impl Share {
         }
     }
 
+    /// Was it one of this file's?
+    pub(crate) fn is_of(&self, file: &NlmFile) -> bool {
+        // SAFETY: Set when the share is made, and never changed.
+        unsafe { self.raw.as_ref().s_file == file.as_ptr() }
+    }
+
     /// The address of the client whose it was.
     pub(crate) fn client(&self) -> Option<IpAddr> {
         self.client
