@@ -10,6 +10,7 @@ help:
 
 ##make demo       a client keeps its lock while its server restarts, and is reset
 ##make test       all tests on all kernels; ends in "N passed, N failed"
+##make test-long  ten minutes of locks, releases and reclaims on each kernel
 ##make shell      a virtual machine with the module loaded, to play with
 ##make module     nfsd_ha.ko for all stock kernels, in the cache
 ##make KDIR=DIR   nfsd_ha.ko, here, for the kernel whose build directory is DIR
@@ -24,7 +25,7 @@ help:
 # For the scripts.
 export KERNEL V MODULES
 
-demo shell test test-host clippy:
+demo shell test test-host test-long clippy:
 	@scripts/$@
 
 module:
@@ -49,4 +50,4 @@ clean:
 distclean: clean
 	@$(as_root) rm -rf --one-file-system "$(cache)"
 
-.PHONY: help demo shell test test-host clippy module kdir kernels update clean distclean
+.PHONY: help demo shell test test-host test-long clippy module kdir kernels update clean distclean

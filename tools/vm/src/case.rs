@@ -33,6 +33,8 @@ pub struct Bench {
     pub show: Show,
     /// A disk to use in place of a new one called `data`.
     pub data_disk: Option<PathBuf>,
+    /// Words for the test's command line.
+    pub args: Vec<String>,
 }
 
 /// A kernel to test on.
@@ -43,6 +45,16 @@ pub struct Kernel {
     pub images: Images,
     /// The nfsd_ha.ko built for it.
     pub module: Option<PathBuf>,
+    /// The modules that tests load to make things fail.
+    pub inject: Vec<PathBuf>,
+}
+
+impl Kernel {
+    /// What the guest gets as /test/NAME beside the tests.
+    pub fn files(&self) -> Vec<&Path> {
+        let all = self.module.iter().chain(&self.inject);
+        all.map(PathBuf::as_path).collect()
+    }
 }
 
 /// Counts of results.
@@ -112,7 +124,6 @@ pub fn run(bench: &Bench, kernel: &Kernel, spec: &Spec) -> Result<Totals> {
         reports: BTreeSet::new(),
         allowed: Vec::new(),
     };
-    let module = kernel.module.as_deref();
     let mut directories = vec![bench.tests.as_path()];
     // A test from elsewhere brings the other files of its directory along.
     directories.extend(spec.path.parent().filter(|dir| *dir != bench.tests));
@@ -120,7 +131,7 @@ pub fn run(bench: &Bench, kernel: &Kernel, spec: &Spec) -> Result<Totals> {
         &case.initrd,
         &kernel.images.initrd,
         &directories,
-        module.as_slice(),
+        &kernel.files(),
     )?;
     for id in 0..case.vms.len() {
         case.boot(id)?;
@@ -161,6 +172,7 @@ impl Case<'_> {
         let mut env = vm.env(self.kernel.module.is_some());
         env.push(("VM_INDEX", (id + 1).to_string()));
         env.push(("VM_PEERS", peers.join(",")));
+        env.push(("VM_ARGS", self.bench.args.join(",")));
         let machine = Machine {
             images: &self.kernel.images,
             initrd: &self.initrd,

@@ -76,6 +76,9 @@ struct Run {
     /// Time limit of each test in seconds [default: as the test says, or 120]
     #[arg(long)]
     timeout: Option<u64>,
+    /// A word for the command line of the tests; may be given more than once
+    #[arg(long = "arg", value_name = "WORD", value_parser = word)]
+    args: Vec<String>,
     /// Tests to run at the same time
     #[arg(short, long, default_value_t = 2)]
     jobs: usize,
@@ -137,7 +140,12 @@ impl Common {
             ),
             None => (!self.no_module && built.exists()).then_some(built),
         };
+        let inject = cache.join("build").join(&release).join("inject");
         Ok(Kernel {
+            inject: names(&inject, |path| path.extension().is_some_and(|e| e == "ko"))
+                .iter()
+                .map(|name| inject.join(name))
+                .collect(),
             images: Images::make(&self.repo, &release)?,
             release,
             module,
@@ -171,6 +179,15 @@ fn names(dir: &Path, wanted: impl Fn(&Path) -> bool) -> Vec<String> {
         .collect();
     names.sort();
     names
+}
+
+/// Takes a word that comes through the guest's kernel command line, and a shell, as it is.
+fn word(text: &str) -> Result<String> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "=-_.:/".contains(c);
+    if text.is_empty() || !text.chars().all(plain) {
+        bail!("letters, digits and any of = - _ . : / only");
+    }
+    Ok(text.into())
 }
 
 fn find_test(dir: &Path, name: &str) -> Result<PathBuf> {
@@ -226,6 +243,7 @@ fn run(args: &Run) -> Result<bool> {
             Show::Results
         },
         data_disk: common.data_disk.clone(),
+        args: args.args.clone(),
     };
     let all: Vec<_> = kernels
         .iter()
@@ -291,6 +309,7 @@ fn shell(args: &Shell) -> Result<()> {
         logs: cache.join("logs"),
         show: Show::Everything,
         data_disk: args.common.data_disk.clone(),
+        args: Vec::new(),
     };
     shell::run(&bench, &kernel, &spec)
 }

@@ -21,7 +21,7 @@ pub fn run(bench: &Bench, kernel: &Kernel, spec: &Spec) -> Result<()> {
         &initrd,
         &kernel.images.initrd,
         &[&bench.tests],
-        kernel.module.as_deref().as_slice(),
+        &kernel.files(),
     )?;
     let (rows, columns) = window_size();
     let module = if kernel.module.is_some() {
