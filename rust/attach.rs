@@ -6,9 +6,11 @@
 //! |---|---|---|
 //! | `nfsd4_client_tracking_init` | nfsd | installs our tracking operations |
 //! | `nfsd_fs_get_tree` | nfsd | the same as nfsd's, then adds our files to the mount |
+//! | `rqst_exp_find` | nfsd | the same, but does not say that an export is missing that is expected |
 //! | `locks_in_grace`, `opens_in_grace` | grace | the same, and asks whether the request's scope is in grace |
 //! | `nsm_monitor`, `nsm_unmonitor` | lockd | notes the client, then the same |
 
+use crate::exports::{self, Question};
 use crate::klp::{Func, Object, Patch, NO_CALLBACKS};
 use crate::module_ref::ModuleRef;
 use crate::monitor;
@@ -50,7 +52,7 @@ static LOCKD: [Func; 3] = [
     Func::end(),
 ];
 
-static NFSD: [Func; 3] = [
+static NFSD: [Func; 4] = [
     // SAFETY: The types are those of fs/nfsd/nfs4recover.c and fs/nfsd/nfsctl.c, and both hold
     // a reference to this module.
     unsafe {
@@ -61,6 +63,8 @@ static NFSD: [Func; 3] = [
     },
     // SAFETY: As above.
     unsafe { Func::new(c"nfsd_fs_get_tree", fs_get_tree as *const c_void) },
+    // SAFETY: The type is that of fs/nfsd/export.c, and it holds a reference to this module.
+    unsafe { Func::new(c"rqst_exp_find", rqst_exp_find as *const c_void) },
     Func::end(),
 ];
 
@@ -132,6 +136,34 @@ unsafe extern "C" fn fs_get_tree(fc: *mut private::fs_context) -> c_int {
     // SAFETY: `get_tree_keyed()` has set the root, and the superblock is locked.
     unsafe { Mounts::add_files((*(*fc).root).d_sb) };
     0
+}
+
+/// Replaces `rqst_exp_find()`. May sleep.
+///
+/// # Safety
+///
+/// As for the function replaced.
+unsafe extern "C" fn rqst_exp_find(
+    request: *mut private::cache_req,
+    net: *mut private::net,
+    client: *mut private::auth_domain,
+    gss_client: *mut private::auth_domain,
+    fsid_type: c_int,
+    fsid: *mut u32,
+) -> *mut private::svc_export {
+    let Some(_module) = ModuleRef::get() else {
+        return ETIMEDOUT.to_ptr();
+    };
+    let question = Question {
+        request,
+        net,
+        client,
+        gss_client,
+        fsid_type,
+        fsid,
+    };
+    // SAFETY: By this function's requirement.
+    unsafe { exports::find(question) }.unwrap_or_else(|e| e.to_ptr())
 }
 
 /// Replaces `locks_in_grace()`. Does not sleep.

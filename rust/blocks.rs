@@ -4,21 +4,30 @@
 //!
 //! C source: `fs/lockd/svclock.c`. A block is in its file's list until its last reference goes;
 //! while it waits for the lock, or for the client's answer to the callback, it is also in
-//! `nlm_blocked`, which has a reference. lockd's thread works on blocks from that list.
+//! `nlm_blocked`, which has a reference. lockd's thread works on blocks from that list. A block
+//! counts as a user of its file.
 //!
 //! To *park* a block is to take it from that list and to stop it from waiting in the VFS.
 
-use crate::lockd::{Host, Lockd, NlmFile};
+use crate::host::Host;
+use crate::lockd::{Lockd, NlmFile};
 use crate::private::{self, nlm_block};
 use crate::raw::{is_unlinked, link_first, list_entries, unlink, MutexGuard, SpinGuard};
 use core::ptr::{addr_of_mut, NonNull};
+use core::sync::atomic::{AtomicBool, Ordering};
 use kernel::bindings;
 use kernel::ffi::c_void;
 use kernel::prelude::*;
 use kernel::time::Jiffies;
 
 /// A reference to a block. Dropping it may sleep, and takes its file's lock.
-pub(crate) struct Block(NonNull<nlm_block>);
+pub(crate) struct Block {
+    raw: NonNull<nlm_block>,
+    /// [`Host::restarts`] when it was found.
+    restarts: u32,
+    /// We took it from `nlm_blocked`.
+    taken: AtomicBool,
+}
 
 /// The lock of `nlm_blocked`.
 fn blocked_lock() -> SpinGuard {
@@ -30,31 +39,40 @@ impl NlmFile {
     /// The blocked locks of this file whose host is wanted. May sleep.
     pub(crate) fn blocks(&self, want: impl Fn(Host<'_>) -> bool) -> Result<KVec<Block>> {
         let mut blocks = KVec::new();
-        let file = self.as_ptr();
-        // SAFETY: The file is pinned. Its lock keeps the blocks in its list: one that loses its
-        // last reference is removed under it (`nlmsvc_free_block()`).
-        unsafe {
-            let _lock = MutexGuard::new(addr_of_mut!((*file).f_mutex));
-            for node in list_entries(addr_of_mut!((*file).f_blocks)) {
-                let block: *mut nlm_block = kernel::container_of!(node, nlm_block, b_flist);
-                if want(Host::new((*block).b_host)) {
-                    // The room first, as a block cannot be dropped under the lock.
-                    if let Err(e) = blocks.reserve(1, GFP_KERNEL) {
-                        drop(_lock);
-                        return Err(e.into());
-                    }
-                    bindings::refcount_inc(addr_of_mut!((*block).b_count.refcount).cast());
-                    blocks.push(Block(NonNull::new_unchecked(block)), GFP_KERNEL)?;
+        // Its lock keeps the blocks in its list: one that loses its last reference is removed
+        // under it (`nlmsvc_free_block()`).
+        let lock = self.lock();
+        // SAFETY: The list's lock is held.
+        for node in unsafe { list_entries(self.block_list()) } {
+            // SAFETY: As above; each node is in a block, which has a host.
+            unsafe {
+                let raw: *mut nlm_block = kernel::container_of!(node, nlm_block, b_flist);
+                let host = Host::new((*raw).b_host);
+                if !want(host) {
+                    continue;
                 }
+                // The room first, as a block cannot be dropped under the lock.
+                if let Err(e) = blocks.reserve(1, GFP_KERNEL) {
+                    drop(lock);
+                    return Err(e.into());
+                }
+                bindings::refcount_inc(addr_of_mut!((*raw).b_count.refcount).cast());
+                let block = Block {
+                    raw: NonNull::new_unchecked(raw),
+                    restarts: host.restarts(),
+                    taken: AtomicBool::new(false),
+                };
+                blocks.push(block, GFP_KERNEL)?;
             }
         }
+        drop(lock);
         Ok(blocks)
     }
 }
 
 impl Block {
     fn as_ptr(&self) -> *mut nlm_block {
-        self.0.as_ptr()
+        self.raw.as_ptr()
     }
 
     /// Whose it is.
@@ -63,15 +81,15 @@ impl Block {
         unsafe { Host::new((*self.as_ptr()).b_host) }
     }
 
-    /// Is it one of this file's?
-    pub(crate) fn is_of(&self, file: &NlmFile) -> bool {
-        // SAFETY: Set when the block is made, and never changed.
-        unsafe { (*self.as_ptr()).b_file == file.as_ptr() }
-    }
-
     fn listed(&self) -> *mut private::list_head {
         // SAFETY: The address of a field of a valid structure.
         unsafe { addr_of_mut!((*self.as_ptr()).b_list) }
+    }
+
+    /// Was the lock granted? The block then waits for the client's answer to the callback.
+    pub(crate) fn is_granted(&self) -> bool {
+        // SAFETY: Read in one go.
+        unsafe { addr_of_mut!((*self.as_ptr()).b_granted).read_volatile() != 0 }
     }
 
     /// Parks the block, and gives up a callback that is on its way. lockd, which may work on it
@@ -93,9 +111,9 @@ impl Block {
                 listed
             }
         };
-        if listed {
-            // The list's reference.
-            drop(Block(self.0));
+        if listed && self.taken.swap(true, Ordering::Relaxed) {
+            // The list's reference, which lockd took again after the one that we have.
+            self.put();
         }
         self.cancel_callback();
     }
@@ -118,19 +136,24 @@ impl Block {
         }
     }
 
-    /// Is it parked, and nobody else works on it?
-    pub(crate) fn is_parked(&self) -> bool {
+    /// Is it parked, or ended, and does nobody else work on it?
+    pub(crate) fn is_idle(&self) -> bool {
+        let own = 1 + i32::from(self.taken.load(Ordering::Relaxed));
         let _lock = blocked_lock();
         // SAFETY: The list's lock is held; the count is read in one go.
         unsafe {
             let count = addr_of_mut!((*self.as_ptr()).b_count.refcount.refs.counter);
-            is_unlinked(self.listed()) && count.read_volatile() == 1
+            is_unlinked(self.listed()) && count.read_volatile() == own
         }
     }
 
-    /// Lets lockd try again at once, which makes the block wait again. Does not sleep.
-    pub(crate) fn retry(self) {
-        let lock = blocked_lock();
+    /// If we took the block from its list, lets lockd try again at once: it will wait again, or
+    /// get its lock. May sleep.
+    pub(crate) fn unpark(self) {
+        if !self.taken.load(Ordering::Relaxed) || self.host().restarts() != self.restarts {
+            return;
+        }
+        let _lock = blocked_lock();
         // SAFETY: The list's lock is held; the list is sorted by time, and no time is before
         // now. The daemon is lockd's service, which runs.
         unsafe {
@@ -140,11 +163,35 @@ impl Block {
                 (*block).b_when = now;
                 link_first(self.listed(), &raw mut private::nlm_blocked);
                 private::svc_wake_up((*block).b_daemon);
-                // Our reference is the list's now.
-                core::mem::forget(self);
+                // The list has its reference again.
+                self.taken.store(false, Ordering::Relaxed);
             }
         }
-        drop(lock);
+    }
+
+    /// Gives up a reference. May sleep.
+    fn put(&self) {
+        // SAFETY: The reference is ours. As `nlmsvc_release_block()` and `nlmsvc_free_block()`
+        // do, but that the file is let go of as `NlmFile` does it.
+        unsafe {
+            let block = self.as_ptr();
+            let (file, call) = ((*block).b_file, (*block).b_call);
+            let lock = addr_of_mut!((*file).f_mutex);
+            let count = addr_of_mut!((*block).b_count.refcount);
+            if !private::refcount_dec_and_mutex_lock(count, lock) {
+                return;
+            }
+            unlink(addr_of_mut!((*block).b_flist));
+            bindings::mutex_unlock(lock.cast());
+            let owner = (*call).a_args.lock.oh.data;
+            if owner != addr_of_mut!((*call).a_owner).cast() {
+                bindings::kfree(owner.cast());
+            }
+            private::locks_release_private(addr_of_mut!((*call).a_args.lock.fl));
+            private::nlmsvc_release_call(call);
+            drop(NlmFile::from_raw(file));
+            bindings::kfree(block.cast());
+        }
     }
 }
 
@@ -160,14 +207,9 @@ unsafe extern "C" fn is_call(task: *const private::rpc_task, call: *const c_void
 
 impl Drop for Block {
     fn drop(&mut self) {
-        // SAFETY: The reference is ours. As in `nlmsvc_release_block()`: the last one goes under
-        // the file's lock, which `nlmsvc_free_block()` lets go of.
-        unsafe {
-            let count = addr_of_mut!((*self.as_ptr()).b_count);
-            let lock = addr_of_mut!((*(*self.as_ptr()).b_file).f_mutex);
-            if private::refcount_dec_and_mutex_lock(addr_of_mut!((*count).refcount), lock) {
-                private::nlmsvc_free_block(count);
-            }
+        if self.taken.load(Ordering::Relaxed) {
+            self.put();
         }
+        self.put();
     }
 }

@@ -5,10 +5,11 @@
 //! Lock order: [`Clients::state`] is taken alone, or under lockd's `nlm_host_mutex`.
 
 use crate::fsfile::Opened;
-use crate::lockd::{Host, Lockd};
+use crate::host::Host;
+use crate::lockd::Lockd;
 use crate::nfsd::Net;
-use crate::scope::{command, Fsid};
-use crate::seen::{Pairs, Peer};
+use crate::scope::{command, Fsid, Scope};
+use crate::seen::{Pair, Pairs, Peer};
 use crate::shares;
 use crate::siphash::SipHash;
 use crate::text::Text;
@@ -53,6 +54,8 @@ struct Recorder {
     net: u64,
     /// All up to this change is in the copy.
     sequence: u64,
+    /// It has kept a client waiting for too long, and has not written since.
+    late: bool,
 }
 
 // SAFETY: The pointer is only compared.
@@ -63,6 +66,21 @@ impl State {
     fn is_recorded(&self, net: u64, sequence: u64) -> bool {
         let mut recorders = self.recorders.iter().filter(|r| r.net == net).peekable();
         recorders.peek().is_none() || recorders.any(|r| r.sequence >= sequence)
+    }
+
+    /// Are all recorders of a namespace late?
+    fn is_late(&self, net: u64) -> bool {
+        self.recorders
+            .iter()
+            .filter(|r| r.net == net)
+            .all(|r| r.late)
+    }
+
+    /// All recorders of a namespace are late.
+    fn set_late(&mut self, net: u64) {
+        for recorder in self.recorders.iter_mut().filter(|r| r.net == net) {
+            recorder.late = true;
+        }
     }
 }
 
@@ -117,20 +135,16 @@ unsafe fn peer(host: Host<'_>) -> Option<Peer> {
 }
 
 /// A client is about to ask for a lock on an export: returns when that is known, and recorded
-/// if there is a recorder. `exported` says whether the export is one; it is asked once only.
+/// if there is a recorder. `exported` says whether the export may be one.
 /// May sleep.
 ///
-/// Fails with `EIO` if the recorder takes too long, and with `ENOMEM`; the client must not get
+/// Fails with `EIO` if the recorder takes too long, or has done so and not written since, and with `ENOMEM`; the client must not get
 /// its lock then.
 ///
 /// # Safety
 ///
 /// The host's net namespace is alive.
-pub(crate) unsafe fn note(
-    host: Host<'_>,
-    fsid: Fsid,
-    exported: impl FnOnce() -> Result<bool>,
-) -> Result {
+pub(crate) unsafe fn note(host: Host<'_>, fsid: Fsid, exported: impl FnOnce() -> bool) -> Result {
     // SAFETY: By this function's requirement.
     let (Some(clients), Some(peer)) = (clients(), unsafe { peer(host) }) else {
         return Ok(());
@@ -139,12 +153,12 @@ pub(crate) unsafe fn note(
     let mut state = clients.state.lock();
     if known(&state).is_none() {
         drop(state);
-        if !exported()? {
+        if !exported() {
             return Ok(());
         }
         // Nobody else adds this one: lockd has one thread.
         state = clients.state.lock();
-        state.pairs.add(&peer, &fsid, host.name())?;
+        host.with_name(|name| state.pairs.add(&peer, &fsid, name))?;
         clients.changed.notify_all();
     }
     let mut left = msecs_to_jiffies(RECORD_TIMEOUT);
@@ -152,18 +166,36 @@ pub(crate) unsafe fn note(
         if state.is_recorded(peer.net, sequence) {
             break;
         }
-        match clients.changed.wait_interruptible_timeout(&mut state, left) {
-            CondVarTimeoutResult::Woken { jiffies } if jiffies > 0 => left = jiffies,
-            _ => {
-                pr_warn!(
-                    "no lock on {} for a client that was not recorded in time\n",
-                    format_args!("{fsid}")
-                );
-                return Err(EIO);
-            }
+        // Only the first one waits in vain: lockd is there for others, too.
+        if state.is_late(peer.net) {
+            return Err(EIO);
+        }
+        left = match clients.changed.wait_interruptible_timeout(&mut state, left) {
+            CondVarTimeoutResult::Woken { jiffies } => jiffies,
+            _ => 0,
+        };
+        if left == 0 && !state.is_recorded(peer.net, sequence) {
+            state.set_late(peer.net);
+            pr_warn!("clients are not recorded in time: no locks for new ones until they are\n");
         }
     }
     Ok(())
+}
+
+/// A client has lost its locks on an export, and must be notified: it is known from now on, if
+/// it was not, as it took them before this module was loaded. May sleep.
+pub(crate) fn remember(host: Host<'_>, fsid: Fsid) {
+    // SAFETY: A host with locks has a net namespace that is alive.
+    if let (Some(clients), Some(peer)) = (clients(), unsafe { peer(host) }) {
+        let mut state = clients.state.lock();
+        if state.pairs.get(&peer, &fsid).is_none() {
+            let added = host.with_name(|name| state.pairs.add(&peer, &fsid, name));
+            if added.is_err() {
+                pr_warn!("no memory to remember a client that must be notified\n");
+            }
+            clients.changed.notify_all();
+        }
+    }
 }
 
 /// lockd forgets a client. May sleep.
@@ -174,7 +206,30 @@ pub(crate) unsafe fn note(
 pub(crate) unsafe fn forget(host: Host<'_>) {
     // SAFETY: By this function's requirement.
     if let (Some(clients), Some(peer)) = (clients(), unsafe { peer(host) }) {
-        if clients.state.lock().pairs.forget(&peer) {
+        if clients.state.lock().pairs.forget(|pair| pair.peer == peer) {
+            clients.changed.notify_all();
+        }
+    }
+}
+
+/// A scope begins its grace period: who asks for a lock there has come with it, or comes back,
+/// and is recorded anew, as the record may have gone with the export. May sleep.
+///
+/// # Safety
+///
+/// `net` is alive.
+pub(crate) unsafe fn forget_scope(net: Net, scope: &Scope) {
+    // SAFETY: By this function's requirement.
+    let net = unsafe { net.cookie() };
+    let is_of = |pair: &Pair| {
+        pair.peer.net == net
+            && match scope {
+                Scope::Export(_) => scope.has(&pair.fsid),
+                Scope::Server(address) => pair.peer.server == *address,
+            }
+    };
+    if let Some(clients) = clients() {
+        if clients.state.lock().pairs.forget(is_of) {
             clients.changed.notify_all();
         }
     }
@@ -214,7 +269,10 @@ pub(crate) unsafe fn write(file: &Opened, data: &[u8], _: &mut Text) -> Result {
     }
     let id: *const Opened = file;
     match state.recorders.iter_mut().find(|r| r.file == id) {
-        Some(recorder) => recorder.sequence = recorder.sequence.max(sequence),
+        Some(recorder) => {
+            recorder.sequence = recorder.sequence.max(sequence);
+            recorder.late = false;
+        }
         None => {
             // SAFETY: By this function's requirement.
             let net = unsafe { file.net.cookie() };
@@ -222,6 +280,7 @@ pub(crate) unsafe fn write(file: &Opened, data: &[u8], _: &mut Text) -> Result {
                 file: id,
                 net,
                 sequence,
+                late: false,
             };
             state.recorders.push(recorder, GFP_KERNEL)?;
         }
@@ -235,7 +294,7 @@ pub(crate) unsafe fn write(file: &Opened, data: &[u8], _: &mut Text) -> Result {
     Ok(())
 }
 
-/// A file that was written to is closed. May sleep.
+/// A file is closed: if it was a recorder's, nobody waits for that any more. May sleep.
 pub(crate) fn closed(file: &Opened) {
     if let Some(clients) = clients() {
         let id: *const Opened = file;
@@ -290,7 +349,7 @@ impl Lines {
     unsafe fn count(&mut self, fsid: Fsid, host: Host<'_>, add: impl Fn(&mut Line)) -> Result {
         // SAFETY: By this function's requirement.
         if let Some(peer) = unsafe { peer(host) } {
-            add(self.line(fsid, &peer, host.name())?);
+            add(host.with_name(|name| self.line(fsid, &peer, name))?);
         }
         Ok(())
     }
@@ -326,7 +385,7 @@ impl Lines {
 }
 
 /// Shows the clients of a net namespace: the number of the last change, then a line for each
-/// client and export. May sleep.
+/// client and export. While lockd starts or stops, the numbers of locks are dashes. May sleep.
 ///
 /// # Safety
 ///
@@ -344,8 +403,9 @@ pub(crate) unsafe fn show(net: Net, out: &mut Text) -> Result {
         }
     }
     // SAFETY: nfsd needs lockd, which is thus loaded; nobody who calls this has its locks.
-    if let Some(lockd) = unsafe { Lockd::get() } {
-        lines.count_all(&lockd, net)?;
+    let lockd = unsafe { Lockd::try_get() };
+    if let Ok(Some(lockd)) = &lockd {
+        lines.count_all(lockd, net)?;
     }
     for (key, line) in &lines.0 {
         let Key {
@@ -354,11 +414,13 @@ pub(crate) unsafe fn show(net: Net, out: &mut Text) -> Result {
             client,
             version,
         } = key;
-        let (locks, blocks, shares) = (line.locks, line.blocks, line.shares);
-        write!(
-            out,
-            "{fsid} {server} {client} {version} {locks} {blocks} {shares} "
-        )?;
+        write!(out, "{fsid} {server} {client} {version} ")?;
+        if lockd.is_ok() {
+            let (locks, blocks, shares) = (line.locks, line.blocks, line.shares);
+            write!(out, "{locks} {blocks} {shares} ")?;
+        } else {
+            out.write_str("- - - ")?;
+        }
         out.name(&line.name)?;
         out.write_str("\n")?;
     }

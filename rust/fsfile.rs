@@ -60,7 +60,7 @@ pub(crate) struct News {
     pub(crate) sequence: fn() -> u64,
     /// Makes a poller wait for the next.
     pub(crate) register: fn(&PollTable<'_>, &File),
-    /// An open file that was written to is closed. May sleep.
+    /// An open file is closed. May sleep.
     pub(crate) closed: fn(&Opened),
 }
 
@@ -81,8 +81,6 @@ struct State {
     text: Text,
     /// The text is the result of a write.
     answer: bool,
-    /// A write has succeeded.
-    wrote: bool,
     /// The last change that the text shows.
     seen: Option<u64>,
 }
@@ -202,7 +200,7 @@ unsafe extern "C" fn open(inode: *mut private::inode, file: *mut private::file) 
 unsafe extern "C" fn release(_: *mut private::inode, file: *mut private::file) -> c_int {
     // SAFETY: `open()` put it there, and this is its last use.
     let opened = unsafe { KBox::from_raw((*file).private_data.cast::<Opened>()) };
-    if let (Some(news), true) = (&opened.kind.news, opened.state.lock().wrote) {
+    if let Some(news) = &opened.kind.news {
         (news.closed)(&opened);
     }
     0
@@ -343,7 +341,6 @@ impl Opened {
             state.answer = !text.bytes().is_empty();
             state.text = text;
         }
-        state.wrote |= result.is_ok();
         result.map(|()| len)
     }
 }

@@ -7,7 +7,8 @@
 //! An [`Index`] leads from the fsid of a file handle, or the address that a request came to, to
 //! the scope, so that the cost of asking does not grow with their number.
 //!
-//! A scope may also be *held*, for as long as its locks are being released.
+//! A scope may also be *held*, for as long as its locks are being released: then it is in grace,
+//! but who reclaims is told that it is not, so that nobody gets a lock.
 //!
 //! The table is looked into where nobody may sleep, so it never allocates: who adds a scope
 //! gives it a bigger table first ([`GraceTable::adopt`]).
@@ -231,21 +232,33 @@ impl<H: KeyedHash> GraceTable<H> {
         self.deadline
     }
 
-    /// Is a request's scope in grace? If so the request counts there.
-    pub(crate) fn ask(&mut self, now: i64, net: u64, subject: &Subject) -> bool {
+    /// The position of the scope in grace that a request is about.
+    fn covering(&self, now: i64, net: u64, subject: &Subject) -> Option<usize> {
         let keys = subject.fsids.iter().flatten().map(Fsid::key);
         let mut keys = Iterator::chain(keys, subject.server.map(address_key));
-        let found = keys.find_map(|key| {
+        keys.find_map(|key| {
             let covers = |at: usize| {
                 let entry = &self.entries[at];
                 entry.net == net && entry.in_grace(now) && entry.scope.keys().any(|k| k == key)
             };
             self.index.find(self.hash(net, &key), covers)
-        });
+        })
+    }
+
+    /// Is a request's scope in grace?
+    pub(crate) fn covers(&self, now: i64, net: u64, subject: &Subject) -> bool {
+        self.covering(now, net, subject).is_some()
+    }
+
+    /// Is a request's scope in grace? If so the request counts there. For one that reclaims it is
+    /// not if it is only held.
+    pub(crate) fn ask(&mut self, now: i64, net: u64, subject: &Subject) -> bool {
+        let found = self.covering(now, net, subject);
         let Some(entry) = found.and_then(|at| self.entries.get_mut(at)) else {
             return false;
         };
         match subject.reclaim_asks {
+            Some(_) if now >= entry.until => return false,
             Some(asks) => entry.half_reclaims += u64::from(2 / asks.max(1)),
             None => entry.refused += 1,
         }

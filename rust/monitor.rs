@@ -6,11 +6,14 @@
 //! told of; for its server side from its own thread, for its client side from any task.
 
 use crate::clients;
-use crate::lockd::Host;
+use crate::exports;
+use crate::host::Host;
 use crate::private::{self, nlm_host, nsm_handle, nsm_res};
 use crate::request;
+use crate::text::Text;
 use core::ptr::addr_of_mut;
-use core::sync::atomic::{AtomicU8, Ordering};
+use core::sync::atomic::{AtomicI64, AtomicU8, Ordering};
+use kernel::bindings;
 use kernel::error::to_result;
 use kernel::prelude::*;
 
@@ -65,16 +68,37 @@ unsafe fn call(host: *const nlm_host, procedure: u32) -> Result<nsm_res> {
     }
 }
 
+/// When the last message about rpc.statd was, in nanoseconds since boot.
+static SAID: AtomicI64 = AtomicI64::new(i64::MIN);
+
+/// Says that rpc.statd did not do what it was asked for a client; clients can cause this, so it
+/// says it every ten seconds at most. May sleep.
+///
+/// # Safety
+///
+/// The host is valid.
+unsafe fn say(host: *const nlm_host, what: &str) {
+    // SAFETY: By this function's requirement; the clock can be read outside of NMIs.
+    unsafe {
+        let (now, last) = (bindings::ktime_get_boottime(), SAID.load(Ordering::Relaxed));
+        if now >= last.saturating_add(10_000_000_000) {
+            SAID.store(now, Ordering::Relaxed);
+            let mut name = Text::default();
+            let _ = Host::new(host).with_name(|bytes| name.name(bytes));
+            pr_notice!("{} {what}: is rpc.statd running?\n", name.as_str());
+        }
+    }
+}
+
 /// Has a client monitored that is about to ask for a lock; one of the server side is noted
 /// first, so that whoever rpc.statd tells finds it in `nlm_clients`. May sleep.
 ///
 /// # Safety
 ///
-/// The host is valid, its net namespace is alive, and lockd is called from, as by
-/// `nlm4svc_lookup_host()`.
+/// The host is valid, its net namespace is alive, and this is where lockd calls `nsm_monitor()`.
 pub(crate) unsafe fn monitor(host: *const nlm_host) -> Result {
-    // SAFETY: By this function's requirement. The names and the flags are lockd's to write:
-    // for one host, it asks from one task at a time.
+    // SAFETY: By this function's requirement. The name may be written by several tasks of the
+    // client side at a time, the same one each time.
     unsafe {
         if (*host).h_server() != 0 {
             note(Host::new(host))?;
@@ -88,9 +112,7 @@ pub(crate) unsafe fn monitor(host: *const nlm_host) -> Result {
         } else {
             addr_of_mut!((*handle).sm_addrbuf).cast()
         };
-        let answer = call(host, NSMPROC_MON).inspect_err(|_| {
-            pr_notice!("cannot have a client monitored: is rpc.statd running?\n");
-        })?;
+        let answer = call(host, NSMPROC_MON).inspect_err(|_| say(host, "cannot be monitored"))?;
         flags(handle).fetch_or(MONITORED, Ordering::Relaxed);
         (&raw mut private::nsm_local_state).write_volatile(answer.state);
     }
@@ -107,7 +129,7 @@ unsafe fn note(host: Host<'_>) -> Result {
         return Ok(());
     };
     // SAFETY: By this function's requirement.
-    unsafe { clients::note(host, fsid, request::is_exported) }
+    unsafe { clients::note(host, fsid, exports::may_be_exported) }
 }
 
 /// lockd forgets a client: so do we, and rpc.statd, unless somebody else knows the client by the
@@ -131,7 +153,7 @@ pub(crate) unsafe fn unmonitor(host: *const nlm_host) {
             Ok(_) => {
                 flags(handle).fetch_and(!MONITORED, Ordering::Relaxed);
             }
-            Err(_) => pr_notice!("cannot end that a client is monitored\n"),
+            Err(_) => say(host, "stays monitored"),
         }
     }
 }

@@ -25,8 +25,12 @@ use kernel::sync::rcu;
 /// Length of a path that is shown, in bytes.
 const PATH_MAX: usize = 4096;
 
+/// Open files of a process that are looked at in one go, with its locks held.
+const BATCH: c_uint = 1024;
+
 /// A process that has a file open.
 pub(crate) struct Opener {
+    /// Its number in the pid namespace of who asks, or 0 if it is not there.
     pid: private::pid_t,
     name: [u8; 16],
 }
@@ -35,6 +39,9 @@ impl fmt::Display for Opener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = CStr::from_bytes_until_nul(&self.name).unwrap_or_default();
         let pid = self.pid;
+        if pid == 0 {
+            return f.write_str("open in a process of another pid namespace");
+        }
         f.write_str("open in ")?;
         for byte in name.to_bytes().escape_ascii() {
             f.write_fmt(format_args!("{}", char::from(byte)))?;
@@ -84,26 +91,38 @@ pub(crate) fn find(files: &[NlmFile]) -> Result<Option<(&NlmFile, Opener)>> {
     let _guard = rcu::read_lock();
     // SAFETY: Processes are in this list, which is under RCU: what is read stays valid.
     for node in unsafe { list_entries(addr_of_mut!(private::init_task.tasks)) } {
-        // SAFETY: As above. A task's lock keeps its files.
-        unsafe {
-            let task: *mut task_struct = kernel::container_of!(node, task_struct, tasks);
-            let lock = SpinGuard::new(addr_of_mut!((*task).alloc_lock));
-            let context: *const c_void = (&raw mut search).cast_const().cast();
-            private::iterate_fd((*task).files, 0, Some(is_wanted), context);
-            drop(lock);
-            if let Some(at) = search.found {
-                let opener = Opener {
-                    pid: (*task).tgid,
-                    name: (*task).comm,
-                };
-                return Ok(Some((&files[at], opener)));
+        // SAFETY: As above.
+        let task: *mut task_struct = unsafe { kernel::container_of!(node, task_struct, tasks) };
+        let context: *mut c_void = (&raw mut search).cast();
+        let mut next: c_uint = 0;
+        while next % BATCH == 0 {
+            // SAFETY: As above. The task's lock keeps its files; the search is ours.
+            next = unsafe {
+                let _lock = SpinGuard::new(addr_of_mut!((*task).alloc_lock));
+                let context = context.cast_const();
+                private::iterate_fd((*task).files, next, Some(is_wanted), context) as c_uint
+            };
+            if next == 0 {
+                break;
             }
+        }
+        if let Some(at) = search.found {
+            // SAFETY: As above.
+            let opener = unsafe {
+                let kind = private::pid_type_PIDTYPE_TGID;
+                Opener {
+                    pid: private::__task_pid_nr_ns(task, kind, ptr::null_mut()),
+                    name: (*task).comm,
+                }
+            };
+            return Ok(Some((&files[at], opener)));
         }
     }
     Ok(None)
 }
 
-/// Ends the search if an open file is one of those looked for.
+/// Ends the search if an open file is one of those looked for, or after a batch with the number
+/// of the next file.
 ///
 /// # Safety
 ///
@@ -111,14 +130,20 @@ pub(crate) fn find(files: &[NlmFile]) -> Result<Option<(&NlmFile, Opener)>> {
 unsafe extern "C" fn is_wanted(
     context: *const c_void,
     file: *mut private::file,
-    _: c_uint,
+    number: c_uint,
 ) -> c_int {
     // SAFETY: The caller's file is open, and the search is its caller's.
     let (search, inode) = unsafe {
         let search = context.cast_mut().cast::<Search<'_>>();
         (&mut *search, (*file).f_inode)
     };
-    c_int::from(search.try_inode(inode))
+    if search.try_inode(inode) {
+        return 1;
+    }
+    match (number + 1) % BATCH {
+        0 => (number + 1) as c_int,
+        _ => 0,
+    }
 }
 
 /// Adds the path of an open file to a text, as the current process sees it. May sleep.

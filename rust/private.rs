@@ -48,13 +48,12 @@ extern "C" {
     pub(crate) static mut nlm_file_mutex: mutex;
     pub(crate) static mut nlm_files: [hlist_head; 128];
     pub(crate) static mut nlm_grace_period: ffi::c_ulong;
-    pub(crate) fn nlm_release_file(file: *mut nlm_file);
     pub(crate) static mut nlm_timeout: ffi::c_ulong;
-    pub(crate) fn nlmsvc_free_block(count: *mut kref);
     pub(crate) static nlmsvc_lock_operations: lock_manager_operations;
     pub(crate) static mut nlmsvc_mutex: mutex;
     pub(crate) static mut nlmsvc_ops: *const nlmsvc_binding;
     pub(crate) fn nlmsvc_put_lockowner(owner: *mut nlm_lockowner);
+    pub(crate) fn nlmsvc_release_call(call: *mut nlm_rqst);
     pub(crate) static mut nlmsvc_serv: *mut svc_serv;
     pub(crate) static mut nsm_local_state: u32;
     pub(crate) fn nsm_mon_unmon(
@@ -66,13 +65,12 @@ extern "C" {
     pub(crate) static mut nsm_use_hostnames: bool;
 
     pub(crate) fn nfsd(data: *mut ffi::c_void) -> ffi::c_int;
-    pub(crate) fn rqst_exp_find(
-        request: *mut cache_req,
-        net: *mut net,
+    pub(crate) fn exp_find(
+        cache: *mut cache_detail,
         client: *mut auth_domain,
-        gss_client: *mut auth_domain,
         fsid_type: ffi::c_int,
         fsid: *mut u32,
+        request: *mut cache_req,
     ) -> *mut svc_export;
     pub(crate) fn svc_export_put(count: *mut kref);
     pub(crate) static mut nfsd_fs_type: file_system_type;

@@ -20,6 +20,17 @@ impl MutexGuard {
         unsafe { bindings::mutex_lock(mutex) };
         MutexGuard(mutex)
     }
+
+    /// Takes the mutex if nobody holds it.
+    ///
+    /// # Safety
+    ///
+    /// As for [`MutexGuard::new`].
+    pub(crate) unsafe fn try_new(mutex: *mut private::mutex) -> Option<Self> {
+        let mutex = mutex.cast();
+        // SAFETY: By this function's requirement.
+        (unsafe { bindings::mutex_trylock(mutex) } != 0).then_some(MutexGuard(mutex))
+    }
 }
 
 impl Drop for MutexGuard {

@@ -2,20 +2,30 @@
 
 //! Releasing the NLM locks, blocked locks and shares of a scope: all of them, or none.
 //!
-//! 1. The scope is held in grace: nobody gets a lock there.
-//! 2. Its files are pinned, its blocked locks parked, and lockd finishes what it began.
-//! 3. It is decided whether the files can be let go of: nobody else may have one open.
-//! 4. The locks are removed. If one cannot be, those that were are set again, lockd tries the
-//!    blocked locks again, and that is the end.
-//! 5. The shares are taken, which cannot fail.
-//! 6. The parked blocks and the pins are given up; that closes the files.
+//! 1. The scope is held in grace: nobody gets a lock there, not even to reclaim it, unless it is
+//!    in grace by command.
+//! 2. Its files are pinned, and lockd finishes what it began with them before.
+//! 3. The blocked locks on these files are parked, also other clients', so that nobody gets a
+//!    lock as soon as it is removed.
+//! 4. It is decided whether the files can be let go of: nobody else may have one open.
+//! 5. All memory that is needed is there. The locks are removed. If a file system refuses, those
+//!    that were removed are set again, and the parked blocks wait again.
+//! 6. The shares are taken; from here on nothing fails.
+//! 7. The blocked locks and the pins of the files are given up, which closes the files.
 //!
 //! Clients stay monitored by rpc.statd, as they must be told that their locks are gone.
+//!
+//! What can come between the removal of a lock and its return: a process of this machine, and an
+//! NFSv4 request that was past its look at the grace period when the scope was held. A request
+//! to share that was so is granted after the release.
 //!
 //! One release runs at a time. Lock order: [`RELEASE`], then lockd's.
 
 use crate::blocks::Block;
-use crate::lockd::{HeldLock, Host, Lockd, NlmFile};
+use crate::clients;
+use crate::host::Host;
+use crate::lockd::{Lockd, NlmFile};
+use crate::locks::HeldLock;
 use crate::nfsd::Net;
 use crate::openers;
 use crate::private;
@@ -36,14 +46,11 @@ kernel::sync::global_lock! {
     unsafe(uninit) static RELEASE: Mutex<()> = ();
 }
 
-/// How long to wait for lockd, and for callbacks that were given up, to let go of the files.
+/// How long to wait, in each step, for lockd, and for callbacks that were given up, to let go of
+/// the files; not counted is `synchronize_rcu_tasks()`, for which no task can be kept waiting.
 const PATIENCE: Delta = Delta::from_secs(5);
 /// How long to wait between looks.
 const PAUSE: Delta = Delta::from_millis(10);
-/// How often to look for what came while the scope was released: a reclaim, or a share that
-/// lockd was about to set.
-const ROUNDS: usize = 3;
-
 /// Prepares this file's lock.
 ///
 /// # Safety
@@ -67,22 +74,10 @@ struct Released {
 
 impl Released {
     /// Notes a client.
-    fn client(&mut self, client: IpAddr) -> Result {
-        if self.clients.get(&client).is_none() {
+    fn client(&mut self, client: Option<IpAddr>) -> Result {
+        if let Some(client) = client.filter(|client| self.clients.get(client).is_none()) {
             self.clients.try_create_and_insert(client, (), GFP_KERNEL)?;
             self.client_count += 1;
-        }
-        Ok(())
-    }
-
-    /// Adds what was released later.
-    fn add(&mut self, later: &Released) -> Result {
-        self.locks += later.locks;
-        self.blocks += later.blocks;
-        self.shares += later.shares;
-        self.files += later.files;
-        for (client, ()) in &later.clients {
-            self.client(*client)?;
         }
         Ok(())
     }
@@ -101,7 +96,10 @@ impl Busy {
             path: Text::default(),
             reason: Text::default(),
         };
-        openers::write_path(file.any_open(), &mut busy.path)?;
+        if openers::write_path(file.any_open(), &mut busy.path).is_err() {
+            // Too long, or no memory.
+            busy.path.write_str("?")?;
+        }
         write!(busy.reason, "{reason}")?;
         Ok(busy)
     }
@@ -168,7 +166,15 @@ pub(crate) unsafe fn write(net: Net, data: &[u8], out: &mut Text) -> Result {
     }
 }
 
-/// Releases a scope, and what came there meanwhile.
+/// A blocked lock on a file.
+struct Waiting<'a> {
+    file: &'a NlmFile,
+    block: Block,
+    /// It is of the scope.
+    ours: bool,
+}
+
+/// Releases a scope.
 ///
 /// # Safety
 ///
@@ -176,68 +182,68 @@ pub(crate) unsafe fn write(net: Net, data: &[u8], out: &mut Text) -> Result {
 unsafe fn release(lockd: &Lockd, net: Net, scope: Scope) -> Result<Outcome> {
     // SAFETY: By this function's requirement.
     let _hold = unsafe { Hold::new(net, scope)? };
-    let mut total = Released::default();
-    for _ in 0..ROUNDS {
-        match round(lockd, net, &scope)? {
-            Ok(released) if released.files == 0 => break,
-            Ok(released) => total.add(&released)?,
-            Err(busy) => return Ok(Err(busy)),
-        }
-    }
-    Ok(Ok(total))
-}
-
-/// Releases what there is of a scope.
-fn round(lockd: &Lockd, net: Net, scope: &Scope) -> Result<Outcome> {
     let of_scope = |host: Host<'_>| {
         host.net() == net
             && match scope {
                 Scope::Export(_) => true,
-                Scope::Server(address) => host.server() == Some(*address),
+                Scope::Server(address) => host.server() == Some(address),
             }
     };
     let mut files = KVVec::new();
-    let mut blocks = KVVec::new();
     for file in lockd.files(|fsid| match scope {
         Scope::Export(_) => fsid.is_some_and(|fsid| scope.has(&fsid)),
         Scope::Server(_) => true,
     })? {
-        let waiting = file.blocks(of_scope)?;
-        if waiting.is_empty() && !file.has_shares() && file.locks(of_scope)?.is_empty() {
-            continue;
+        if file.has_shares()
+            || !file.blocks(of_scope)?.is_empty()
+            || !file.locks(of_scope)?.is_empty()
+        {
+            files.push(file, GFP_KERNEL)?;
         }
-        for block in waiting {
-            blocks.push(block, GFP_KERNEL)?;
-        }
-        files.push(file, GFP_KERNEL)?;
     }
-    let mut removed = KVVec::new();
-    let result = attempt(lockd, scope, &files, &blocks, &mut removed, of_scope);
-    if !matches!(result, Ok(Ok(_))) {
-        put_back(&removed);
-        drop(removed);
-        for block in blocks {
-            block.retry();
+    for file in &files {
+        let began = Instant::<Monotonic>::now();
+        while file.is_in_use() {
+            if let Err(busy) = pause(began, file, "a request does not end")? {
+                return Ok(Err(busy));
+            }
+        }
+    }
+    let mut waiting = KVVec::new();
+    for file in &files {
+        for block in file.blocks(|_| true)? {
+            let ours = of_scope(block.host());
+            waiting.push(Waiting { file, block, ours }, GFP_KERNEL)?;
+        }
+    }
+    let result = attempt(lockd, &scope, &files, &waiting, of_scope);
+    let done = matches!(result, Ok(Ok(_)));
+    if done {
+        // Whoever was granted a lock that is gone now waits for its answer to that no more.
+        let _ = park(lockd, &waiting, |waiting| waiting.ours);
+    }
+    for Waiting { block, ours, .. } in waiting {
+        if done && ours {
+            block.host().keep_monitored();
+        } else {
+            block.unpark();
         }
     }
     result
 }
 
-/// The locks that were removed, with their files.
-type Removed<'a> = KVVec<(&'a NlmFile, HeldLock)>;
-
-/// Releases these files' locks, blocks and shares. If it fails, it has `removed` these locks,
-/// perhaps parked the blocks, and done nothing else.
-fn attempt<'a>(
+/// Releases these files' locks and shares. If it fails, the locks are as they were; in any case
+/// blocked locks are parked.
+fn attempt(
     lockd: &Lockd,
     scope: &Scope,
-    files: &'a [NlmFile],
-    blocks: &[Block],
-    removed: &mut Removed<'a>,
+    files: &[NlmFile],
+    waiting: &[Waiting<'_>],
     of_scope: impl Fn(Host<'_>) -> bool,
 ) -> Result<Outcome> {
     let mut released = Released::default();
-    if let Err(busy) = settle(lockd, files, blocks)? {
+    // One that is granted has its lock; its client's answer must find the block.
+    if let Err(busy) = park(lockd, waiting, |waiting| !waiting.block.is_granted())? {
         return Ok(Err(busy));
     }
     if let Scope::Export(_) = scope {
@@ -245,95 +251,117 @@ fn attempt<'a>(
             return Ok(Err(Busy::new(file, opener)?));
         }
     }
-    for block in blocks {
-        if let Some(client) = block.host().client() {
-            released.client(client)?;
-        }
-        block.host().keep_monitored();
+    for client in waiting
+        .iter()
+        .filter(|w| w.ours)
+        .map(|w| w.block.host().client())
+    {
+        released.blocks += 1;
+        released.client(client)?;
     }
+    let mut locks = KVVec::new();
     for file in files {
-        let held = file.locks(&of_scope)?;
-        removed.reserve(held.len(), GFP_KERNEL)?;
-        for lock in held {
-            if let Some(client) = lock.host().client() {
-                released.client(client)?;
-            }
-            lock.host().keep_monitored();
-            let result = file.unlock(&lock);
-            // Also if it failed: the file system may have removed it before it did.
-            removed.push((file, lock), GFP_KERNEL)?;
-            if let Err(e) = result {
-                let errno = e.to_errno();
-                let why = "a lock cannot be removed, error";
-                return Ok(Err(Busy::new(file, format_args!("{why} {errno}"))?));
-            }
+        for lock in file.locks(&of_scope)? {
+            released.client(lock.host().client())?;
+            locks.push((file, lock), GFP_KERNEL)?;
         }
     }
-    let began = Instant::<Monotonic>::now();
-    let shares = loop {
-        match shares::take(files, &of_scope)? {
-            Ok(shares) => break shares,
-            Err(at) => {
-                if let Err(busy) = pause(began, &files[at], "a request is on its way")? {
-                    return Ok(Err(busy));
-                }
-            }
+    if current!().signal_pending() {
+        return Err(EINTR);
+    }
+    for (at, (file, lock)) in locks.iter().enumerate() {
+        if let Err(e) = file.unlock(lock) {
+            // This one, too: the file system may have removed it before it failed.
+            put_back(&locks[..=at]);
+            let (why, errno) = ("a lock cannot be removed, error", e.to_errno());
+            return Ok(Err(Busy::new(file, format_args!("{why} {errno}"))?));
+        }
+    }
+    let shares = match take_shares(files, &of_scope) {
+        Ok(Ok(shares)) => shares,
+        Ok(Err(busy)) => {
+            put_back(&locks);
+            return Ok(Err(busy));
+        }
+        Err(e) => {
+            put_back(&locks);
+            return Err(e);
         }
     };
-    // Nothing can be put back from here on, and nothing can fail but this, for want of memory.
-    for share in &shares {
-        let _ = share.client().map(|client| released.client(client));
+    for (file, lock) in &locks {
+        lock.host().keep_monitored();
+        if let Some(fsid) = file.fsid() {
+            clients::remember(lock.host(), fsid);
+        }
     }
-    (released.locks, released.blocks) = (removed.len(), blocks.len());
-    released.shares = shares.len();
-    // The removed locks are in the order of the files.
-    let mut locked = removed.iter().map(|(file, _)| *file).peekable();
+    for share in &shares {
+        // Without memory it is not counted.
+        let _ = released.client(share.client());
+    }
+    (released.locks, released.shares) = (locks.len(), shares.len());
+    // The locks are in the order of the files.
+    let mut locked = locks.iter().map(|(file, _)| *file).peekable();
     for file in files {
         let mut had_any = false;
         while locked.next_if(|other| ptr::eq(*other, file)).is_some() {
             had_any = true;
         }
         had_any = had_any
-            || blocks.iter().any(|block| block.is_of(file))
+            || waiting.iter().any(|w| w.ours && ptr::eq(w.file, file))
             || shares.iter().any(|share| share.is_of(file));
         released.files += usize::from(had_any);
     }
     Ok(Ok(released))
 }
 
-/// Parks the blocked locks, and waits until lockd has finished with the files what it began
-/// before the scope was held.
-fn settle(lockd: &Lockd, files: &[NlmFile], blocks: &[Block]) -> Result<Result<(), Busy>> {
+/// Parks some of the blocked locks, and waits until nobody works on them.
+fn park(
+    lockd: &Lockd,
+    waiting: &[Waiting<'_>],
+    which: impl Fn(&Waiting<'_>) -> bool,
+) -> Result<Result<(), Busy>> {
     let began = Instant::<Monotonic>::now();
     loop {
-        let mut parked = true;
-        for block in blocks.iter().filter(|block| !block.is_parked()) {
-            block.park(lockd);
-            parked = false;
+        let mut busy = None;
+        for one in waiting.iter().filter(|one| which(one)) {
+            if !one.block.is_idle() {
+                one.block.park(lockd);
+                busy = Some(one.file);
+            }
         }
-        if parked {
-            break;
-        }
-        // lockd may have taken a block from the list, and not yet have a reference to it. It
-        // does not sleep in between.
+        let Some(file) = busy else {
+            return Ok(Ok(()));
+        };
+        // lockd may have taken a block from the list, and not yet have a reference to it (in 7.2).
+        // It does not sleep in between.
         // SAFETY: We may sleep.
         unsafe { private::synchronize_rcu_tasks() };
-        if let Some(block) = blocks.iter().find(|block| !block.is_parked()) {
-            let file = files.iter().find(|file| block.is_of(file));
-            let file = file.ok_or(ENOENT)?;
-            if let Err(busy) = pause(began, file, "a callback to a client does not end")? {
-                return Ok(Err(busy));
+        if let Err(busy) = pause(began, file, "a callback to a client does not end")? {
+            return Ok(Err(busy));
+        }
+    }
+}
+
+/// Takes the shares of those files that have some.
+fn take_shares(
+    files: &[NlmFile],
+    of_scope: impl Fn(Host<'_>) -> bool,
+) -> Result<Result<KVVec<shares::Share>, Busy>> {
+    let mut shared = KVVec::new();
+    for file in files.iter().filter(|file| file.has_shares()) {
+        shared.push(file, GFP_KERNEL)?;
+    }
+    let began = Instant::<Monotonic>::now();
+    loop {
+        match shares::take(&shared, &of_scope)? {
+            Ok(shares) => return Ok(Ok(shares)),
+            Err(at) => {
+                if let Err(busy) = pause(began, shared[at], "a request does not end")? {
+                    return Ok(Err(busy));
+                }
             }
         }
     }
-    for file in files {
-        while file.is_in_use() {
-            if let Err(busy) = pause(began, file, "a request does not end")? {
-                return Ok(Err(busy));
-            }
-        }
-    }
-    Ok(Ok(()))
 }
 
 /// Waits a moment, unless this has taken too long. Fails with `EINTR` after a signal.
@@ -348,11 +376,10 @@ fn pause(began: Instant<Monotonic>, file: &NlmFile, reason: &str) -> Result<Resu
     Ok(Ok(()))
 }
 
-/// Sets removed locks again.
-fn put_back(removed: &Removed<'_>) {
-    for (file, lock) in removed {
+/// Sets removed locks again, but those of clients that have restarted since.
+fn put_back(removed: &[(&NlmFile, HeldLock)]) {
+    for (file, lock) in removed.iter().filter(|(_, lock)| !lock.is_stale()) {
         if let Err(e) = file.relock(lock) {
-            // A process of this machine has taken it meanwhile: those are not held off.
             let mut path = Text::default();
             let _ = openers::write_path(file.any_open(), &mut path);
             let ((start, end), path) = (lock.range(), path.as_str());

@@ -8,17 +8,13 @@
 //! procedure say (`fs/lockd/svc4proc.c`, `fs/lockd/svcproc.c`).
 
 use crate::grace::Subject;
-use crate::module_ref::ModuleRef;
 use crate::private::{self, opaque, svc_rqst};
 use crate::scope::Fsid;
 use crate::sockaddr;
-use core::ptr::{addr_of_mut, NonNull};
-use core::sync::atomic::{AtomicPtr, Ordering};
+use core::net::IpAddr;
+use core::ptr::NonNull;
 use kernel::bindings;
-use kernel::error::from_err_ptr;
 use kernel::ffi::{c_int, c_void};
-use kernel::prelude::*;
-use kernel::sync::rcu;
 
 /// The RPC program of NFS (RFC 5531 and RFC 8881).
 const NFS_PROGRAM: u32 = 100_003;
@@ -214,60 +210,22 @@ unsafe fn nlm_arguments(request: &svc_rqst) -> Option<(&[u8], Option<u32>)> {
     Some((handle, reclaim_asks))
 }
 
-/// Is the file system exported to the client whose NLM request lockd works on? Asks rpc.mountd
-/// if the kernel does not know, as lockd itself is about to do. May sleep.
-///
-/// Fails with `EAGAIN` if the request is to be dropped, and comes again.
-pub(crate) fn is_exported() -> Result<bool> {
-    let Some((request, Kind::Lockd)) = current() else {
-        return Ok(false);
+/// The server's address that the request of the current nfsd or lockd thread came to. Does not
+/// sleep.
+pub(crate) fn server() -> Option<IpAddr> {
+    let (request, _) = current()?;
+    // SAFETY: The request is that of the current thread.
+    unsafe { sockaddr::address(&raw const (*request.as_ptr()).rq_daddr) }
+}
+
+/// The file handle of the NLM request that the current thread works on, and the request.
+pub(crate) fn current_nlm() -> Option<(NonNull<svc_rqst>, &'static [u8])> {
+    let (request, Kind::Lockd) = current()? else {
+        return None;
     };
-    let request = request.as_ptr();
     // SAFETY: The request is that of the current thread, which is inside of its processing.
-    let Some((handle, _)) = (unsafe { nlm_arguments(&*request) }) else {
-        return Ok(false);
-    };
-    // The longest is that of FSID_UUID16_INUM.
-    let mut key = [0u32; 6];
-    for (word, bytes) in key.iter_mut().zip(handle[4..].chunks_exact(4)) {
-        *word = bytes.try_into().map_or(0, u32::from_ne_bytes);
-    }
-    // SAFETY: As in `nlm_do_fopen()`: lockd has nfsd's operations while nfsd is loaded, and
-    // nfsd stays so while we have a reference to it.
-    let _nfsd = unsafe {
-        let _guard = rcu::read_lock();
-        let slot = (&raw mut private::nlmsvc_ops).cast::<AtomicPtr<private::nlmsvc_binding>>();
-        let ops = (*slot).load(Ordering::Acquire);
-        if ops.is_null() {
-            return Ok(false);
-        }
-        match ModuleRef::get_other((*ops).owner.cast()) {
-            Some(nfsd) => nfsd,
-            None => return Ok(false),
-        }
-    };
-    // SAFETY: As `fh_verify()` calls it. The export that it returns has a reference for us.
-    unsafe {
-        let export = private::rqst_exp_find(
-            addr_of_mut!((*request).rq_chandle),
-            net(request),
-            (*request).rq_client,
-            (*request).rq_gssclient,
-            c_int::from(handle[2]),
-            key.as_mut_ptr(),
-        );
-        match from_err_ptr(export) {
-            Ok(export) => {
-                let count = addr_of_mut!((*export).h.ref_);
-                if bindings::refcount_dec_and_test(addr_of_mut!((*count).refcount).cast()) {
-                    private::svc_export_put(count);
-                }
-                Ok(true)
-            }
-            Err(e) if e == EAGAIN => Err(e),
-            Err(_) => Ok(false),
-        }
-    }
+    let (handle, _) = unsafe { nlm_arguments(&*request.as_ptr())? };
+    Some((request, handle))
 }
 
 /// The net namespace of a request (`SVC_NET()`).
@@ -275,7 +233,7 @@ pub(crate) fn is_exported() -> Result<bool> {
 /// # Safety
 ///
 /// The current thread processes this request.
-unsafe fn net(request: *const svc_rqst) -> *mut private::net {
+pub(crate) unsafe fn net(request: *const svc_rqst) -> *mut private::net {
     // SAFETY: By this function's requirement.
     unsafe {
         let transport = (*request).rq_xprt;

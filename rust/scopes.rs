@@ -5,16 +5,20 @@
 //! While no scope is in grace, the answer costs one load. The table has a spinlock, as nobody
 //! knows in what context a lock manager may ask; it is never held while memory is allocated.
 
-use crate::grace::{self, GraceTable, Scoped, MAX_SECONDS};
+use crate::clients;
+use crate::grace::{self, GraceTable, Scoped, Subject, MAX_SECONDS};
 use crate::nfsd::Net;
 use crate::request;
-use crate::scope::{command, Scope};
+use crate::scope::{command, Fsid, Scope};
 use crate::siphash::SipHash;
 use crate::text::Text;
 use core::fmt::Write;
 use core::sync::atomic::{AtomicI64, Ordering};
 use kernel::bindings;
 use kernel::prelude::*;
+
+/// Scopes at most, of all net namespaces: a bound on memory.
+const MAX_SCOPES: usize = 1 << 17;
 
 const SECOND: i64 = 1_000_000_000;
 
@@ -58,8 +62,7 @@ fn now() -> i64 {
 ///
 /// `net` is alive.
 pub(crate) unsafe fn in_grace(net: Net) -> bool {
-    let deadline = DEADLINE.load(Ordering::Acquire);
-    if deadline == 0 || deadline <= now() {
+    if !any_in_grace() {
         return false;
     }
     let Some(subject) = request::subject() else {
@@ -71,6 +74,35 @@ pub(crate) unsafe fn in_grace(net: Net) -> bool {
     table
         .as_mut()
         .is_some_and(|table| table.ask(now(), net, &subject))
+}
+
+/// Is there a scope in grace at all? Does not sleep.
+fn any_in_grace() -> bool {
+    let deadline = DEADLINE.load(Ordering::Acquire);
+    deadline != 0 && now() < deadline
+}
+
+/// Is an export in grace, or the address that the current request came to? It is then expected
+/// to come. Does not sleep.
+///
+/// # Safety
+///
+/// `net` is alive.
+pub(crate) unsafe fn is_expected(net: Net, fsid: Fsid) -> bool {
+    if !any_in_grace() {
+        return false;
+    }
+    let subject = Subject {
+        fsids: [Some(fsid), None],
+        server: request::server(),
+        reclaim_asks: None,
+    };
+    // SAFETY: By this function's requirement.
+    let net = unsafe { net.cookie() };
+    let table = SCOPES.lock();
+    table
+        .as_ref()
+        .is_some_and(|table| table.covers(now(), net, &subject))
 }
 
 /// Changes the table, in which there is room for another scope. May sleep.
@@ -88,6 +120,9 @@ fn change<R>(f: impl Fn(&mut GraceTable<SipHash>, i64) -> Result<R>) -> Result<R
                 }
             }
         };
+        if wanted > MAX_SCOPES {
+            return Err(ENOSPC);
+        }
         let bigger = GraceTable::with_room(SipHash::random(), wanted)?;
         let old = match SCOPES.lock().as_mut() {
             Some(table) => table.adopt(bigger, now()),
@@ -130,7 +165,8 @@ impl Drop for Hold {
 /// Does a command of `fsid_grace`: `SCOPE [SECONDS]`, where 0 ends the grace period. Without
 /// seconds it lasts `default`. May sleep.
 ///
-/// Fails with `EINVAL` for another command, and with `ENOMEM`.
+/// Fails with `EINVAL` for another command, with `ENOMEM`, and with `ENOSPC` if there are too many
+/// scopes already (65,536 fit).
 ///
 /// # Safety
 ///
@@ -151,6 +187,8 @@ pub(crate) unsafe fn write(net: Net, default: u32, data: &[u8], out: &mut Text) 
     let was =
         change(|table, now| table.start(now, cookie, &scope, now + i64::from(seconds) * SECOND))?;
     if !was {
+        // SAFETY: By this function's requirement.
+        unsafe { clients::forget_scope(net, &scope) };
         pr_info!(
             "grace period of {} begins, {seconds} s\n",
             format_args!("{scope}")

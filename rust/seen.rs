@@ -4,7 +4,7 @@
 //!
 //! A pair is there before the client's first lock on the export is granted, and until lockd
 //! forgets the client, as whoever moves the export must notify it even if it holds nothing at
-//! that moment. Each change has a number; somebody who keeps a copy of the pairs on stable
+//! that moment; or until the export comes back. Each change has a number; somebody who keeps a copy of the pairs on stable
 //! storage, a *recorder*, says up to which number it has done so.
 //!
 //! This file makes no kernel calls; it is also compiled and tested on the host.
@@ -141,11 +141,11 @@ impl<H: KeyedHash> Pairs<H> {
         Ok(())
     }
 
-    /// Forgets a client's pairs. Returns whether there were any.
-    pub(crate) fn forget(&mut self, peer: &Peer) -> bool {
+    /// Forgets some pairs. Returns whether there were any.
+    pub(crate) fn forget(&mut self, is_one: impl Fn(&Pair) -> bool) -> bool {
         let mut any = false;
         for pair in self.pairs.iter_mut() {
-            if !pair.gone && pair.peer == *peer {
+            if !pair.gone && is_one(pair) {
                 pair.gone = true;
                 pair.name = KVec::new();
                 self.gone += 1;

@@ -6,9 +6,9 @@
 //! it is counted as a user of the file; whoever holds `nlm_file_mutex` and sees no user has the
 //! list for itself.
 
-use crate::lockd::{Host, NlmFile};
-use crate::private::{self, lockd_share};
-use crate::raw::MutexGuard;
+use crate::host::Host;
+use crate::lockd::{table_lock, NlmFile};
+use crate::private::lockd_share;
 use core::net::IpAddr;
 use core::ptr::{addr_of_mut, NonNull};
 use kernel::bindings;
@@ -58,40 +58,34 @@ impl Drop for Share {
 }
 
 /// Takes the wanted shares from all of the files, or none. Fails with `ENOMEM`, and with the
-/// first file that somebody uses. May sleep.
+/// position of the first file that somebody uses. May sleep.
 pub(crate) fn take(
-    files: &[NlmFile],
+    files: &[&NlmFile],
     want: impl Fn(Host<'_>) -> bool,
 ) -> Result<Result<KVVec<Share>, usize>> {
     let mut shares = KVVec::new();
     loop {
-        let mut missing = 0;
+        let mut count = 0;
         {
-            // SAFETY: The table's lock.
-            let table = unsafe { MutexGuard::new(&raw mut private::nlm_file_mutex) };
+            let table = table_lock();
             for (at, file) in files.iter().enumerate() {
-                if !file.has_shares() {
-                    continue;
-                }
                 if file.is_in_use_locked(&table) {
                     return Ok(Err(at));
                 }
-                // SAFETY: Nobody else uses the list.
-                missing += unsafe { wanted(file, &want) }.count();
+                // SAFETY: Nobody else uses the list, and nobody can begin to.
+                count += unsafe { wanted(file, &want) }.count();
             }
-            if missing <= shares.capacity() {
-                for file in files {
-                    // SAFETY: As above, since the lock is still held.
-                    for link in unsafe { wanted(file, &want) } {
-                        // SAFETY: As above; the link points to a share.
-                        let share = unsafe { Share::unlink(link) };
-                        shares.push(share, GFP_KERNEL)?;
-                    }
+            if count <= shares.capacity() {
+                // SAFETY: As above, for all files, since the table's lock was held all the time.
+                for link in files.iter().flat_map(|file| unsafe { wanted(file, &want) }) {
+                    // SAFETY: As above; the link points to a share.
+                    let share = unsafe { Share::unlink(link) };
+                    shares.push(share, GFP_KERNEL)?;
                 }
                 return Ok(Ok(shares));
             }
         }
-        shares = KVVec::with_capacity(missing, GFP_KERNEL)?;
+        shares = KVVec::with_capacity(count, GFP_KERNEL)?;
     }
 }
 
@@ -131,8 +125,7 @@ unsafe fn wanted<'a>(
 ///
 /// Somebody who uses the file may change them meanwhile: it then counts as without any.
 pub(crate) fn count(file: &NlmFile, mut each: impl FnMut(Host<'_>)) {
-    // SAFETY: The table's lock.
-    let table = unsafe { MutexGuard::new(&raw mut private::nlm_file_mutex) };
+    let table = table_lock();
     if file.is_in_use_locked(&table) {
         return;
     }

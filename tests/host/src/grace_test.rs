@@ -134,6 +134,14 @@ fn held_as_long_as_somebody_holds() {
     assert_eq!(t.deadline(), i64::MAX);
     assert!(t.ask(i64::MAX - 1, 1, &about(7)));
     assert_eq!(t.list(1, 1).count(), 0, "it is not in grace by command");
+    let reclaim = Subject {
+        reclaim_asks: Some(2),
+        ..about(7)
+    };
+    assert!(!t.ask(5, 1, &reclaim), "nobody reclaims what is released");
+    t.start(5, 1, &num(7), 10).unwrap();
+    assert!(t.ask(6, 1, &reclaim), "unless it is in grace by command");
+    assert!(!t.ask(10, 1, &reclaim));
     t.let_go(1, &num(7));
     assert!(t.ask(5, 1, &about(7)));
     t.start(5, 1, &num(7), 20).unwrap();

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A client as lockd knows it.
+//!
+//! C source: `struct nlm_host` in `fs/lockd/lockd.h`. What is read here is set when the host is
+//! made, and never changed; other fields change all the time.
+
+use crate::monitor;
+use crate::nfsd::Net;
+use crate::private::nlm_host;
+use crate::sockaddr;
+use core::ffi::CStr;
+use core::marker::PhantomData;
+use core::net::IpAddr;
+use kernel::prelude::*;
+
+/// A client: its address, the server's address that it uses, the version and the transport.
+#[derive(Clone, Copy)]
+pub(crate) struct Host<'a>(*const nlm_host, PhantomData<&'a nlm_host>);
+
+impl Host<'_> {
+    /// The host.
+    ///
+    /// # Safety
+    ///
+    /// `raw` is a host of lockd's server side, valid for the lifetime.
+    pub(crate) unsafe fn new(raw: *const nlm_host) -> Self {
+        Host(raw, PhantomData)
+    }
+
+    /// Its net namespace.
+    pub(crate) fn net(self) -> Net {
+        // SAFETY: By `new()`, here and below.
+        Net::new(unsafe { (*self.0).net })
+    }
+
+    /// The client's address.
+    pub(crate) fn client(self) -> Option<IpAddr> {
+        // SAFETY: As above.
+        unsafe { sockaddr::address(&raw const (*self.0).h_addr) }
+    }
+
+    /// The server's address that the client uses.
+    pub(crate) fn server(self) -> Option<IpAddr> {
+        // SAFETY: As above.
+        unsafe { sockaddr::address(&raw const (*self.0).h_srcaddr) }
+    }
+
+    /// The NLM version.
+    pub(crate) fn version(self) -> u32 {
+        // SAFETY: As above.
+        unsafe { (*self.0).h_version }
+    }
+
+    /// The transport: an IP protocol number.
+    pub(crate) fn protocol(self) -> u16 {
+        // SAFETY: As above.
+        unsafe { (*self.0).h_proto }
+    }
+
+    /// How often the client has restarted since lockd has known it. This one changes.
+    pub(crate) fn restarts(self) -> u32 {
+        // SAFETY: As above; read in one go.
+        unsafe { (&raw const (*self.0).h_state).read_volatile() }
+    }
+
+    /// The name that the client gave itself.
+    pub(crate) fn with_name<R>(self, f: impl FnOnce(&[u8]) -> R) -> R {
+        // SAFETY: The name is that of the host's NSM handle, which the host keeps.
+        f(unsafe { CStr::from_char_ptr((*self.0).h_name) }.to_bytes())
+    }
+
+    /// Keeps the client monitored when lockd forgets the host. Does not sleep.
+    pub(crate) fn keep_monitored(self) {
+        // SAFETY: The host keeps its handle.
+        unsafe { monitor::stay_monitored((*self.0).h_nsmhandle) };
+    }
+}
