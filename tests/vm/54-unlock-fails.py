@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-# vm: timeout=180 module=none
+# vm: once=yes timeout=180 module=none
 """Without the module: a release that fails in the middle leaves some locks and drops the others.
 
 This is the stock kernel's unlock_filesystem; what nlm_unlock does is in 55-all-or-nothing. It also

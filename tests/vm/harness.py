@@ -31,3 +31,8 @@ def get(key):
     while not answer.endswith(b"\n"):
         answer += os.read(_CHANNEL, 4096)
     return answer.decode().strip()
+
+
+def kill(name, stage=""):
+    """Cuts another VM's power; with a stage it boots again, with STAGE set."""
+    _send(f"kill {name} {stage}".strip())

@@ -245,9 +245,14 @@ fn run(args: &Run) -> Result<bool> {
         data_disk: common.data_disk.clone(),
         args: args.args.clone(),
     };
+    let last = kernels.len().saturating_sub(1);
+    let wanted = |at: usize, spec: &Spec| !spec.once || at == last || !args.tests.is_empty();
     let all: Vec<_> = kernels
         .iter()
-        .flat_map(|kernel| specs.iter().map(move |spec| (kernel, spec)))
+        .enumerate()
+        .flat_map(|(at, kernel)| specs.iter().map(move |spec| (at, kernel, spec)))
+        .filter(|(at, _, spec)| wanted(*at, spec))
+        .map(|(_, kernel, spec)| (kernel, spec))
         .collect();
     // A scenario takes all CPUs: it runs alone, after the tests with one VM.
     let (scenarios, singles): (Vec<_>, Vec<_>) =

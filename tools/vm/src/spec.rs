@@ -30,6 +30,8 @@ pub struct Spec {
     pub timeout: Duration,
     /// Disks, as name and size in MiB. Every VM sees them all.
     pub disks: Vec<(String, u32)>,
+    /// One kernel is enough when all tests are run: the last of them.
+    pub once: bool,
     /// The machines. A scenario's are on one network.
     pub vms: Vec<VmSpec>,
     /// Whether it came from a scenario file.
@@ -84,6 +86,7 @@ impl Spec {
             name: name.into(),
             timeout: Duration::from_secs(120),
             disks: Vec::new(),
+            once: false,
             vms: Vec::new(),
             scenario: false,
             path: PathBuf::new(),
@@ -102,6 +105,7 @@ impl Spec {
     fn word(&mut self, word: &str) -> Result<()> {
         let (key, value) = word.split_once('=').context("want key=value")?;
         match key {
+            "once" if value == "yes" => self.once = true,
             "timeout" => self.timeout = Duration::from_secs(value.parse()?),
             "disk" => {
                 let (name, size) = value.split_once(':').unwrap_or((value, "64M"));
@@ -129,7 +133,7 @@ impl Spec {
                 }
             }
             _ => bail!(
-                "unknown key: known are timeout disk mem smp module, and in a scenario vm test"
+                "unknown key: known are timeout disk once=yes mem smp module, and in a scenario vm test"
             ),
         }
         Ok(())
@@ -155,13 +159,14 @@ mod tests {
     #[test]
     fn takes_options_in_order() {
         let mut spec = Spec::empty("x");
-        spec.words("timeout=5 disk=shared:32M disk=data", Path::new("x"))
+        spec.words("timeout=5 disk=shared:32M disk=data once=yes", Path::new("x"))
             .unwrap();
         spec.words("vm=a test=n.sh mem=512", Path::new("x"))
             .unwrap();
         spec.words("vm=b test=n.sh module=ship", Path::new("x"))
             .unwrap();
         assert_eq!(spec.timeout, Duration::from_secs(5));
+        assert!(spec.once);
         assert_eq!(spec.disks, [("shared".into(), 32), ("data".into(), 64)]);
         assert_eq!(spec.vms[0].mem, 512);
         assert_eq!(spec.vms[1].name, "b");
@@ -171,7 +176,7 @@ mod tests {
     #[test]
     fn refuses_nonsense() {
         let mut spec = Spec::empty("x");
-        for word in ["mem=512", "timeout", "timeout=x", "disk=d:1G", "colour=red"] {
+        for word in ["mem=512", "timeout", "timeout=x", "disk=d:1G", "colour=red", "once=no"] {
             assert!(spec.word(word).is_err(), "{word}");
         }
         spec.word("vm=a").unwrap();

@@ -1,0 +1,88 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+# vm: once=yes timeout=180 smp=1 module=ship
+"""What it costs that scopes are in grace: with none, one and 10,000 of them, and without the module.
+
+Locks and unlocks of an export that is in none of them are counted, in turns so that all settings see
+the same noise.
+"""
+
+import statistics
+import time
+
+import v3
+from control import command, read
+from ktap import check, done, equal
+from nfs import MODULE, sh, wait_until
+from nlmload import UNLOCK, Load, handles
+
+SCOPES, ROUNDS, SECONDS = 10_000, 5, 0.5
+
+(a,), grace_end = v3.start([("a", 1234)])
+a.make_files(20)
+files = handles(a, 20)
+v3.sleep_until(grace_end)
+load = Load("load")
+LOCKS = [(owner, 1, owner * 100, 50) for owner in range(1, 6)]
+
+
+def rate():
+    """Locks and unlocks a second."""
+    began, count = time.monotonic(), 0
+    while time.monotonic() - began < SECONDS:
+        load.many(files, LOCKS)
+        load.many(files, LOCKS, UNLOCK)
+        count += 2 * len(files) * len(LOCKS)
+    return count / (time.monotonic() - began)
+
+
+def attached(yes):
+    """Loads the module, or takes it out."""
+    if yes:
+        sh(f"insmod {MODULE}")
+    else:
+        sh("echo 0 > /sys/kernel/livepatch/nfsd_ha/enabled")
+        wait_until(lambda: not sh("ls /sys/kernel/livepatch").split())
+        sh("rmmod nfsd_ha")
+
+
+def compare(settings):
+    """Measures settings (name: what makes it so) in turns, and returns the median of each."""
+    rates = {name: [] for name in settings}
+    for _ in range(ROUNDS):
+        for name, act in settings.items():
+            act()
+            rates[name].append(rate())
+    for name, seen in rates.items():
+        print(f"# {name:28} {statistics.median(seen):8.0f} a second ({min(seen):.0f} to {max(seen):.0f})")
+    return {name: statistics.median(seen) for name, seen in rates.items()}
+
+
+rate()
+seen = compare({"without the module": lambda: None, "loaded, no scope": lambda: attached(True),
+                "without it again": lambda: attached(False)})
+idle = seen["loaded, no scope"] / max(seen["without the module"], seen["without it again"])
+check("the module alone costs nothing that can be measured", idle > 0.9, f"{idle:.2f} of the rate")
+
+attached(True)
+
+
+def scopes(first, last, seconds):
+    """Puts other scopes in grace, or with 0 ends that; says how long it took."""
+    began = time.monotonic()
+    results = {command("fsid_grace", f"{100_000 + n} {seconds}")[0] for n in range(first, last)}
+    equal(f"{last - first} commands: {seconds} s of grace", results, {"ok"})
+    print(f"# that took {time.monotonic() - began:.1f} s")
+
+
+one = compare({"no scope": lambda: command("fsid_grace", "100000 0"),
+               "1 scope": lambda: command("fsid_grace", "100000 3600")})
+check("one scope costs little", one["1 scope"] > 0.85 * one["no scope"], one)
+scopes(1, SCOPES, 3600)
+equal("all are in grace", len(read("fsid_grace").splitlines()), SCOPES)
+many = compare({"10,000 scopes": lambda: None})["10,000 scopes"]
+scopes(1, SCOPES, 0)
+equal("one is left", len(read("fsid_grace").splitlines()), 1)
+again = compare({"1 scope again": lambda: None})["1 scope again"]
+check("10,000 cost no more than one", many > 0.85 * min(again, one["1 scope"]), (many, again, one))
+done()
