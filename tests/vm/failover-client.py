@@ -106,7 +106,11 @@ spawn("nsenter --net=/run/netns/second unshare --mount --uts sh -e /tmp/second")
 check("a second client is there", wait_until(lambda: os.path.exists("/tmp/grab.log"), 30))
 
 calm = time.monotonic()
-say(f"{BASELINE:.0f} s, in which the servers' admins export something else, and end that")
+say(f"{BASELINE:.0f} s, in which other exports come and go, and a new client comes")
+for server in OTHERS:
+    # lockd has one thread, which waits until a client that is new is on record.
+    sh(f"mkdir -p /mnt/new; nsenter --net=/run/netns/second unshare --mount sh -ec 'mount -t nfs -o {OPTIONS} "
+       f"{server}:/srv/local /mnt/new; touch /mnt/new/f; python3 /test/lock.py try /mnt/new/f; umount /mnt/new'")
 DAYS = 10 if FULL else 4
 for _ in range(DAYS):
     for server in OTHERS:
