@@ -86,36 +86,45 @@ impl Block {
         unsafe { addr_of_mut!((*self.as_ptr()).b_list) }
     }
 
-    /// Was the lock granted? The block then waits for the client's answer to the callback.
-    pub(crate) fn is_granted(&self) -> bool {
+    /// Was the lock granted? The block then waits for the client's answer to the callback, which
+    /// must find it. lockd says so before it puts the block on `nlm_blocked` again, whose lock is
+    /// held.
+    fn is_granted(&self, _list: &SpinGuard) -> bool {
         // SAFETY: Read in one go.
         unsafe { addr_of_mut!((*self.as_ptr()).b_granted).read_volatile() != 0 }
     }
 
-    /// Parks the block, and gives up a callback that is on its way. lockd, which may work on it
-    /// at this moment, may put it back. May sleep.
-    pub(crate) fn park(&self, _lockd: &Lockd) {
-        // SAFETY: The block has its call. First the VFS, which then has nothing to tell lockd.
+    /// No more waiting in the VFS, which then has nothing to tell lockd. Does not sleep.
+    fn stop_waiting(&self) {
+        // SAFETY: The block has its call.
         unsafe {
             let call = (*self.as_ptr()).b_call;
             private::locks_delete_block(addr_of_mut!((*call).a_args.lock.fl));
         }
+    }
+
+    /// Parks the block; with `granted` also one whose lock was granted, and gives up a callback
+    /// that is on its way. lockd, which may work on it at this moment, may put it back. May sleep.
+    pub(crate) fn park(&self, _lockd: &Lockd, granted: bool) {
+        self.stop_waiting();
         let listed = {
-            let _lock = blocked_lock();
+            let list = blocked_lock();
             // SAFETY: The list's lock is held.
             unsafe {
-                let listed = !is_unlinked(self.listed());
-                if listed {
+                let take = !is_unlinked(self.listed()) && (granted || !self.is_granted(&list));
+                if take {
                     unlink(self.listed());
                 }
-                listed
+                take
             }
         };
         if listed && self.taken.swap(true, Ordering::Relaxed) {
             // The list's reference, which lockd took again after the one that we have.
             self.put();
         }
-        self.cancel_callback();
+        if granted {
+            self.cancel_callback();
+        }
     }
 
     /// Gives up a callback that is on its way to the client.
@@ -136,10 +145,14 @@ impl Block {
         }
     }
 
-    /// Is it parked, or ended, and does nobody else work on it?
-    pub(crate) fn is_idle(&self) -> bool {
+    /// Is it parked, or ended, and does nobody else work on it? Without `granted`, one whose lock
+    /// was granted is left alone, so it is settled, too.
+    pub(crate) fn is_settled(&self, granted: bool) -> bool {
         let own = 1 + i32::from(self.taken.load(Ordering::Relaxed));
-        let _lock = blocked_lock();
+        let list = blocked_lock();
+        if !granted && self.is_granted(&list) {
+            return true;
+        }
         // SAFETY: The list's lock is held; the count is read in one go.
         unsafe {
             let count = addr_of_mut!((*self.as_ptr()).b_count.refcount.refs.counter);
@@ -148,14 +161,18 @@ impl Block {
     }
 
     /// If we took the block from its list, lets lockd try again at once: it will wait again, or
-    /// get its lock. May sleep.
+    /// get its lock. Not if its lock was granted meanwhile, as lockd has then called the client,
+    /// nor if the client has restarted. May sleep.
     pub(crate) fn unpark(self) {
-        if !self.taken.load(Ordering::Relaxed) || self.host().restarts() != self.restarts {
+        if !self.taken.load(Ordering::Relaxed) {
             return;
         }
-        let _lock = blocked_lock();
-        // SAFETY: The list's lock is held; the list is sorted by time, and no time is before
-        // now. The daemon is lockd's service, which runs.
+        let list = blocked_lock();
+        if self.is_granted(&list) || self.host().restarts() != self.restarts {
+            return;
+        }
+        // SAFETY: The list's lock is held; at its front a block is the next that lockd takes.
+        // The daemon is lockd's service, which runs.
         unsafe {
             let block = self.as_ptr();
             if is_unlinked(self.listed()) {
@@ -183,6 +200,8 @@ impl Block {
             }
             unlink(addr_of_mut!((*block).b_flist));
             bindings::mutex_unlock(lock.cast());
+            // Whoever was blocked while we parked it.
+            self.stop_waiting();
             let owner = (*call).a_args.lock.oh.data;
             if owner != addr_of_mut!((*call).a_owner).cast() {
                 bindings::kfree(owner.cast());

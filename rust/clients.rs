@@ -1,23 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Who holds NLM locks, and who must be notified when an export moves: `nlm_clients`.
+//! Who must be notified when an export moves, and whether that is recorded: `nlm_clients`.
 //!
 //! Lock order: [`Clients::state`] is taken alone, or under lockd's `nlm_host_mutex`.
 
 use crate::fsfile::Opened;
 use crate::host::Host;
+use crate::lines::Lines;
 use crate::lockd::Lockd;
 use crate::nfsd::Net;
 use crate::scope::{command, Fsid, Scope};
 use crate::seen::{Pair, Pairs, Peer};
-use crate::shares;
 use crate::siphash::SipHash;
 use crate::text::Text;
 use core::fmt::Write;
-use core::net::IpAddr;
 use kernel::fs::File;
 use kernel::prelude::*;
-use kernel::rbtree::RBTree;
 use kernel::sync::poll::{PollCondVar, PollTable};
 use kernel::sync::{new_mutex, Arc, CondVarTimeoutResult, Mutex};
 use kernel::time::msecs_to_jiffies;
@@ -123,7 +121,7 @@ fn clients() -> Option<Arc<Clients>> {
 /// # Safety
 ///
 /// The host's net namespace is alive.
-unsafe fn peer(host: Host<'_>) -> Option<Peer> {
+pub(crate) unsafe fn peer(host: Host<'_>) -> Option<Peer> {
     Some(Peer {
         // SAFETY: By this function's requirement.
         net: unsafe { host.net().cookie() },
@@ -156,10 +154,11 @@ pub(crate) unsafe fn note(host: Host<'_>, fsid: Fsid, exported: impl FnOnce() ->
         if !exported() {
             return Ok(());
         }
-        // Nobody else adds this one: lockd has one thread.
         state = clients.state.lock();
-        host.with_name(|name| state.pairs.add(&peer, &fsid, name))?;
-        clients.changed.notify_all();
+        if known(&state).is_none() {
+            host.with_name(|name| state.pairs.add(&peer, &fsid, name))?;
+            clients.changed.notify_all();
+        }
     }
     let mut left = msecs_to_jiffies(RECORD_TIMEOUT);
     while let Some(sequence) = known(&state) {
@@ -303,89 +302,10 @@ pub(crate) fn closed(file: &Opened) {
     }
 }
 
-/// What a line is about.
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
-struct Key {
-    fsid: Fsid,
-    server: IpAddr,
-    client: IpAddr,
-    version: u32,
-}
-
-/// What it says.
-#[derive(Default)]
-struct Line {
-    name: KVec<u8>,
-    locks: u64,
-    blocks: u64,
-    shares: u64,
-}
-
-#[derive(Default)]
-struct Lines(RBTree<Key, Line>);
-
-impl Lines {
-    /// The line of a client and an export, made if there is none.
-    fn line(&mut self, fsid: Fsid, peer: &Peer, name: &[u8]) -> Result<&mut Line> {
-        let key = || Key {
-            fsid,
-            server: peer.server,
-            client: peer.client,
-            version: peer.version,
-        };
-        if self.0.get(&key()).is_none() {
-            let mut line = Line::default();
-            line.name.extend_from_slice(name, GFP_KERNEL)?;
-            self.0.try_create_and_insert(key(), line, GFP_KERNEL)?;
-        }
-        self.0.get_mut(&key()).ok_or(ENOMEM)
-    }
-
-    /// Adds to what a host has on an export.
-    ///
-    /// # Safety
-    ///
-    /// As for [`peer`].
-    unsafe fn count(&mut self, fsid: Fsid, host: Host<'_>, add: impl Fn(&mut Line)) -> Result {
-        // SAFETY: By this function's requirement.
-        if let Some(peer) = unsafe { peer(host) } {
-            add(host.with_name(|name| self.line(fsid, &peer, name))?);
-        }
-        Ok(())
-    }
-
-    /// Adds all that lockd holds for the clients of a namespace.
-    fn count_all(&mut self, lockd: &Lockd, net: Net) -> Result {
-        let ours = |host: Host<'_>| host.net() == net;
-        for file in lockd.files(|fsid| fsid.is_some())? {
-            let Some(fsid) = file.fsid() else {
-                continue;
-            };
-            // SAFETY: The namespace of these hosts is that of a mount that is in use.
-            unsafe {
-                for lock in file.locks(ours)? {
-                    self.count(fsid, lock.host(), |line| line.locks += 1)?;
-                }
-                for block in file.blocks(ours)? {
-                    self.count(fsid, block.host(), |line| line.blocks += 1)?;
-                }
-                if file.has_shares() {
-                    let mut result = Ok(());
-                    shares::count(&file, |host| {
-                        if result.is_ok() && ours(host) {
-                            result = self.count(fsid, host, |line| line.shares += 1);
-                        }
-                    });
-                    result?;
-                }
-            }
-        }
-        Ok(())
-    }
-}
-
 /// Shows the clients of a net namespace: the number of the last change, then a line for each
-/// client and export. While lockd starts or stops, the numbers of locks are dashes. May sleep.
+/// client and export. While lockd starts or stops, or a release goes on, for longer than a second,
+/// the numbers of locks are dashes, and clients that are known by their locks only, as they took
+/// them before this module was loaded, are missing. May sleep.
 ///
 /// # Safety
 ///
@@ -399,7 +319,7 @@ pub(crate) unsafe fn show(net: Net, out: &mut Text) -> Result {
         let state = clients.state.lock();
         writeln!(out, "sequence {}", state.pairs.sequence())?;
         for pair in state.pairs.iter().filter(|pair| pair.peer.net == cookie) {
-            lines.line(pair.fsid, &pair.peer, &pair.name)?;
+            lines.add(pair.fsid, &pair.peer, &pair.name)?;
         }
     }
     // SAFETY: nfsd needs lockd, which is thus loaded; nobody who calls this has its locks.
@@ -407,22 +327,5 @@ pub(crate) unsafe fn show(net: Net, out: &mut Text) -> Result {
     if let Ok(Some(lockd)) = &lockd {
         lines.count_all(lockd, net)?;
     }
-    for (key, line) in &lines.0 {
-        let Key {
-            fsid,
-            server,
-            client,
-            version,
-        } = key;
-        write!(out, "{fsid} {server} {client} {version} ")?;
-        if lockd.is_ok() {
-            let (locks, blocks, shares) = (line.locks, line.blocks, line.shares);
-            write!(out, "{locks} {blocks} {shares} ")?;
-        } else {
-            out.write_str("- - - ")?;
-        }
-        out.name(&line.name)?;
-        out.write_str("\n")?;
-    }
-    Ok(())
+    Ok(lines.show(lockd.is_ok(), out)?)
 }

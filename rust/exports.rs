@@ -6,8 +6,8 @@
 //! exported: its address comes first. nfsd answers a request for an export that it does not have
 //! with NFS3ERR_STALE, and lockd with NLM4_STALE_FH, upon which an application gets an error or
 //! silently loses a lock that it was about to reclaim. While the export's scope is in grace it
-//! is expected to come, so the client is told to try again (NFS3ERR_JUKEBOX, NFS4ERR_DELAY), and
-//! lockd leaves the request unanswered, upon which the client sends it again.
+//! is expected to come, so a client of NFSv3 or NFSv4 is told to try again (NFS3ERR_JUKEBOX,
+//! NFS4ERR_DELAY), and lockd leaves the request unanswered, upon which the client sends it again.
 
 use crate::module_ref::ModuleRef;
 use crate::nfsd::Net;
@@ -147,11 +147,8 @@ pub(crate) fn may_be_exported() -> bool {
         return false;
     };
     let request = request.as_ptr();
-    let (Some(kind), Some(fsid)) = (handle.get(2), handle.get(4..)) else {
-        return false;
-    };
     let mut words = [0u32; FSID_MAX / 4];
-    for (word, bytes) in words.iter_mut().zip(fsid.chunks_exact(4)) {
+    for (word, bytes) in words.iter_mut().zip(handle[4..].chunks_exact(4)) {
         *word = bytes.try_into().map_or(0, u32::from_ne_bytes);
     }
     // SAFETY: As in `nlm_do_fopen()`: lockd has nfsd's operations while nfsd is loaded, and
@@ -181,7 +178,7 @@ pub(crate) fn may_be_exported() -> bool {
             net: request::net(request),
             client: (*request).rq_client,
             gss_client: (*request).rq_gssclient,
-            fsid_type: c_int::from(*kind),
+            fsid_type: c_int::from(handle[2]),
             fsid: words.as_mut_ptr(),
         });
         if was {

@@ -232,14 +232,23 @@ impl<H: KeyedHash> GraceTable<H> {
         self.deadline
     }
 
-    /// The position of the scope in grace that a request is about.
-    fn covering(&self, now: i64, net: u64, subject: &Subject) -> Option<usize> {
+    /// The position of a scope in grace that a request is about, of those that are not skipped.
+    fn covering(
+        &self,
+        now: i64,
+        net: u64,
+        subject: &Subject,
+        skip: impl Fn(&Scoped) -> bool,
+    ) -> Option<usize> {
         let keys = subject.fsids.iter().flatten().map(Fsid::key);
         let mut keys = Iterator::chain(keys, subject.server.map(address_key));
         keys.find_map(|key| {
             let covers = |at: usize| {
                 let entry = &self.entries[at];
-                entry.net == net && entry.in_grace(now) && entry.scope.keys().any(|k| k == key)
+                entry.net == net
+                    && entry.in_grace(now)
+                    && !skip(entry)
+                    && entry.scope.keys().any(|k| k == key)
             };
             self.index.find(self.hash(net, &key), covers)
         })
@@ -247,18 +256,23 @@ impl<H: KeyedHash> GraceTable<H> {
 
     /// Is a request's scope in grace?
     pub(crate) fn covers(&self, now: i64, net: u64, subject: &Subject) -> bool {
-        self.covering(now, net, subject).is_some()
+        self.covering(now, net, subject, |_| false).is_some()
     }
 
     /// Is a request's scope in grace? If so the request counts there. For one that reclaims it is
     /// not if it is only held.
     pub(crate) fn ask(&mut self, now: i64, net: u64, subject: &Subject) -> bool {
-        let found = self.covering(now, net, subject);
+        if subject.reclaim_asks.is_some() {
+            let by_command = |entry: &Scoped| now < entry.until;
+            if self.covering(now, net, subject, by_command).is_some() {
+                return false;
+            }
+        }
+        let found = self.covering(now, net, subject, |_| false);
         let Some(entry) = found.and_then(|at| self.entries.get_mut(at)) else {
             return false;
         };
         match subject.reclaim_asks {
-            Some(_) if now >= entry.until => return false,
             Some(asks) => entry.half_reclaims += u64::from(2 / asks.max(1)),
             None => entry.refused += 1,
         }

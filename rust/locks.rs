@@ -16,6 +16,8 @@ use kernel::prelude::*;
 
 /// The kind of lock that fcntl(2) sets (`include/linux/filelock.h`).
 const FL_POSIX: u32 = 1;
+/// `FOP_ASYNC_LOCK` (`include/linux/fs.h`).
+const FOP_ASYNC_LOCK: u32 = 1 << 6;
 
 impl NlmFile {
     /// The locks of its inode: null if there were never any.
@@ -25,6 +27,16 @@ impl NlmFile {
         unsafe {
             let slot = addr_of_mut!((*self.inode()).i_flctx);
             (*slot.cast::<AtomicPtr<private::file_lock_context>>()).load(Ordering::Acquire)
+        }
+    }
+
+    /// May its file system answer a lock request later, and then tell lockd
+    /// (`locks_can_async_lock()`)? It keeps what it was asked with until then.
+    pub(crate) fn locks_are_deferred(&self) -> bool {
+        // SAFETY: The file is pinned, so it is open; operations are constant.
+        unsafe {
+            let operations = (*self.any_open()).f_op;
+            (*operations).lock.is_some() && (*operations).fop_flags & FOP_ASYNC_LOCK != 0
         }
     }
 

@@ -29,6 +29,7 @@ mod grace;
 mod host;
 mod index;
 mod klp;
+mod lines;
 mod lockd;
 mod locks;
 mod module_ref;

@@ -57,6 +57,8 @@ struct Search<'a> {
     index: Index,
     hash: SipHash,
     found: Option<usize>,
+    /// Open files that were looked at.
+    looked_at: c_uint,
 }
 
 impl<'a> Search<'a> {
@@ -66,6 +68,7 @@ impl<'a> Search<'a> {
             index: Index::with_room(files.len())?,
             hash: SipHash::random(),
             found: None,
+            looked_at: 0,
         };
         for (at, file) in files.iter().enumerate() {
             search.index.insert(search.hash_of(file.inode()), at);
@@ -95,14 +98,14 @@ pub(crate) fn find(files: &[NlmFile]) -> Result<Option<(&NlmFile, Opener)>> {
         let task: *mut task_struct = unsafe { kernel::container_of!(node, task_struct, tasks) };
         let context: *mut c_void = (&raw mut search).cast();
         let mut next: c_uint = 0;
-        while next % BATCH == 0 {
+        loop {
             // SAFETY: As above. The task's lock keeps its files; the search is ours.
             next = unsafe {
                 let _lock = SpinGuard::new(addr_of_mut!((*task).alloc_lock));
                 let context = context.cast_const();
                 private::iterate_fd((*task).files, next, Some(is_wanted), context) as c_uint
             };
-            if next == 0 {
+            if next == 0 || search.found.is_some() {
                 break;
             }
         }
@@ -140,7 +143,8 @@ unsafe extern "C" fn is_wanted(
     if search.try_inode(inode) {
         return 1;
     }
-    match (number + 1) % BATCH {
+    search.looked_at += 1;
+    match search.looked_at % BATCH {
         0 => (number + 1) as c_int,
         _ => 0,
     }

@@ -2,11 +2,12 @@
 
 //! Releasing the NLM locks, blocked locks and shares of a scope: all of them, or none.
 //!
-//! 1. The scope is held in grace: nobody gets a lock there, not even to reclaim it, unless it is
-//!    in grace by command.
+//! 1. The scope is held in grace: nobody gets a lock there, nor reclaims one, unless the scope or
+//!    the whole server is in grace anyway.
 //! 2. Its files are pinned, and lockd finishes what it began with them before.
 //! 3. The blocked locks on these files are parked, also other clients', so that nobody gets a
-//!    lock as soon as it is removed.
+//!    lock as soon as it is removed. One that was granted is not, before its lock is gone: its
+//!    client's answer must find it.
 //! 4. It is decided whether the files can be let go of: nobody else may have one open.
 //! 5. All memory that is needed is there. The locks are removed. If a file system refuses, those
 //!    that were removed are set again, and the parked blocks wait again.
@@ -15,9 +16,13 @@
 //!
 //! Clients stay monitored by rpc.statd, as they must be told that their locks are gone.
 //!
-//! What can come between the removal of a lock and its return: a process of this machine, and an
-//! NFSv4 request that was past its look at the grace period when the scope was held. A request
-//! to share that was so is granted after the release.
+//! What can come between the removal of a lock and its return: a process of this machine; an NFSv4
+//! request that was past its look at the grace period when the scope was held, and an NLM request
+//! to unlock that was so; for `ip:`, a client of another address.
+//!
+//! What is granted meanwhile is released in another round: a reclaim, where the scope or the whole
+//! server is in grace, or a share, for which lockd looks at the grace period too early or, for one
+//! that reclaims, not at all. If that fails, the answer says what is left.
 //!
 //! One release runs at a time. Lock order: [`RELEASE`], then lockd's.
 
@@ -49,6 +54,8 @@ kernel::sync::global_lock! {
 /// How long to wait, in each step, for lockd, and for callbacks that were given up, to let go of
 /// the files; not counted is `synchronize_rcu_tasks()`, for which no task can be kept waiting.
 const PATIENCE: Delta = Delta::from_secs(5);
+/// Rounds at most.
+const ROUNDS: usize = 4;
 /// How long to wait between looks.
 const PAUSE: Delta = Delta::from_millis(10);
 /// Prepares this file's lock.
@@ -70,6 +77,8 @@ struct Released {
     files: usize,
     clients: RBTree<IpAddr, ()>,
     client_count: usize,
+    /// What came meanwhile, and could not be released.
+    left: Option<Busy>,
 }
 
 impl Released {
@@ -78,6 +87,18 @@ impl Released {
         if let Some(client) = client.filter(|client| self.clients.get(client).is_none()) {
             self.clients.try_create_and_insert(client, (), GFP_KERNEL)?;
             self.client_count += 1;
+        }
+        Ok(())
+    }
+
+    /// Adds what was released later.
+    fn add(&mut self, later: &Released) -> Result {
+        self.locks += later.locks;
+        self.blocks += later.blocks;
+        self.shares += later.shares;
+        self.files += later.files;
+        for (client, ()) in &later.clients {
+            self.client(Some(*client))?;
         }
         Ok(())
     }
@@ -145,6 +166,10 @@ pub(crate) unsafe fn write(net: Net, data: &[u8], out: &mut Text) -> Result {
                 "scope {scope}\nlocks {locks}\nblocks {blocks}\nshares {shares}\nfiles {files}\n\
                  clients {clients}\n"
             )?;
+            if let Some(Busy { path, reason }) = &released.left {
+                let (path, reason) = (path.as_str(), reason.as_str());
+                writeln!(out, "left {path}: {reason}")?;
+            }
             if files > 0 {
                 pr_info!(
                     "released {}: {locks} locks, {blocks} blocked, {shares} shares of \
@@ -174,7 +199,7 @@ struct Waiting<'a> {
     ours: bool,
 }
 
-/// Releases a scope.
+/// Releases a scope, and what came there meanwhile.
 ///
 /// # Safety
 ///
@@ -182,6 +207,26 @@ struct Waiting<'a> {
 unsafe fn release(lockd: &Lockd, net: Net, scope: Scope) -> Result<Outcome> {
     // SAFETY: By this function's requirement.
     let _hold = unsafe { Hold::new(net, scope)? };
+    let mut total = match round(lockd, net, scope)? {
+        Ok(released) => released,
+        Err(busy) => return Ok(Err(busy)),
+    };
+    for _ in 1..ROUNDS {
+        match round(lockd, net, scope) {
+            Ok(Ok(released)) if released.files == 0 => break,
+            Ok(Ok(released)) => total.add(&released)?,
+            Ok(Err(busy)) => {
+                total.left = Some(busy);
+                break;
+            }
+            Err(_) => break,
+        }
+    }
+    Ok(Ok(total))
+}
+
+/// Releases what there is of a scope, or nothing.
+fn round(lockd: &Lockd, net: Net, scope: Scope) -> Result<Outcome> {
     let of_scope = |host: Host<'_>| {
         host.net() == net
             && match scope {
@@ -220,11 +265,11 @@ unsafe fn release(lockd: &Lockd, net: Net, scope: Scope) -> Result<Outcome> {
     let done = matches!(result, Ok(Ok(_)));
     if done {
         // Whoever was granted a lock that is gone now waits for its answer to that no more.
-        let _ = park(lockd, &waiting, |waiting| waiting.ours);
+        let _ = park(lockd, &waiting, true);
     }
-    for Waiting { block, ours, .. } in waiting {
+    for Waiting { file, block, ours } in waiting {
         if done && ours {
-            block.host().keep_monitored();
+            lose(file, block.host());
         } else {
             block.unpark();
         }
@@ -242,9 +287,12 @@ fn attempt(
     of_scope: impl Fn(Host<'_>) -> bool,
 ) -> Result<Outcome> {
     let mut released = Released::default();
-    // One that is granted has its lock; its client's answer must find the block.
-    if let Err(busy) = park(lockd, waiting, |waiting| !waiting.block.is_granted())? {
+    if let Err(busy) = park(lockd, waiting, false)? {
         return Ok(Err(busy));
+    }
+    if let Some(file) = files.iter().find(|file| file.locks_are_deferred()) {
+        let reason = "its file system answers lock requests later";
+        return Ok(Err(Busy::new(file, reason)?));
     }
     if let Scope::Export(_) = scope {
         if let Some((file, opener)) = openers::find(files)? {
@@ -289,10 +337,7 @@ fn attempt(
         }
     };
     for (file, lock) in &locks {
-        lock.host().keep_monitored();
-        if let Some(fsid) = file.fsid() {
-            clients::remember(lock.host(), fsid);
-        }
+        lose(file, lock.host());
     }
     for share in &shares {
         // Without memory it is not counted.
@@ -314,28 +359,39 @@ fn attempt(
     Ok(Ok(released))
 }
 
-/// Parks some of the blocked locks, and waits until nobody works on them.
-fn park(
-    lockd: &Lockd,
-    waiting: &[Waiting<'_>],
-    which: impl Fn(&Waiting<'_>) -> bool,
-) -> Result<Result<(), Busy>> {
+/// A client has lost something on a file: it must be notified, also when lockd has forgotten it.
+fn lose(file: &NlmFile, host: Host<'_>) {
+    host.keep_monitored();
+    if let Some(fsid) = file.fsid() {
+        clients::remember(host, fsid);
+    }
+}
+
+/// Parks the blocked locks, and waits until nobody works on them: those that were not granted, or
+/// with `granted` those of the scope.
+fn park(lockd: &Lockd, waiting: &[Waiting<'_>], granted: bool) -> Result<Result<(), Busy>> {
     let began = Instant::<Monotonic>::now();
+    let mut settled = false;
     loop {
         let mut busy = None;
-        for one in waiting.iter().filter(|one| which(one)) {
-            if !one.block.is_idle() {
-                one.block.park(lockd);
+        for one in waiting.iter().filter(|one| one.ours || !granted) {
+            if !one.block.is_settled(granted) {
+                one.block.park(lockd, granted);
                 busy = Some(one.file);
             }
         }
-        let Some(file) = busy else {
+        if busy.is_none() && (settled || waiting.is_empty()) {
             return Ok(Ok(()));
-        };
-        // lockd may have taken a block from the list, and not yet have a reference to it (in 7.2).
-        // It does not sleep in between.
+        }
+        // In 7.2, lockd may have taken a block from the list and not yet have a reference to it,
+        // or have given it up and not be done. It does not sleep in between, so that a second
+        // look sees it.
         // SAFETY: We may sleep.
         unsafe { private::synchronize_rcu_tasks() };
+        settled = busy.is_none();
+        let Some(file) = busy else {
+            continue;
+        };
         if let Err(busy) = pause(began, file, "a callback to a client does not end")? {
             return Ok(Err(busy));
         }

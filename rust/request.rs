@@ -218,14 +218,19 @@ pub(crate) fn server() -> Option<IpAddr> {
     unsafe { sockaddr::address(&raw const (*request.as_ptr()).rq_daddr) }
 }
 
-/// The file handle of the NLM request that the current thread works on, and the request.
-pub(crate) fn current_nlm() -> Option<(NonNull<svc_rqst>, &'static [u8])> {
+/// The NLM request that the current thread works on, and the first 28 bytes of its file handle,
+/// which are all of its fsid; zeros follow a shorter one.
+pub(crate) fn current_nlm() -> Option<(NonNull<svc_rqst>, [u8; 28])> {
     let (request, Kind::Lockd) = current()? else {
         return None;
     };
     // SAFETY: The request is that of the current thread, which is inside of its processing.
     let (handle, _) = unsafe { nlm_arguments(&*request.as_ptr())? };
-    Some((request, handle))
+    let mut start = [0; 28];
+    for (to, from) in start.iter_mut().zip(handle) {
+        *to = *from;
+    }
+    Some((request, start))
 }
 
 /// The net namespace of a request (`SVC_NET()`).

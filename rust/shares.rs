@@ -6,9 +6,11 @@
 //! it is counted as a user of the file; whoever holds `nlm_file_mutex` and sees no user has the
 //! list for itself.
 
+use crate::clients;
 use crate::host::Host;
 use crate::lockd::{table_lock, NlmFile};
 use crate::private::lockd_share;
+use crate::scope::Fsid;
 use core::net::IpAddr;
 use core::ptr::{addr_of_mut, NonNull};
 use kernel::bindings;
@@ -21,18 +23,21 @@ pub(crate) struct Share {
 }
 
 impl Share {
-    /// Takes a share from a file, whose client stays monitored.
+    /// Takes a share from a file, whose client stays monitored and known.
     ///
     /// # Safety
     ///
     /// `link` points to a share, whose file has no user, and `nlm_file_mutex` is held.
-    unsafe fn unlink(link: *mut *mut lockd_share) -> Self {
+    unsafe fn unlink(link: *mut *mut lockd_share, fsid: Option<Fsid>) -> Self {
         // SAFETY: By this function's requirement; a share in a file has a host.
         unsafe {
             let raw = NonNull::new_unchecked(*link);
             *link = raw.as_ref().s_next;
             let host = Host::new(raw.as_ref().s_host);
             host.keep_monitored();
+            if let Some(fsid) = fsid {
+                clients::remember(host, fsid);
+            }
             let client = host.client();
             Share { raw, client }
         }
@@ -76,11 +81,13 @@ pub(crate) fn take(
                 count += unsafe { wanted(file, &want) }.count();
             }
             if count <= shares.capacity() {
-                // SAFETY: As above, for all files, since the table's lock was held all the time.
-                for link in files.iter().flat_map(|file| unsafe { wanted(file, &want) }) {
-                    // SAFETY: As above; the link points to a share.
-                    let share = unsafe { Share::unlink(link) };
-                    shares.push(share, GFP_KERNEL)?;
+                for file in files {
+                    // SAFETY: As above, for all files, as the table's lock was held all the time.
+                    for link in unsafe { wanted(file, &want) } {
+                        // SAFETY: As above; the link points to a share.
+                        let share = unsafe { Share::unlink(link, file.fsid()) };
+                        shares.push(share, GFP_KERNEL)?;
+                    }
                 }
                 return Ok(Ok(shares));
             }

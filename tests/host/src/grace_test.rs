@@ -153,6 +153,23 @@ fn held_as_long_as_somebody_holds() {
 }
 
 #[test]
+fn a_hold_of_either_scope_keeps_reclaims_out() {
+    let address: IpAddr = "192.0.2.1".parse().unwrap();
+    let reclaim = Subject {
+        server: Some(address),
+        reclaim_asks: Some(2),
+        ..about(7)
+    };
+    let mut t = table(4);
+    t.start(0, 1, &num(7), 100).unwrap();
+    assert!(t.ask(1, 1, &reclaim));
+    t.hold(1, &Scope::Server(address)).unwrap();
+    assert!(!t.ask(1, 1, &reclaim));
+    t.let_go(1, &Scope::Server(address));
+    assert!(t.ask(1, 1, &reclaim));
+}
+
+#[test]
 fn two_uuids_that_fold_alike() {
     let mut a = [0u8; 16];
     let mut b = [0u8; 16];
