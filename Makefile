@@ -10,7 +10,7 @@ help:
 
 ##make demo       a client keeps its lock while its server restarts, and is reset
 ##make test       all tests on all kernels; ends in "N passed, N failed"
-##make test-long  ten minutes of locks, releases and reclaims on each kernel
+##make test-long  what takes longer: fail-over against the stock way, scale, a storm of locks
 ##make shell      a virtual machine with the module loaded, to play with
 ##make module     nfsd_ha.ko for all stock kernels, in the cache
 ##make KDIR=DIR   nfsd_ha.ko, here, for the kernel whose build directory is DIR
