@@ -58,6 +58,7 @@ const PATIENCE: Delta = Delta::from_secs(5);
 const ROUNDS: usize = 4;
 /// How long to wait between looks.
 const PAUSE: Delta = Delta::from_millis(10);
+
 /// Prepares this file's lock.
 ///
 /// # Safety
@@ -133,7 +134,7 @@ type Outcome = Result<Released, Busy>;
 ///
 /// Adds to the text what was released, or which file is in the way. Fails with `EINVAL` for
 /// another command; with `EBUSY` if a file cannot be released, `EINTR` after a signal, and
-/// `ENOMEM`; everything is then as it was.
+/// `ENOMEM`; the locks are then as they were.
 ///
 /// # Safety
 ///
@@ -214,7 +215,8 @@ unsafe fn release(lockd: &Lockd, net: Net, scope: Scope) -> Result<Outcome> {
     for _ in 1..ROUNDS {
         match round(lockd, net, scope) {
             Ok(Ok(released)) if released.files == 0 => break,
-            Ok(Ok(released)) => total.add(&released)?,
+            // Without memory, a client is not counted.
+            Ok(Ok(released)) => drop(total.add(&released)),
             Ok(Err(busy)) => {
                 total.left = Some(busy);
                 break;
@@ -246,8 +248,8 @@ fn round(lockd: &Lockd, net: Net, scope: Scope) -> Result<Outcome> {
             files.push(file, GFP_KERNEL)?;
         }
     }
+    let began = Instant::<Monotonic>::now();
     for file in &files {
-        let began = Instant::<Monotonic>::now();
         while file.is_in_use() {
             if let Err(busy) = pause(began, file, "a request does not end")? {
                 return Ok(Err(busy));

@@ -149,4 +149,16 @@ began = time.monotonic()
 released("77", locks=1, blocks=1, files=1, clients=1)
 check("and this file system can be unmounted at once", succeeds("umount /srv/root/e"))
 print(f"# with a callback on its way, release and umount took {time.monotonic() - began:.2f} s")
+
+# lockd has its clients no longer monitored when it stops in order; those whose locks were released must be told.
+kept, told = Client("kept", "raw"), Client("told", "raw")
+f, g = files_of(server.export("k", "fsid=88"), "f", "g")
+equal("two clients take locks", [Nlm(4, c.server_ip, c.name, netns=c.netns).lock(fh)
+                                 for c, fh in ((kept, f), (told, g))], ["GRANTED"] * 2)
+equal("rpc.statd monitors both", sum(name in os.listdir("/var/lib/nfs/sm") for name in (kept.name, told.name)), 2)
+released(f"ip:{told.server_ip}", locks=1, files=1, clients=1)
+server.stop()
+monitored = set(os.listdir("/var/lib/nfs/sm"))
+equal("the one whose lock was released stays monitored, the other does not",
+      (told.name in monitored, kept.name in monitored), (True, False))
 done()

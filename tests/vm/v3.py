@@ -8,6 +8,7 @@ and not by its net namespace (nlmclnt_grant()). The owners of each namespace are
 that with one address a client is told that it has a lock that another one was granted.
 """
 
+import errno
 import json
 import os
 import re
@@ -15,6 +16,7 @@ import select
 import subprocess
 import time
 
+from control import release
 from nfs import sh
 
 CONTROL = "/proc/fs/nfsd"
@@ -136,30 +138,10 @@ class Locker:
 
 
 def unlock(fsid):
-    """Writes an fsid to nlm_unlock: the error's number or 0, what reading it back says, seconds.
-
-    The lines of the answer are `key value`.
-    """
-    fd = os.open(f"{CONTROL}/nlm_unlock", os.O_RDWR)
-    error, began = 0, time.monotonic()
-    try:
-        os.write(fd, f"{fsid}\n".encode())
-    except OSError as e:
-        error = e.errno
-    took = time.monotonic() - began
-    text = b""
-    try:
-        os.lseek(fd, 0, os.SEEK_SET)
-        while piece := os.read(fd, 65536):
-            text += piece
-    finally:
-        os.close(fd)
-    values = {}
-    for line in text.decode().splitlines():
-        name, _, value = line.partition(" ")
-        value = value.strip()
-        values[name] = int(value) if value.isdigit() else value
-    return error, values, took
+    """Writes an fsid to nlm_unlock: the error's number or 0, what reading it back says, seconds."""
+    began = time.monotonic()
+    result, answer = release(f"{fsid}\n")
+    return getattr(errno, result, 0), answer, time.monotonic() - began
 
 
 def answered(locker):
@@ -170,14 +152,6 @@ def answered(locker):
 def has(name):
     """Is one of the module's files there?"""
     return os.path.exists(f"{CONTROL}/{name}")
-
-
-def nlm_clients():
-    """The lines of nlm_clients: (fsid, server, client, version, locks, blocks, shares, name)."""
-    with open(f"{CONTROL}/nlm_clients", encoding="utf-8") as f:
-        rows = [line.split(None, 7) for line in f]
-    return [(row[0], row[1], row[2], row[3], *map(int, row[4:7]), row[7].strip())
-            for row in rows if row[0] != "sequence" and len(row) == 8]
 
 
 def sleep_until(moment):

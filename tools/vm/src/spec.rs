@@ -159,8 +159,11 @@ mod tests {
     #[test]
     fn takes_options_in_order() {
         let mut spec = Spec::empty("x");
-        spec.words("timeout=5 disk=shared:32M disk=data once=yes", Path::new("x"))
-            .unwrap();
+        spec.words(
+            "timeout=5 disk=shared:32M disk=data once=yes",
+            Path::new("x"),
+        )
+        .unwrap();
         spec.words("vm=a test=n.sh mem=512", Path::new("x"))
             .unwrap();
         spec.words("vm=b test=n.sh module=ship", Path::new("x"))
@@ -176,7 +179,14 @@ mod tests {
     #[test]
     fn refuses_nonsense() {
         let mut spec = Spec::empty("x");
-        for word in ["mem=512", "timeout", "timeout=x", "disk=d:1G", "colour=red", "once=no"] {
+        for word in [
+            "mem=512",
+            "timeout",
+            "timeout=x",
+            "disk=d:1G",
+            "colour=red",
+            "once=no",
+        ] {
             assert!(spec.word(word).is_err(), "{word}");
         }
         spec.word("vm=a").unwrap();
