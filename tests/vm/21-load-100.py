@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-# vm: timeout=400 module=ship smp=1
+# vm: once=yes timeout=400 module=ship smp=1
 """Loading and unloading 100 times, with a mount in use, leaks nothing and logs nothing bad.
 
 With one CPU livepatch is done at once; with more it looks again after a second.

@@ -5,4 +5,4 @@
 
 import storm
 
-storm.run(seconds=30)
+storm.run(seconds=25)

@@ -16,7 +16,7 @@ from ktap import check, done, equal
 from nfs import MODULE, sh, wait_until
 from nlmload import UNLOCK, Load, handles
 
-SCOPES, ROUNDS, SECONDS = 10_000, 5, 0.5
+SCOPES, ROUNDS, SECONDS = 10_000, 4, 0.4
 
 (a,), grace_end = v3.start([("a", 1234)])
 a.make_files(20)

@@ -171,7 +171,11 @@ class Storm:
                 process.wait(max(0.1, end - time.monotonic()))
             except subprocess.TimeoutExpired:
                 stuck += 1
+                print(f"# process {process.pid} does not end: {sh(f'cat /proc/{process.pid}/stack', check=False)}"
+                      .replace("\n", " "), flush=True)
                 process.kill()
+        if stuck:
+            print("# " + sh(f"cat /proc/locks {v3.CONTROL}/nlm_clients; ss -tnp", check=False).replace("\n", "\n# "))
         return stuck
 
     def total(self, name, processes=None):
