@@ -212,7 +212,9 @@ mount_client() {
 # shellcheck disable=SC2016 # for the shells inside
 client_ns() {
 	if ! [ -d /sys/class/net/clients ]; then
-		ip link add clients type bridge && ip addr add 10.99.0.1/24 dev clients && ip link set clients up || return
+		# With an address of its own: a bridge takes the lowest one of its ports else, so that it changes when a client
+		# comes, and the others talk to nobody until their ARP entries time out.
+		ip link add clients address 02:00:00:00:00:01 type bridge && ip addr add 10.99.0.1/24 dev clients && ip link set clients up || return
 		mkdir -p /run/client
 	fi
 	_n=$(($(find /run/client -name '*.pid' | wc -l) + 2))
