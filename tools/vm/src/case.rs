@@ -45,14 +45,14 @@ pub struct Kernel {
     pub images: Images,
     /// The nfsd_ha.ko built for it.
     pub module: Option<PathBuf>,
-    /// The modules that tests load to make things fail.
-    pub inject: Vec<PathBuf>,
+    /// What tests run beside their scripts: programs, and modules that make things fail.
+    pub helpers: Vec<PathBuf>,
 }
 
 impl Kernel {
     /// What the guest gets as /test/NAME beside the tests.
     pub fn files(&self) -> Vec<&Path> {
-        let all = self.module.iter().chain(&self.inject);
+        let all = self.module.iter().chain(&self.helpers);
         all.map(PathBuf::as_path).collect()
     }
 }

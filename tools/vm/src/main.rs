@@ -29,6 +29,9 @@ use std::sync::Mutex;
 use std::time::Duration;
 use std::{fs, thread};
 
+/// The tests' programs, from the directory that this one is built in.
+const PROGRAMS: [&str; 2] = ["nfs4load", "cldstub"];
+
 #[derive(Parser)]
 #[command(about = "Runs nfsd-ha's tests in virtual machines", version)]
 struct Cli {
@@ -141,11 +144,15 @@ impl Common {
             None => (!self.no_module && built.exists()).then_some(built),
         };
         let inject = cache.join("build").join(&release).join("inject");
-        Ok(Kernel {
-            inject: names(&inject, |path| path.extension().is_some_and(|e| e == "ko"))
+        let mut helpers: Vec<_> =
+            names(&inject, |path| path.extension().is_some_and(|e| e == "ko"))
                 .iter()
                 .map(|name| inject.join(name))
-                .collect(),
+                .collect();
+        let programs = PROGRAMS.map(|name| cache.join("tools/release").join(name));
+        helpers.extend(programs.into_iter().filter(|path| path.exists()));
+        Ok(Kernel {
+            helpers,
             images: Images::make(&self.repo, &release)?,
             release,
             module,

@@ -17,7 +17,7 @@ pub fn write(out: &Path, base: &Path, directories: &[&Path], files: &[&Path]) ->
     for path in files {
         let name = path.file_name().context("not a file")?.to_string_lossy();
         let data = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-        entry(&mut cpio, &format!("test/{name}"), 0o100_644, &data)?;
+        entry(&mut cpio, &format!("test/{name}"), 0o100_755, &data)?;
     }
     entry(&mut cpio, "TRAILER!!!", 0, &[])?;
     fs::write(out, cpio).with_context(|| format!("cannot write {}", out.display()))
