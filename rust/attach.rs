@@ -99,7 +99,7 @@ unsafe extern "C" fn tracking_init(net: *mut private::net) -> c_int {
         Ok(()) => 0,
         Err(e) => {
             pr_warn!(
-                "no client tracking until the server is restarted, error {}: is nfsdcld running?\n",
+                "no client tracking until the server is restarted, error {}\n",
                 e.to_errno()
             );
             e.to_errno()

@@ -1,146 +1,162 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The conversation with a client tracking daemon: upcalls, and the downcalls that answer them.
+//! The conversation with client tracking daemons: upcalls, and the downcalls that answer them.
 //!
 //! ```text
-//!   call()                 daemon reads           daemon answers
-//!   ------> queued on pipe ------------> in flight --------------> answered --> call() returns
-//!              ^                            |
-//!              +----------------------------+  the last reader closes
+//!   call() --> in line --> queued on pipe --> in flight --> answered --> call() returns
+//!           while many are     ^                  |
+//!           in flight          +------------------+  the last reader closes
 //! ```
 //!
+//! An upcall gets a new xid each time it is queued, so that whoever still answers the old one
+//! is refused.
+//!
 //! Lock order: the pipe's inode lock (sunrpc's), then [`Channel::state`], then the pipe's
-//! spinlock. `state` is never held while waiting for a daemon.
+//! spinlock, or nfsd's `client_lock`. `state` is never held while waiting for a daemon.
 
-use crate::cld::{self, Body, Client, Command, Downcall, Version};
+use crate::changes::Changes;
+use crate::cld::{self, Body, Command, Downcall, Version};
+use crate::nfsd::ClientRef;
+use crate::params;
 use crate::pipe::{Handler, Message, Pipe};
 use crate::records::RecordTable;
 use crate::siphash::SipHash;
+use crate::upcall::{Answer, Call, Phase, Stats, Upcall};
 use crate::xid::XidTable;
-use kernel::bindings;
 use kernel::prelude::*;
+use kernel::rbtree::RBTree;
 use kernel::sync::lock::{mutex::MutexBackend, Guard};
-use kernel::sync::{
-    new_condvar, new_mutex, Arc, CondVar, CondVarTimeoutResult, LockedBy, Mutex, UniqueArc,
-};
+use kernel::sync::{new_condvar, new_mutex, Arc, CondVar, CondVarTimeoutResult, Mutex};
 use kernel::time::{delay::fsleep, msecs_to_jiffies, Delta, Instant, Monotonic};
 
-/// How long an upcall waits for a sign of life from the daemon, in milliseconds.
-///
-/// As long as sunrpc waits for a reader (`RPC_UPCALL_TIMEOUT`).
-const UPCALL_TIMEOUT: u32 = 30_000;
-/// How long a GraceStart may take that goes on sending records, in milliseconds.
-const GRACE_START_TIMEOUT: u32 = 600_000;
+/// How many time limits a GraceStart may take that goes on sending records.
+const GRACE_START_LIMITS: i64 = 20;
 
 /// How long to wait between looks for an answer while a signal is pending.
 const SIGNAL_PAUSE: Delta = Delta::from_millis(100);
 
-/// An upcall on its way.
-pub(crate) type Upcall = Message<Call>;
+/// [`Channel::state`], locked.
+pub(crate) type Locked<'a> = Guard<'a, State, MutexBackend>;
 
-/// What we know of an upcall.
-#[pin_data]
-pub(crate) struct Call {
-    command: Command,
-    phase: LockedBy<Phase, State>,
-    #[pin]
-    answered: CondVar,
-}
-
-#[derive(Clone, Copy)]
-enum Phase {
-    /// The daemon has not read it, or not to its end.
-    Queued,
-    /// The daemon has read it.
-    InFlight,
-    /// The daemon said this, or nobody will say anything any more.
-    Answered(Result<Answer>),
-}
-
-impl Call {
-    fn new(command: Command, state: &Mutex<State>) -> impl PinInit<Self> + '_ {
-        pin_init!(Self {
-            command,
-            phase: LockedBy::new(state, Phase::Queued),
-            answered <- new_condvar!("nfsd_ha::Call"),
-        })
-    }
-
-    /// Ends the upcall, unless it has ended.
-    fn end(&self, state: &mut State, result: Result<Answer>) {
-        let phase = self.phase.access_mut(state);
-        if !matches!(phase, Phase::Answered(_)) {
-            *phase = Phase::Answered(result);
-            self.answered.notify_all();
-        }
-    }
-}
-
-/// What a daemon answers.
-#[derive(Clone, Copy)]
-pub(crate) struct Answer {
-    /// The first byte behind the header: for GetVersion the highest version that it knows.
-    pub(crate) version: u8,
-}
-
-/// What became of the upcalls of one command.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct Tally {
-    /// Upcalls made.
-    pub(crate) sent: u64,
-    /// Of these, the ones that failed, for whatever reason.
-    pub(crate) failed: u64,
-}
-
-/// Counters of a channel, from its server's start.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct Stats {
-    tallies: [Tally; Command::ALL.len()],
-    /// Upcalls that went back to the queue, as their reader had gone.
-    pub(crate) requeued: u64,
-    /// Upcalls that were given up after the time limit.
-    pub(crate) timed_out: u64,
-    /// Downcalls that were refused.
-    pub(crate) bad_downcalls: u64,
-    /// Reclaims that were refused, as the client is not on record.
-    pub(crate) refused: u64,
-}
-
-impl Stats {
-    fn tally(&mut self, command: Command) -> &mut Tally {
-        // The position is a constant for each command.
-        let at = Command::ALL.iter().position(|c| *c == command).unwrap_or(0);
-        &mut self.tallies[at]
-    }
-
-    /// The commands with what became of their upcalls.
-    pub(crate) fn tallies(&self) -> impl Iterator<Item = (Command, Tally)> + '_ {
-        Command::ALL.into_iter().zip(self.tallies)
-    }
+/// How far a channel is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// No daemon has sent its records yet.
+    Waiting,
+    /// A daemon has.
+    Ready,
+    /// The server stops.
+    Closed,
 }
 
 /// What [`Channel::state`] guards.
 pub(crate) struct State {
     upcalls: XidTable<Arc<Upcall>>,
+    /// Upcalls that wait until fewer are in flight, by their places.
+    line: RBTree<u64, Arc<Upcall>>,
+    next_place: u64,
     /// The clients that may reclaim.
     pub(crate) records: RecordTable<SipHash>,
+    /// What the daemon has not confirmed yet.
+    pub(crate) changes: Changes<SipHash, ClientRef>,
+    /// GraceDone is to be sent when nothing is owed.
+    pub(crate) grace_done_due: bool,
     /// The version of the protocol in use: 1 until the daemon has said more.
     pub(crate) version: Version,
     /// Does somebody have the pipe open?
     pub(crate) daemon: bool,
-    closing: bool,
-    /// Did the last upcall that was reported fail?
+    /// How often a daemon has come to a pipe that nobody had open.
+    pub(crate) arrivals: u64,
+    /// How far it is.
+    pub(crate) stage: Stage,
+    /// Did something fail, and has not been made good yet?
     pub(crate) outage: bool,
-    /// When a record came last.
+    /// Since when there has been no daemon, or none that answers.
+    silent: Option<Instant<Monotonic>>,
+    /// When a downcall came last.
     heard: Instant<Monotonic>,
     /// Counters.
     pub(crate) stats: Stats,
 }
 
 impl State {
-    /// The number of upcalls that wait for their answer.
-    pub(crate) fn in_flight(&self) -> usize {
-        self.upcalls.len()
+    /// The number of upcalls that the daemon has to answer, and that wait in line.
+    pub(crate) fn in_flight(&self) -> (usize, usize) {
+        (self.upcalls.len(), self.line.iter().count())
+    }
+
+    /// How long a request may wait for the daemon, in milliseconds: an outage costs a request one
+    /// time limit from the outage's beginning, so that it cannot stop the server for long.
+    pub(crate) fn patience(&self) -> u32 {
+        let limit = params::upcall_timeout();
+        match self.silent {
+            Some(since) => left(limit, since),
+            None => limit,
+        }
+    }
+
+    /// Puts an upcall on the pipe.
+    fn send(&mut self, pipe: &Pipe<Channel>, upcall: Arc<Upcall>) -> Result {
+        let xid = self.upcalls.reserve()?;
+        pipe.queue(upcall.clone(), |bytes| cld::set_xid(bytes, xid))?;
+        upcall.body.set_phase(self, Phase::Queued(xid));
+        self.upcalls.insert(xid, upcall);
+        Ok(())
+    }
+
+    /// Puts an upcall on the pipe, or ends it with the error.
+    fn send_or_end(&mut self, pipe: &Pipe<Channel>, upcall: Arc<Upcall>) {
+        if let Err(e) = self.send(pipe, upcall.clone()) {
+            upcall.body.set_phase(self, Phase::Answered(Err(e)));
+        }
+    }
+
+    /// Lets those who wait in line go on, as far as there is room.
+    fn advance(&mut self, pipe: &Pipe<Channel>) {
+        while self.upcalls.len() < params::upcalls_in_flight() {
+            let Some(first) = self.line.cursor_front_mut() else {
+                return;
+            };
+            let (_, upcall) = first.remove_current().1.to_key_value();
+            self.send_or_end(pipe, upcall);
+        }
+    }
+
+    /// Ends an upcall, if it has not ended: its xid means nothing from now on.
+    fn end(&mut self, pipe: &Pipe<Channel>, upcall: &Upcall, result: Result<Answer>) {
+        match upcall.body.phase(self) {
+            Phase::InLine(place) => drop(self.line.remove(&place)),
+            Phase::Queued(xid) => {
+                self.upcalls.remove(xid);
+                pipe.withdraw(upcall);
+            }
+            Phase::InFlight(xid) => drop(self.upcalls.remove(xid)),
+            Phase::Answered(_) => return,
+        }
+        upcall.body.set_phase(self, Phase::Answered(result));
+        self.advance(pipe);
+    }
+
+    /// Finds the upcall that a downcall answers, and does what it says.
+    fn receive(&mut self, pipe: &Pipe<Channel>, data: &[u8]) -> Result {
+        let downcall = Downcall::parse(self.version, data)?;
+        let upcall = self.upcalls.get(downcall.xid).ok_or(ENOENT)?.clone();
+        if !matches!(upcall.body.phase(self), Phase::InFlight(_)) {
+            return Err(ENOENT);
+        }
+        if downcall.command != upcall.body.command as u8 {
+            return Err(EINVAL);
+        }
+        match downcall.body {
+            Body::Record(client) => self.records.insert(client)?,
+            Body::Done { status: 0, version } => self.end(pipe, &upcall, Ok(Answer { version })),
+            Body::Done { status, .. } => {
+                self.end(pipe, &upcall, Err(Error::from_errno(status.into())));
+            }
+        }
+        self.heard = Instant::now();
+        self.silent = None;
+        Ok(())
     }
 }
 
@@ -149,9 +165,9 @@ impl State {
 pub(crate) struct Channel {
     #[pin]
     state: Mutex<State>,
-    /// Signalled when somebody opens the pipe.
+    /// Signalled when a daemon comes, and when the server stops.
     #[pin]
-    came: CondVar,
+    pub(crate) came: CondVar,
 }
 
 impl Channel {
@@ -162,11 +178,17 @@ impl Channel {
                 State {
                     // A daemon may still hold answers to a server that is gone.
                     upcalls: XidTable::new(SipHash::random().word()),
+                    line: RBTree::new(),
+                    next_place: 0,
                     records: RecordTable::new(SipHash::random()),
+                    changes: Changes::new(SipHash::random()),
+                    grace_done_due: false,
                     version: Version::V1,
                     daemon: false,
-                    closing: false,
+                    arrivals: 0,
+                    stage: Stage::Waiting,
                     outage: false,
+                    silent: Some(Instant::now()),
                     heard: Instant::now(),
                     stats: Stats::default(),
                 },
@@ -177,162 +199,152 @@ impl Channel {
     }
 
     /// What the channel knows. May sleep; see the lock order above.
-    pub(crate) fn state(&self) -> Guard<'_, State, MutexBackend> {
+    pub(crate) fn state(&self) -> Locked<'_> {
         self.state.lock()
     }
 
-    /// Waits until somebody has the pipe open: at most `timeout` milliseconds, or until a
-    /// signal comes. Returns whether somebody has.
-    pub(crate) fn wait_for_daemon(&self, timeout: u32) -> bool {
-        let mut state = self.state.lock();
-        let mut left = msecs_to_jiffies(timeout);
-        while !state.daemon {
-            match self.came.wait_interruptible_timeout(&mut state, left) {
-                CondVarTimeoutResult::Woken { jiffies } => left = jiffies,
-                _ => break,
-            }
-        }
-        state.daemon
-    }
-
-    /// Agrees on a version with the daemon, and fills the table of records.
+    /// Makes an upcall and waits for its answer, with `state` unlocked meanwhile.
     ///
-    /// For a server that starts. May sleep; bounded as [`Channel::call`] is.
-    pub(crate) fn handshake(pipe: &Pipe<Self>) -> Result {
-        let version = match Self::call(pipe, Command::GetVersion, None) {
-            Ok(answer) => Version::negotiate(answer.version),
-            // It does not know the question.
-            Err(e) if e.to_errno() == -(bindings::EOPNOTSUPP as i32) => Version::V1,
-            Err(e) => return Err(e),
-        };
-        pipe.handler.state.lock().version = version;
-        Self::call(pipe, Command::GraceStart, None)?;
-        Ok(())
-    }
-
-    /// Makes an upcall and waits for its answer.
-    ///
-    /// Fails with what the daemon answered; `ETIMEDOUT` if it did not in 30 s, or is still
-    /// sending records after 10 minutes; `ENOMEM`, or `EBUSY` with too
-    /// many upcalls in flight; `EINVAL` if the client's name does not fit into a message;
-    /// `EPIPE` if the channel closed. May sleep; no lock may be held that a reader or
-    /// writer of the pipe needs.
-    pub(crate) fn call(
-        pipe: &Pipe<Self>,
+    /// `message` is what [`cld::encode`] made for the version in use. Fails with what the daemon
+    /// answered; `ETIMEDOUT` if it did not in `patience` milliseconds, or goes on sending records
+    /// after 20 time limits; `ENOMEM`; `EPIPE` if the channel closed. May sleep; no lock may be
+    /// held that a reader or writer of the pipe needs.
+    pub(crate) fn call<'a>(
+        pipe: &'a Pipe<Self>,
+        mut state: Locked<'a>,
         command: Command,
-        client: Option<Client<'_>>,
-    ) -> Result<Answer> {
+        message: KVec<u8>,
+        patience: u32,
+    ) -> (Locked<'a>, Result<Answer>) {
         let channel = &pipe.handler;
-        let result = channel
-            .send(pipe, command, client)
-            .and_then(|(xid, upcall)| {
-                let result = channel.wait(&upcall);
-                channel.state.lock().upcalls.remove(xid);
-                pipe.withdraw(&upcall);
-                result
-            });
-        let mut state = channel.state.lock();
-        let tally = state.stats.tally(command);
-        tally.sent += 1;
-        tally.failed += u64::from(result.is_err());
-        result
+        let result;
+        (state, result) = match channel.submit(pipe, &mut state, command, message) {
+            Ok(upcall) => channel.wait(pipe, state, &upcall, patience),
+            Err(e) => (state, Err(e)),
+        };
+        state.stats.count(command, result.is_err());
+        (state, result)
     }
 
-    /// Queues an upcall. On success the caller must take the xid out of the table again.
-    fn send(
+    /// Puts an upcall on the pipe, or in line.
+    fn submit(
         &self,
         pipe: &Pipe<Self>,
+        state: &mut State,
         command: Command,
-        client: Option<Client<'_>>,
-    ) -> Result<(u32, Arc<Upcall>)> {
-        let version = self.state.lock().version;
-        let bytes = cld::encode(version, command, client)?;
-        let call = Call::new(command, &self.state);
-        let mut upcall =
-            UniqueArc::pin_init(Message::new(bytes, version.message_len(), call), GFP_KERNEL)?;
-
-        let mut state = self.state.lock();
-        if state.closing {
+        message: KVec<u8>,
+    ) -> Result<Arc<Upcall>> {
+        if state.stage == Stage::Closed {
             return Err(EPIPE);
         }
-        let xid = state.upcalls.reserve()?;
-        cld::set_xid(upcall.as_mut().bytes_mut(), xid);
-        let upcall: Arc<Upcall> = upcall.into();
-        state.upcalls.insert(xid, upcall.clone());
-        // Still with the lock: in the queue in the order of the xids.
-        if let Err(e) = pipe.queue(upcall.clone()) {
-            state.upcalls.remove(xid);
-            return Err(e);
+        let place = state.next_place;
+        let call = Call::new(command, place, &self.state);
+        let len = state.version.message_len();
+        let upcall = Arc::pin_init(Message::new(message, len, call), GFP_KERNEL)?;
+        if state.upcalls.len() < params::upcalls_in_flight() && state.line.is_empty() {
+            state.send(pipe, upcall.clone())?;
+        } else {
+            state
+                .line
+                .try_create_and_insert(place, upcall.clone(), GFP_KERNEL)?;
+            state.next_place += 1;
         }
-        Ok((xid, upcall))
+        Ok(upcall)
     }
 
-    /// Waits for the answer to an upcall that is queued.
-    fn wait(&self, upcall: &Upcall) -> Result<Answer> {
+    /// Waits for the answer to an upcall.
+    fn wait<'a>(
+        &'a self,
+        pipe: &Pipe<Self>,
+        mut state: Locked<'a>,
+        upcall: &Upcall,
+        patience: u32,
+    ) -> (Locked<'a>, Result<Answer>) {
         let began = Instant::now();
-        let mut state = self.state.lock();
         loop {
-            if let Phase::Answered(result) = *upcall.body.phase.access(&*state) {
-                return result;
+            if let Phase::Answered(result) = upcall.body.phase(&state) {
+                return (state, result);
             }
-            let (heard, limit) = match upcall.body.command {
-                Command::GraceStart => (state.heard, GRACE_START_TIMEOUT),
-                _ => (began, UPCALL_TIMEOUT),
-            };
-            let quiet = began.elapsed().as_millis().min(heard.elapsed().as_millis());
-            let left = (i64::from(UPCALL_TIMEOUT) - quiet)
-                .min(i64::from(limit) - began.elapsed().as_millis());
-            if left <= 0 {
+            let mut left = left(patience, began);
+            // Records are a sign of life.
+            if left == 0
+                && upcall.body.command == Command::GraceStart
+                && began.elapsed().as_millis() < GRACE_START_LIMITS * i64::from(patience)
+            {
+                left = self::left(patience, state.heard);
+            }
+            if left == 0 {
                 state.stats.timed_out += 1;
-                upcall.body.end(&mut state, Err(ETIMEDOUT));
+                if state.heard.elapsed().as_millis() >= i64::from(patience) {
+                    state.silent.get_or_insert(began);
+                }
+                state.end(pipe, upcall, Err(ETIMEDOUT));
                 continue;
             }
             let result = upcall
                 .body
                 .answered
-                .wait_interruptible_timeout(&mut state, msecs_to_jiffies(left as u32));
+                .wait_interruptible_timeout(&mut state, msecs_to_jiffies(left));
             if let CondVarTimeoutResult::Signal { .. } = result {
-                // Not a reason to give up: livepatch and the freezer send signals too, and the
-                // clients depend on the answer. A signal that is pending makes every wait end at
-                // once, so look again in a while.
-                drop(state);
-                fsleep(SIGNAL_PAUSE);
-                state = self.state.lock();
+                state = self.pause(state);
             }
         }
+    }
+
+    /// Waits until `condition` holds or the time is over, in milliseconds, looking when `news`
+    /// comes. Returns whether it holds.
+    pub(crate) fn wait_until<'a>(
+        &'a self,
+        mut state: Locked<'a>,
+        news: &CondVar,
+        time: u32,
+        condition: impl Fn(&State) -> bool,
+    ) -> (Locked<'a>, bool) {
+        let began = Instant::now();
+        loop {
+            if condition(&state) {
+                return (state, true);
+            }
+            let left = left(time, began);
+            if left == 0 {
+                return (state, false);
+            }
+            let result = news.wait_interruptible_timeout(&mut state, msecs_to_jiffies(left));
+            if let CondVarTimeoutResult::Signal { .. } = result {
+                state = self.pause(state);
+            }
+        }
+    }
+
+    /// A signal is no reason to give up: livepatch and the freezer send signals too, and clients
+    /// depend on what we wait for. One that is pending makes every wait end at once, so look
+    /// again in a while.
+    fn pause<'a>(&'a self, state: Locked<'a>) -> Locked<'a> {
+        drop(state);
+        fsleep(SIGNAL_PAUSE);
+        self.state.lock()
     }
 
     /// Ends every upcall, and refuses new ones. May sleep.
-    pub(crate) fn close(&self) {
-        let mut state = self.state.lock();
-        state.closing = true;
+    pub(crate) fn close(pipe: &Pipe<Self>) -> Locked<'_> {
+        let mut state = pipe.handler.state.lock();
+        state.stage = Stage::Closed;
+        let line = core::mem::take(&mut state.line);
         let upcalls = state.upcalls.take();
-        for upcall in upcalls.values() {
-            upcall.body.end(&mut state, Err(EPIPE));
+        for upcall in Iterator::chain(line.values(), upcalls.values()) {
+            upcall
+                .body
+                .set_phase(&mut state, Phase::Answered(Err(EPIPE)));
+            pipe.withdraw(upcall);
         }
+        pipe.handler.came.notify_all();
+        state
     }
+}
 
-    /// Finds the upcall that a downcall answers, and does what it says.
-    fn receive(state: &mut State, data: &[u8]) -> Result {
-        let downcall = Downcall::parse(state.version, data)?;
-        let upcall = state.upcalls.get(downcall.xid).ok_or(ENOENT)?.clone();
-        let call = &upcall.body;
-        if !matches!(call.phase.access(state), Phase::InFlight) {
-            return Err(ENOENT);
-        }
-        if downcall.command != call.command as u8 {
-            return Err(EINVAL);
-        }
-        match downcall.body {
-            Body::Record(client) => {
-                state.records.insert(client)?;
-                state.heard = Instant::now();
-            }
-            Body::Done { status: 0, version } => call.end(state, Ok(Answer { version })),
-            Body::Done { status, .. } => call.end(state, Err(Error::from_errno(status.into()))),
-        }
-        Ok(())
-    }
+/// What is left of a time from `began`, in milliseconds.
+fn left(time: u32, began: Instant<Monotonic>) -> u32 {
+    u32::try_from(i64::from(time) - began.elapsed().as_millis()).unwrap_or(0)
 }
 
 impl Handler for Channel {
@@ -340,58 +352,56 @@ impl Handler for Channel {
 
     fn downcall(pipe: &Pipe<Self>, data: &[u8]) -> Result {
         let mut state = pipe.handler.state.lock();
-        let result = Self::receive(&mut state, data);
+        let result = state.receive(pipe, data);
         state.stats.bad_downcalls += u64::from(result.is_err());
         result
     }
 
     fn delivered(pipe: &Pipe<Self>, upcall: Arc<Upcall>) {
         let mut state = pipe.handler.state.lock();
-        let phase = upcall.body.phase.access_mut(&mut state);
-        if matches!(phase, Phase::Queued) {
-            *phase = Phase::InFlight;
+        if let Phase::Queued(xid) = upcall.body.phase(&state) {
+            upcall.body.set_phase(&mut state, Phase::InFlight(xid));
         }
     }
 
     fn returned(pipe: &Pipe<Self>, upcall: Arc<Upcall>, why: Error) {
         let mut state = pipe.handler.state.lock();
-        let open = matches!(upcall.body.phase.access(&*state), Phase::Queued);
-        if !open {
+        let Phase::Queued(xid) = upcall.body.phase(&state) else {
             return;
-        }
-        if state.closing {
-            upcall.body.end(&mut state, Err(why));
-        } else if let Err(e) = pipe.queue(upcall.clone()) {
-            upcall.body.end(&mut state, Err(e));
+        };
+        state.upcalls.remove(xid);
+        if state.stage == Stage::Closed {
+            upcall.body.set_phase(&mut state, Phase::Answered(Err(why)));
         } else {
             state.stats.requeued += 1;
+            state.send_or_end(pipe, upcall);
         }
     }
 
     fn opened(pipe: &Pipe<Self>) {
-        pipe.handler.state.lock().daemon = true;
+        let mut state = pipe.handler.state.lock();
+        state.daemon = true;
+        state.arrivals += 1;
+        drop(state);
         pipe.handler.came.notify_all();
     }
 
     fn closed(pipe: &Pipe<Self>) {
         let mut state = pipe.handler.state.lock();
         state.daemon = false;
-        if state.closing {
+        state.silent.get_or_insert(Instant::now());
+        if state.stage == Stage::Closed {
             return;
         }
-        // What it has read and not answered is for the next one.
+        // What it has read and not answered is for the next one. The order does not matter:
+        // no two upcalls in flight are for the same client.
         let upcalls = state.upcalls.take();
         for upcall in upcalls.values() {
-            let phase = upcall.body.phase.access_mut(&mut state);
-            if !matches!(phase, Phase::InFlight) {
-                continue;
+            if let Phase::InFlight(_) = upcall.body.phase(&state) {
+                state.stats.requeued += 1;
             }
-            *phase = Phase::Queued;
-            match pipe.queue(upcall.clone()) {
-                Ok(()) => state.stats.requeued += 1,
-                Err(e) => upcall.body.end(&mut state, Err(e)),
-            }
+            pipe.withdraw(upcall);
+            state.send_or_end(pipe, upcall.clone());
         }
-        state.upcalls = upcalls;
     }
 }

@@ -3,8 +3,7 @@
 //! A hash index into a vector, with open addressing.
 //!
 //! The slots hold positions of the vector's entries; at most half of the slots are in use, so
-//! that finding takes a constant number of steps. Entries are never removed from an index: who
-//! wants to forget some makes a new one.
+//! that finding takes a constant number of steps.
 //!
 //! This file makes no kernel calls; it is also compiled and tested on the host.
 
@@ -74,5 +73,32 @@ impl Index {
         }
         self.slots[slot] = at as u32;
         self.used += 1;
+    }
+
+    /// Takes out a position that was inserted with `hash`. `hash_of` gives the hashes of all
+    /// positions that are in the index.
+    pub(crate) fn remove(&mut self, hash: u64, at: usize, hash_of: impl Fn(usize) -> u64) {
+        let mask = self.slots.len() - 1;
+        let mut hole = hash as usize & mask;
+        while self.slots[hole] != at as u32 {
+            hole = (hole + 1) & mask;
+        }
+        // Who comes later in the same row, and may be in the hole, moves there, as finding ends
+        // at a free slot.
+        let mut slot = hole;
+        loop {
+            slot = (slot + 1) & mask;
+            let next = self.slots[slot];
+            if next == FREE {
+                break;
+            }
+            let home = hash_of(next as usize) as usize & mask;
+            if slot.wrapping_sub(home) & mask >= slot.wrapping_sub(hole) & mask {
+                self.slots[hole] = next;
+                hole = slot;
+            }
+        }
+        self.slots[hole] = FREE;
+        self.used -= 1;
     }
 }

@@ -10,6 +10,7 @@ use crate::private;
 use core::ptr::addr_of_mut;
 use core::sync::atomic::{AtomicPtr, Ordering};
 use kernel::bindings;
+use kernel::container_of;
 use kernel::prelude::*;
 use kernel::str::CStr;
 use kernel::sync::rcu;
@@ -176,6 +177,36 @@ impl NfsdNet {
         u32::try_from(seconds).unwrap_or(0)
     }
 
+    /// Is there another confirmed client with the name of `client`, which is on stable storage?
+    ///
+    /// As `find_confirmed_client_by_name()`. Does not sleep; takes `client_lock`.
+    pub(crate) fn has_stable_namesake(&self, client: &Nfs4Client) -> bool {
+        let name = client.name();
+        // SAFETY: The tree of confirmed clients is guarded by `client_lock`: who is in it is
+        // valid, has a name, and stays as long as we hold the lock.
+        unsafe {
+            let lock = addr_of_mut!((*self.0.get()).client_lock).cast();
+            bindings::spin_lock(lock);
+            let mut node = (*self.0.get()).conf_name_tree.rb_node;
+            let mut found = false;
+            while !node.is_null() && !found {
+                let raw = container_of!(node, private::nfs4_client, cl_namenode);
+                let other = Nfs4Client::from_raw(raw);
+                // `compare_blob()`: the shorter name is the lesser one.
+                let order = (other.name().len(), other.name()).cmp(&(name.len(), name));
+                found = order.is_eq() && !core::ptr::eq(other, client) && other.is_stable();
+                // Where a namesake was added to the tree (`add_clp_to_name_tree()`).
+                node = if order.is_gt() {
+                    (*node).rb_left
+                } else {
+                    (*node).rb_right
+                };
+            }
+            bindings::spin_unlock(lock);
+            found
+        }
+    }
+
     /// Ends the NFSv4 grace period soon, from nfsd's own worker.
     ///
     /// For a server that runs and uses our operations. Does not sleep.
@@ -260,5 +291,31 @@ impl Nfs4Client {
         let bit = private::NFSD4_CLIENT_STABLE as usize;
         // SAFETY: `flags` is valid.
         unsafe { assign_bit(bit, self.flags(), stable) }
+    }
+}
+
+/// A client that nfsd has told us of, to be found again: a pointer to compare.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ClientRef(*const Nfs4Client);
+
+// SAFETY: A pointer that is not dereferenced without a further promise.
+unsafe impl Send for ClientRef {}
+// SAFETY: As above.
+unsafe impl Sync for ClientRef {}
+
+impl ClientRef {
+    /// A name for `client`.
+    pub(crate) fn new(client: &Nfs4Client) -> Self {
+        ClientRef(client)
+    }
+
+    /// The client.
+    ///
+    /// # Safety
+    ///
+    /// nfsd has not freed the client, and does not for `'a`.
+    pub(crate) unsafe fn get<'a>(self) -> &'a Nfs4Client {
+        // SAFETY: By this function's requirement.
+        unsafe { &*self.0 }
     }
 }

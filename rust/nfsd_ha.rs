@@ -19,6 +19,7 @@
 
 mod attach;
 mod blocks;
+mod changes;
 mod channel;
 mod cld;
 mod clients;
@@ -28,6 +29,7 @@ mod fsfile;
 mod grace;
 mod host;
 mod index;
+mod keeper;
 mod klp;
 mod lines;
 mod lockd;
@@ -37,6 +39,7 @@ mod monitor;
 mod mounts;
 mod nfsd;
 mod openers;
+mod params;
 mod pipe;
 mod private;
 mod raw;
@@ -52,6 +55,7 @@ mod sockaddr;
 mod status;
 mod text;
 mod tracker;
+mod upcall;
 mod xid;
 
 use kernel::prelude::*;

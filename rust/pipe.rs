@@ -11,6 +11,7 @@
 
 use crate::nfsd::{Net, NfsdNet};
 use crate::private::{self, rpc_pipe, rpc_pipe_msg, rpc_pipe_ops};
+use core::cell::UnsafeCell;
 use core::ptr::{self, addr_of_mut, NonNull};
 use core::sync::atomic::{AtomicBool, Ordering};
 use kernel::prelude::*;
@@ -49,13 +50,14 @@ pub(crate) struct Message<T> {
     #[pin]
     raw: Opaque<rpc_pipe_msg>,
     queued: AtomicBool,
-    bytes: KVec<u8>,
+    /// Changed by who has set `queued`, before the message is in a list.
+    bytes: UnsafeCell<KVec<u8>>,
     #[pin]
     pub(crate) body: T,
 }
 
-// SAFETY: `raw` is used by sunrpc under the pipe's lock, or by who has set `queued`; the other
-// fields are of types that may be shared.
+// SAFETY: `raw` is used by sunrpc under the pipe's lock, or by who has set `queued`, and `bytes` is
+// only read while sunrpc has the message; the other fields are of types that may be shared.
 unsafe impl<T: Sync> Sync for Message<T> {}
 // SAFETY: Nothing in a message depends on the thread.
 unsafe impl<T: Send> Send for Message<T> {}
@@ -80,15 +82,9 @@ impl<T> Message<T> {
                 }
             }),
             queued: AtomicBool::new(false),
-            bytes,
+            bytes: UnsafeCell::new(bytes),
             body <- body,
         }? Error)
-    }
-
-    /// The bytes, to complete them before the message is shared.
-    pub(crate) fn bytes_mut(self: Pin<&mut Self>) -> &mut [u8] {
-        // SAFETY: `bytes` is not pinned structurally, and nothing is moved out of `self`.
-        unsafe { &mut self.get_unchecked_mut().bytes }
     }
 }
 
@@ -226,14 +222,20 @@ impl<H: Handler> Pipe<H> {
         };
     }
 
-    /// Queues a message for the daemon; it is read in the order of queueing.
+    /// Queues a message for the daemon, completed by `stamp`; it is read in the order of queueing.
     ///
     /// Without a reader it waits for one for 30 s, then comes back with `ETIMEDOUT`. Fails with
     /// `EBUSY` if the message is queued already.
-    pub(crate) fn queue(&self, message: Arc<Message<H::Body>>) -> Result {
+    pub(crate) fn queue(
+        &self,
+        message: Arc<Message<H::Body>>,
+        stamp: impl FnOnce(&mut [u8]),
+    ) -> Result {
         if message.queued.swap(true, Ordering::Acquire) {
             return Err(EBUSY);
         }
+        // SAFETY: We have set `queued`, so nobody else touches `bytes` until it is in the queue.
+        stamp(unsafe { &mut *message.bytes.get() });
         let raw = message.raw.get();
         // This reference is the pipe's, until `destroy_msg()`.
         let owned = message.into_raw();
@@ -393,11 +395,14 @@ unsafe extern "C" fn upcall<H: Handler>(
     static ZEROS: [u8; 256] = [0; 256];
     // SAFETY: sunrpc has taken the message out of the queue for this reader: `raw` is ours
     // until `destroy_msg()`, and so is the reference to the message.
-    let (raw, message) = unsafe { (&mut *raw, &*message_of::<H::Body>(raw)) };
+    let (raw, bytes) = unsafe {
+        let message = &*message_of::<H::Body>(raw);
+        (&mut *raw, &*message.bytes.get())
+    };
     let mut user = UserSlice::new(UserPtr::from_ptr(dst.cast()), len).writer();
     let mut copied = 0;
     while raw.copied < raw.len && !user.is_empty() {
-        let rest = message.bytes.get(raw.copied..).unwrap_or_default();
+        let rest = bytes.get(raw.copied..).unwrap_or_default();
         let part = if rest.is_empty() { &ZEROS[..] } else { rest };
         let part = &part[..part.len().min(raw.len - raw.copied).min(user.len())];
         if user.write_slice(part).is_err() {

@@ -2,6 +2,7 @@
 
 //! What `/proc/fs/nfsd/client_tracking` shows.
 
+use crate::channel::Stage;
 use crate::nfsd::{Net, NfsdNet};
 use crate::text::Text;
 use crate::tracker::Tracker;
@@ -31,15 +32,12 @@ fn show_tracker(m: &mut Text, nn: &NfsdNet, tracker: &Tracker) -> fmt::Result {
     let state = tracker.pipe.handler.state();
     let records = state.records.counts();
     let stats = state.stats;
-    writeln!(
-        m,
-        "state {}",
-        if tracker.is_ready(nn) {
-            "active"
-        } else {
-            "starting"
-        }
-    )?;
+    let name = match (tracker.is_in_use(nn), state.stage) {
+        (false, _) => "starting",
+        (true, Stage::Waiting) => "waiting",
+        (true, _) => "active",
+    };
+    writeln!(m, "state {name}")?;
     writeln!(
         m,
         "daemon {}",
@@ -51,7 +49,13 @@ fn show_tracker(m: &mut Text, nn: &NfsdNet, tracker: &Tracker) -> fmt::Result {
         "grace {}",
         if nn.grace_ended() { "ended" } else { "active" }
     )?;
-    writeln!(m, "in_flight {}", state.in_flight())?;
+    let (in_flight, in_line) = state.in_flight();
+    writeln!(m, "in_flight {in_flight}")?;
+    writeln!(m, "in_line {in_line}")?;
+    let changes = state.changes.counts();
+    writeln!(m, "to_store {}", changes.stored)?;
+    writeln!(m, "to_remove {}", changes.removed)?;
+    writeln!(m, "grace_done_due {}", u8::from(state.grace_done_due))?;
     for (command, tally) in stats.tallies() {
         writeln!(
             m,
@@ -63,6 +67,8 @@ fn show_tracker(m: &mut Text, nn: &NfsdNet, tracker: &Tracker) -> fmt::Result {
     }
     writeln!(m, "requeued {}", stats.requeued)?;
     writeln!(m, "timed_out {}", stats.timed_out)?;
+    writeln!(m, "retried {}", stats.retried)?;
+    writeln!(m, "lost {}", stats.lost)?;
     writeln!(m, "bad_downcalls {}", stats.bad_downcalls)?;
     writeln!(m, "records_known {}", records.known)?;
     writeln!(m, "records_reclaimed {}", records.reclaimed)?;

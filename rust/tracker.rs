@@ -9,19 +9,24 @@
 //! client's `ctl` file and meet `exit`: each operation has its own references to its tracker
 //! and to this module.
 
-use crate::channel::Channel;
-use crate::cld::{Client, Command};
+use crate::channel::{Channel, Stage, State};
+use crate::cld::Client;
 use crate::module_ref::ModuleRef;
-use crate::nfsd::{Net, Nfs4Client, NfsdNet};
+use crate::nfsd::{ClientRef, Net, Nfs4Client, NfsdNet};
+use crate::params;
 use crate::pipe::Pipe;
 use crate::private;
 use kernel::ffi::c_int;
 use kernel::prelude::*;
-use kernel::sync::Arc;
+use kernel::sync::{new_condvar, Arc, CondVar};
+use kernel::time::{delay::fsleep, Delta, Instant, Monotonic};
+use kernel::workqueue::{new_work, Work};
 
 /// How long a server that starts waits for a daemon to open the pipe, in milliseconds; the
 /// same as `nfsd4_cld_tracking_init()`.
 const DAEMON_TIMEOUT: u32 = 1_000;
+/// How long to wait before memory is asked for again.
+const MEMORY_PAUSE: Delta = Delta::from_millis(100);
 
 kernel::sync::global_lock! {
     // SAFETY: Initialised by `init_module()` before anything can use it.
@@ -64,17 +69,22 @@ static OPERATIONS: Operations = Operations(private::nfsd4_client_tracking_ops {
 #[pin_data]
 pub(crate) struct Tracker {
     net: Net,
-    /// nfsd's state of that namespace, to compare.
+    /// nfsd's state of that namespace.
     nn: *const NfsdNet,
-    inum: u32,
+    pub(crate) inum: u32,
     /// The connection with the daemon.
     #[pin]
     pub(crate) pipe: Pipe<Channel>,
+    /// Signalled when a change is settled, and when the daemon's records are there.
+    #[pin]
+    pub(crate) settled: CondVar,
+    #[pin]
+    pub(crate) keeper: Work<Tracker>,
     /// The operations are this module's text.
     _module: ModuleRef,
 }
 
-// SAFETY: `nn` is only compared; the rest may be sent and shared.
+// SAFETY: `nn` is dereferenced where it is valid only; the rest may be sent and shared.
 unsafe impl Send for Tracker {}
 // SAFETY: As above.
 unsafe impl Sync for Tracker {}
@@ -87,14 +97,17 @@ impl Tracker {
             nn,
             inum,
             pipe <- Pipe::new(*net, Channel::new()),
+            settled <- new_condvar!("nfsd_ha::Tracker::settled"),
+            keeper <- new_work!("nfsd_ha::Tracker"),
             _module: ModuleRef::get().ok_or(ENODEV)?,
         }? Error)
     }
 
     /// Starts tracking for a server that starts in `net`; nfsd calls [`exit`] in the end.
     ///
-    /// Fails with `ETIMEDOUT` if there is no daemon, or with what [`Channel::handshake`] says:
-    /// then nothing is changed. May sleep.
+    /// Without a daemon that sends its records, tracking waits for one (`keeper.rs`). Fails with
+    /// `ENOMEM`, or if the pipe cannot be made: then nothing is changed. May sleep: a second for a
+    /// daemon to come, and two time limits for one that is there but does not answer.
     ///
     /// # Safety
     ///
@@ -104,26 +117,34 @@ impl Tracker {
         let (nn, inum) = unsafe { (NfsdNet::of(net), net.inum()) };
         let tracker = Arc::pin_init(Tracker::new(net, nn, inum), GFP_KERNEL)?;
         TRACKERS.lock().push(tracker.clone(), GFP_KERNEL)?;
-        tracker.begin(nn).inspect_err(|_| Self::stop(net, nn))
+        tracker
+            .pipe
+            .publish(nn)
+            .inspect_err(|_| Self::stop(net, nn))?;
+        tracker.begin(nn);
+        Ok(())
     }
 
-    fn begin(&self, nn: &NfsdNet) -> Result {
-        self.pipe.publish(nn)?;
-        if !self.pipe.handler.wait_for_daemon(DAEMON_TIMEOUT) {
-            return Err(ETIMEDOUT);
-        }
-        Channel::handshake(&self.pipe)?;
-        let state = self.pipe.handler.state();
-        let known = state.records.counts().known;
-        pr_info!(
-            "client tracking with protocol version {}, {known} clients may reclaim (net {:x})\n",
-            state.version as u8,
-            self.inum
-        );
+    fn begin(self: &Arc<Self>, nn: &NfsdNet) {
+        let channel = &self.pipe.handler;
+        let (state, there) =
+            channel.wait_until(channel.state(), &channel.came, DAEMON_TIMEOUT, |s| s.daemon);
+        let (state, connected) = if there {
+            self.connect(state)
+        } else {
+            pr_warn!(
+                "no client tracking daemon: clients are recorded when nfsdcld comes (net {:x})\n",
+                self.inum
+            );
+            (state, false)
+        };
         // With nobody to reclaim there is no grace period.
-        nn.set_own_table(known == 0);
+        nn.set_own_table(connected && state.records.counts().known == 0);
         nn.set_tracking_ops(&OPERATIONS.0);
-        Ok(())
+        drop(state);
+        if !connected {
+            self.wake_keeper();
+        }
     }
 
     /// Ends tracking. Who still waits for the daemon is told that it ends.
@@ -134,10 +155,23 @@ impl Tracker {
             None => None,
         };
         drop(trackers);
-        if let Some(tracker) = tracker {
-            tracker.pipe.handler.close();
-            tracker.pipe.unpublish(nn);
+        let Some(tracker) = tracker else {
+            return;
+        };
+        let state = Channel::close(&tracker.pipe);
+        let counts = state.changes.counts();
+        if counts.stored + counts.removed > 0 || state.grace_done_due {
+            pr_warn!(
+                "the server stops: {} clients are not on record, {} records are not removed{} (net {:x})\n",
+                counts.stored,
+                counts.removed,
+                if state.grace_done_due { ", the end of the grace period is not recorded" } else { "" },
+                tracker.inum
+            );
         }
+        drop(state);
+        tracker.settled.notify_all();
+        tracker.pipe.unpublish(nn);
     }
 
     /// Calls `f` with the tracker of `net`, if it has one; its server does not stop meanwhile.
@@ -148,8 +182,15 @@ impl Tracker {
     }
 
     /// Has the server begun to use the tracker?
-    pub(crate) fn is_ready(&self, nn: &NfsdNet) -> bool {
+    pub(crate) fn is_in_use(&self, nn: &NfsdNet) -> bool {
         core::ptr::eq(nn.tracking_ops(), &OPERATIONS.0)
+    }
+
+    /// nfsd's state, as long as the channel is not closed.
+    pub(crate) fn nn(&self, state: &State) -> Option<&NfsdNet> {
+        // SAFETY: nfsd's state is there until the server has stopped, and `exit` closes the channel
+        // before, with the same lock that guards `state`.
+        (state.stage != Stage::Closed).then(|| unsafe { &*self.nn })
     }
 
     /// The tracker of a server. May sleep.
@@ -159,7 +200,9 @@ impl Tracker {
     }
 
     /// Stores a record of a client, unless that was done.
-    fn store(&self, client: &Nfs4Client) {
+    ///
+    /// Waits for it, but not longer than an outage may take; then it is done later.
+    fn store(self: &Arc<Self>, client: &Nfs4Client) {
         if client.is_stable() {
             return;
         }
@@ -168,50 +211,63 @@ impl Tracker {
             name: client.name(),
             hash: hash.as_ref().map_or(&[], |h| &h[..]),
         };
-        let result = Channel::call(&self.pipe, Command::Create, Some(record));
-        client.set_stable(result.is_ok());
-        self.report(Command::Create, result.map(|_| ()));
+        self.change(client.name(), |state| {
+            state.changes.store(record, ClientRef::new(client))?;
+            Ok(true)
+        });
     }
 
-    /// A client says that it has reclaimed all (RECLAIM_COMPLETE, RFC 8881 section 18.51), or one
-    /// of NFSv4.0, which has no such request, has confirmed its first OPEN.
-    fn create(&self, nn: &NfsdNet, client: &Nfs4Client) {
-        self.store(client);
-        // One whose record could not be stored is waited for: the old record is all it has.
-        if client.minor_version() > 0
-            && client.is_stable()
-            && self.pipe.handler.state().records.complete(client.name())
-            && !nn.grace_ended()
-        {
-            pr_info!(
-                "all clients have reclaimed, ending the grace period (net {:x})\n",
-                self.inum
-            );
-            nn.end_grace();
-        }
+    /// Removes the record of a client that has one, or may have.
+    fn remove(self: &Arc<Self>, nn: &NfsdNet, client: &Nfs4Client) {
+        self.change(client.name(), |state| {
+            // One that an admin expires may have come back under the same name by now.
+            let on_record = client.is_stable() && !nn.has_stable_namesake(client);
+            state
+                .changes
+                .remove(client.name(), ClientRef::new(client), on_record)
+        });
     }
 
-    /// Removes the record of a client that has one.
-    fn remove(&self, client: &Nfs4Client) {
-        if !client.is_stable() {
-            return;
+    /// Notes a change that is wanted of the record of `name`, and sees to it.
+    fn change(self: &Arc<Self>, name: &[u8], note: impl Fn(&mut State) -> Result<bool>) {
+        let began = Instant::<Monotonic>::now();
+        let channel = &self.pipe.handler;
+        let mut state = channel.state();
+        while state.stage != Stage::Closed {
+            match note(&mut state) {
+                Ok(true) => return self.settle(state, name),
+                Ok(false) => return,
+                Err(e) if began.elapsed().as_millis() > i64::from(params::upcall_timeout()) => {
+                    state.stats.lost += 1;
+                    pr_err!(
+                        "a client's record is not changed: {e:?} (net {:x})\n",
+                        self.inum
+                    );
+                    return;
+                }
+                // Memory is short. It would be forgotten that there is something to do.
+                Err(_) => {
+                    drop(state);
+                    fsleep(MEMORY_PAUSE);
+                    state = channel.state();
+                }
+            }
         }
-        let record = Client {
-            name: client.name(),
-            hash: &[],
-        };
-        let result = Channel::call(&self.pipe, Command::Remove, Some(record));
-        client.set_stable(result.is_err());
-        self.report(Command::Remove, result.map(|_| ()));
     }
 
     /// May this client reclaim?
-    fn check(&self, client: &Nfs4Client) -> Result {
+    fn check(self: &Arc<Self>, client: &Nfs4Client) -> Result {
         if client.is_stable() {
             return Ok(());
         }
         let hash = client.principal_hash();
-        let mut state = self.pipe.handler.state();
+        let channel = &self.pipe.handler;
+        let state = channel.state();
+        // To refuse it now would lose its locks for good.
+        let patience = state.patience();
+        let (mut state, _) = channel.wait_until(state, &self.settled, patience, |s| {
+            s.stage != Stage::Waiting
+        });
         if !state
             .records
             .claim(client.name(), hash.as_ref().map(|h| &h[..]))
@@ -229,26 +285,34 @@ impl Tracker {
     }
 
     /// The grace period is over: who has not reclaimed may not any more.
-    fn grace_done(&self, nn: &NfsdNet) {
-        let result = Channel::call(&self.pipe, Command::GraceDone, None);
-        self.report(Command::GraceDone, result.map(|_| ()));
-        self.pipe.handler.state().records.clear();
+    ///
+    /// The daemon is told when all who did are on record, now or later.
+    fn grace_done(self: &Arc<Self>, nn: &NfsdNet) {
+        let channel = &self.pipe.handler;
+        let mut state = channel.state();
+        state.changes.owe();
+        let patience = state.patience();
+        let (state, may) =
+            channel.wait_until(state, &self.settled, patience, Self::may_end_or_closed);
+        let (mut state, done) = if may {
+            self.send_grace_done(state)
+        } else {
+            (state, false)
+        };
+        state.grace_done_due = !done;
+        state.records.clear();
         nn.set_own_table(false);
+        if !done {
+            drop(state);
+            self.wake_keeper();
+        }
     }
 
-    /// Logs the first of a row of failures, and the end of the row.
-    fn report(&self, command: Command, result: Result) {
-        let outage = result.is_err();
-        let before = core::mem::replace(&mut self.pipe.handler.state().outage, outage);
-        match result {
-            Err(e) if !before => pr_err!(
-                "{} failed with {}: is nfsdcld running, and its disk not full? (net {:x})\n",
-                command.name(),
-                e.to_errno(),
-                self.inum
-            ),
-            Ok(()) if before => pr_info!("the daemon answers again (net {:x})\n", self.inum),
-            _ => {}
+    fn may_end_or_closed(state: &State) -> bool {
+        match state.stage {
+            Stage::Waiting => false,
+            Stage::Ready => state.changes.counts().owed == 0,
+            Stage::Closed => true,
         }
     }
 }
@@ -272,7 +336,7 @@ unsafe extern "C" fn exit(net: *mut private::net) {
 /// As for an operation: nfsd is loaded, and the client stays until we return.
 unsafe fn with_client<R>(
     client: *mut private::nfs4_client,
-    f: impl FnOnce(&Tracker, &NfsdNet, &Nfs4Client) -> R,
+    f: impl FnOnce(&Arc<Tracker>, &NfsdNet, &Nfs4Client) -> R,
 ) -> Option<R> {
     // Before the tracker, so that it goes after it.
     let _module = ModuleRef::get()?;
@@ -292,7 +356,7 @@ unsafe fn with_client<R>(
 /// For nfsd, as an operation of a [`Tracker`] that a server uses.
 unsafe extern "C" fn create(client: *mut private::nfs4_client) {
     // SAFETY: nfsd calls this as an operation.
-    unsafe { with_client(client, |tracker, nn, client| tracker.create(nn, client)) };
+    unsafe { with_client(client, |tracker, _, client| tracker.store(client)) };
 }
 
 /// A client is gone.
@@ -302,7 +366,7 @@ unsafe extern "C" fn create(client: *mut private::nfs4_client) {
 /// For nfsd, as an operation of a [`Tracker`] that a server uses.
 unsafe extern "C" fn remove(client: *mut private::nfs4_client) {
     // SAFETY: nfsd calls this as an operation.
-    unsafe { with_client(client, |tracker, _, client| tracker.remove(client)) };
+    unsafe { with_client(client, |tracker, nn, client| tracker.remove(nn, client)) };
 }
 
 /// A client wants to reclaim.

@@ -148,7 +148,9 @@ def test_close_in_the_middle():
     pipe = Pipe()
     again = pipe.read()
     equal("an upcall that was read comes again after a close",
-          again and (again.command, again.xid), (first.command, first.xid))
+          again and again.command, first.command)
+    check("with a new xid", again.xid != first.xid)
+    refused(pipe, "an answer to the old xid", first.answer(first=2), errno.ENOENT)
     equal("the answer is taken", pipe.write(again.answer(first=2)), 0)
 
     # GraceStart: read a part of the message only, then close.
@@ -180,8 +182,16 @@ def test_error_answers():
     server, pipe = start_server()
     upcall = pipe.read()
     assert pipe.write(upcall.answer(-errno.EIO)) == 0
-    server.wait(20)
-    equal("the server runs without tracking if GetVersion fails", status()["state"], "failed")
+    equal("the server starts though GetVersion fails", server.wait(20), 0)
+    equal("its tracking waits", status()["state"], "waiting")
+    upcall = pipe.read()
+    equal("GetVersion comes again", upcall and upcall.command, GET_VERSION)
+    assert pipe.write(upcall.answer(-errno.EIO)) == 0
+    began = time.monotonic()
+    pipe.serve(until=GRACE_DONE)
+    check("after a pause", time.monotonic() - began > 1)
+    check("and then tracking is active",
+          any(status()["state"] == "active" or time.sleep(0.1) for _ in range(50)), status())
     equal("the server stops", run("rpc.nfsd 0"), 0)
     pipe.close()
 
@@ -195,6 +205,10 @@ def test_error_answers():
     equal("the server starts though GraceDone fails", server.wait(20), 0)
     with open(STATUS, encoding="ascii") as f:
         check("the failure is counted", "grace_done 1 failed 1\n" in f)
+    equal("and it is still due", status()["grace_done_due"], "1")
+    upcall = pipe.serve(until=GRACE_DONE)
+    check("it comes again", any(status()["grace_done_due"] == "0" or time.sleep(0.1)
+                                for _ in range(50)), status())
     stop(pipe)
 
 

@@ -5,6 +5,8 @@
 // What the module uses from other files is not used here.
 #![allow(dead_code)]
 
+#[path = "../../../rust/changes.rs"]
+mod changes;
 #[path = "../../../rust/cld.rs"]
 mod cld;
 #[path = "../../../rust/grace.rs"]
@@ -20,6 +22,8 @@ mod seen;
 #[path = "../../../rust/xid.rs"]
 mod xid;
 
+#[cfg(test)]
+mod changes_test;
 #[cfg(test)]
 mod cld_test;
 #[cfg(test)]

@@ -1,0 +1,368 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Changes of the daemon's records that it has not confirmed.
+//!
+//! nfsd wants the record of a client stored or removed. Until the daemon says that it has done
+//! so, that is a change in this table; there is one for a name at most, and one upcall for it
+//! at a time, so that no request overtakes an earlier one for the same client:
+//!
+//! ```text
+//!   store(), remove() --> wanted --> begin() --> busy --> end(done) --> forgotten
+//!                           ^                      |
+//!                           +----------------------+  end(failed), or wanted otherwise meanwhile
+//! ```
+//!
+//! This file makes no kernel calls; it is also compiled and tested on the host.
+
+use crate::cld::{Client, Command};
+use crate::index::{Index, KeyedHash};
+use kernel::prelude::*;
+
+/// Places that are kept when there is no change, for the next ones.
+const KEPT: usize = 64;
+
+/// What a record is to become.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Want<O> {
+    /// Stored, of which this client is to hear.
+    Stored(O),
+    /// Removed.
+    Removed,
+}
+
+/// One record that is not what it should be.
+struct Change<O> {
+    /// The name, then the principal's hash.
+    bytes: KVec<u8>,
+    name_len: u16,
+    key: u64,
+    want: Want<O>,
+    /// How often `want` has changed.
+    generation: u32,
+    /// An upcall for it is on its way.
+    busy: bool,
+    /// The daemon may have a record of this name.
+    doubtful: bool,
+    /// The end of the grace period waits for it.
+    owed: bool,
+}
+
+impl<O> Change<O> {
+    fn client(&self) -> Client<'_> {
+        let (name, hash) = self.bytes.split_at(usize::from(self.name_len));
+        Client { name, hash }
+    }
+}
+
+/// A place for a change.
+enum Slot<O> {
+    /// Without one; the next free place, if there is one.
+    Free(Option<u32>),
+    Used(Change<O>),
+}
+
+/// A change whose upcall is on its way.
+#[derive(Debug)]
+pub(crate) struct Job {
+    at: usize,
+    generation: u32,
+    /// The upcall: `Create` or `Remove`.
+    pub(crate) command: Command,
+}
+
+/// What is to be done for a name.
+#[derive(Debug)]
+pub(crate) enum Next {
+    /// Nothing: its record is as it should be.
+    Settled,
+    /// Somebody else's upcall has to end first.
+    Busy,
+    /// This upcall.
+    Upcall(Job),
+}
+
+/// How many changes there are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    /// Records to store.
+    pub(crate) stored: usize,
+    /// Records to remove.
+    pub(crate) removed: usize,
+    /// Records to store before the grace period may end.
+    pub(crate) owed: usize,
+}
+
+/// The table of changes. `O` names a client of nfsd.
+pub(crate) struct Changes<H, O> {
+    hash: H,
+    index: Index,
+    slots: KVVec<Slot<O>>,
+    free: Option<u32>,
+    /// Where [`Changes::begin_next`] goes on.
+    cursor: usize,
+    counts: Counts,
+    /// How many upcalls have ended.
+    ended: u64,
+}
+
+impl<H: KeyedHash, O: Copy + PartialEq> Changes<H, O> {
+    /// No changes.
+    pub(crate) const fn new(hash: H) -> Self {
+        Changes {
+            hash,
+            index: Index::new(),
+            slots: KVVec::new(),
+            free: None,
+            cursor: 0,
+            counts: Counts {
+                stored: 0,
+                removed: 0,
+                owed: 0,
+            },
+            ended: 0,
+        }
+    }
+
+    /// A number that changes when an upcall ends.
+    pub(crate) fn ended(&self) -> u64 {
+        self.ended
+    }
+
+    /// How many changes there are, those on their way among them.
+    pub(crate) fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// Wants the record of `client` stored, and `owner` told.
+    ///
+    /// What was wanted for that name before is forgotten. Fails with `ENOMEM` and changes
+    /// nothing. May sleep.
+    pub(crate) fn store(&mut self, client: Client<'_>, owner: O) -> Result {
+        let bytes = concatenate(client)?;
+        let Some(at) = self.find(client.name) else {
+            return self.insert(client.name, bytes, Want::Stored(owner));
+        };
+        self.want(at, Want::Stored(owner));
+        if let Slot::Used(change) = &mut self.slots[at] {
+            change.bytes = bytes;
+        }
+        Ok(())
+    }
+
+    /// Wants the record of a client removed; `on_record` says whether it had one before.
+    ///
+    /// Returns whether there is anything to do: not if the record was never stored, or is by
+    /// now that of another client with the same name. Fails with `ENOMEM` and changes nothing.
+    /// May sleep.
+    pub(crate) fn remove(&mut self, name: &[u8], owner: O, on_record: bool) -> Result<bool> {
+        let Some(at) = self.find(name) else {
+            if on_record {
+                let bytes = concatenate(Client { name, hash: &[] })?;
+                self.insert(name, bytes, Want::Removed)?;
+            }
+            return Ok(on_record);
+        };
+        let Slot::Used(change) = &self.slots[at] else {
+            return Ok(false);
+        };
+        match change.want {
+            Want::Removed => Ok(true),
+            Want::Stored(other) if other != owner => Ok(false),
+            Want::Stored(_) if change.busy || change.doubtful => {
+                self.want(at, Want::Removed);
+                Ok(true)
+            }
+            Want::Stored(_) => {
+                self.forget(at);
+                Ok(false)
+            }
+        }
+    }
+
+    /// Begins the upcall that `name` needs, if it needs one.
+    pub(crate) fn begin(&mut self, name: &[u8]) -> Next {
+        match self.find(name) {
+            Some(at) => self.begin_at(at).map_or(Next::Busy, Next::Upcall),
+            None => Next::Settled,
+        }
+    }
+
+    /// Begins an upcall of any change that has none on its way, each in its turn.
+    pub(crate) fn begin_next(&mut self) -> Option<Job> {
+        for _ in 0..self.slots.len() {
+            let at = self.cursor % self.slots.len();
+            self.cursor = at + 1;
+            if let Some(job) = self.begin_at(at) {
+                return Some(job);
+            }
+        }
+        None
+    }
+
+    fn begin_at(&mut self, at: usize) -> Option<Job> {
+        let Slot::Used(change) = &mut self.slots[at] else {
+            return None;
+        };
+        if core::mem::replace(&mut change.busy, true) {
+            return None;
+        }
+        Some(Job {
+            at,
+            generation: change.generation,
+            command: match change.want {
+                Want::Stored(_) => Command::Create,
+                Want::Removed => Command::Remove,
+            },
+        })
+    }
+
+    /// The client of a job.
+    pub(crate) fn client(&self, job: &Job) -> Client<'_> {
+        match &self.slots[job.at] {
+            Slot::Used(change) => change.client(),
+            // Not so: a change stays while it is busy.
+            Slot::Free(_) => Client {
+                name: &[],
+                hash: &[],
+            },
+        }
+    }
+
+    /// The upcall of a job ended; `done` if the daemon has done what it asked for.
+    ///
+    /// Returns the client whose record is stored now.
+    pub(crate) fn end(&mut self, job: Job, done: bool) -> Option<O> {
+        self.ended += 1;
+        let Slot::Used(change) = &mut self.slots[job.at] else {
+            return None;
+        };
+        change.busy = false;
+        if !done || change.generation != job.generation {
+            // Also if it failed: an answer may have been lost.
+            change.doubtful = true;
+            return None;
+        }
+        let owner = match change.want {
+            Want::Stored(owner) => Some(owner),
+            Want::Removed => None,
+        };
+        self.forget(job.at);
+        owner
+    }
+
+    /// From now on, [`Counts::owed`] counts those of the records to store that are known now.
+    pub(crate) fn owe(&mut self) {
+        self.counts.owed = 0;
+        for slot in &mut *self.slots {
+            if let Slot::Used(change) = slot {
+                change.owed = matches!(change.want, Want::Stored(_));
+                self.counts.owed += usize::from(change.owed);
+            }
+        }
+    }
+
+    fn find(&self, name: &[u8]) -> Option<usize> {
+        let is = |at: usize| matches!(&self.slots[at], Slot::Used(c) if c.client().name == name);
+        self.index.find(self.hash.hash(name), is)
+    }
+
+    fn count(&mut self, want: Want<O>) -> &mut usize {
+        match want {
+            Want::Stored(_) => &mut self.counts.stored,
+            Want::Removed => &mut self.counts.removed,
+        }
+    }
+
+    /// Changes what is wanted.
+    fn want(&mut self, at: usize, want: Want<O>) {
+        let Slot::Used(change) = &mut self.slots[at] else {
+            return;
+        };
+        let before = core::mem::replace(&mut change.want, want);
+        change.generation = change.generation.wrapping_add(1);
+        // There was a record to remove, or there may be one by the upcall that is on its way.
+        change.doubtful |= before == Want::Removed;
+        // A client that is gone needs no record.
+        if want == Want::Removed && core::mem::take(&mut change.owed) {
+            self.counts.owed -= 1;
+        }
+        *self.count(before) -= 1;
+        *self.count(want) += 1;
+    }
+
+    fn insert(&mut self, name: &[u8], bytes: KVec<u8>, want: Want<O>) -> Result {
+        if !self.index.has_room(1) {
+            self.grow()?;
+        }
+        let key = self.hash.hash(name);
+        let slot = Slot::Used(Change {
+            bytes,
+            name_len: name.len() as u16,
+            key,
+            want,
+            generation: 0,
+            busy: false,
+            doubtful: want == Want::Removed,
+            owed: false,
+        });
+        let at = match self.free {
+            Some(at) => {
+                let at = at as usize;
+                if let Slot::Free(next) = core::mem::replace(&mut self.slots[at], slot) {
+                    self.free = next;
+                }
+                at
+            }
+            None => {
+                self.slots.push(slot, GFP_KERNEL)?;
+                self.slots.len() - 1
+            }
+        };
+        self.index.insert(key, at);
+        *self.count(want) += 1;
+        Ok(())
+    }
+
+    /// Makes room for twice the changes.
+    fn grow(&mut self) -> Result {
+        let mut index = Index::with_room((self.slots.len() + 1) * 2)?;
+        for (at, slot) in self.slots.iter().enumerate() {
+            if let Slot::Used(change) = slot {
+                index.insert(change.key, at);
+            }
+        }
+        self.index = index;
+        Ok(())
+    }
+
+    fn forget(&mut self, at: usize) {
+        let free = Slot::Free(self.free);
+        let Slot::Used(change) = core::mem::replace(&mut self.slots[at], free) else {
+            return;
+        };
+        self.free = Some(at as u32);
+        *self.count(change.want) -= 1;
+        self.counts.owed -= usize::from(change.owed);
+        if self.counts.stored + self.counts.removed == 0 && self.slots.len() > KEPT {
+            // An outage is over: what it took is free again.
+            self.index = Index::new();
+            self.slots = KVVec::new();
+            self.free = None;
+            return;
+        }
+        let slots = &self.slots;
+        self.index
+            .remove(change.key, at, |other| match &slots[other] {
+                Slot::Used(change) => change.key,
+                Slot::Free(_) => 0,
+            });
+    }
+}
+
+/// A client's name and hash, in one piece.
+fn concatenate(client: Client<'_>) -> Result<KVec<u8>> {
+    let mut bytes = KVec::with_capacity(client.name.len() + client.hash.len(), GFP_KERNEL)?;
+    bytes.extend_from_slice(client.name, GFP_KERNEL)?;
+    bytes.extend_from_slice(client.hash, GFP_KERNEL)?;
+    Ok(bytes)
+}

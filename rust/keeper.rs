@@ -1,0 +1,268 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Brings the daemon's records up to what nfsd wants, at once or as soon as it is possible.
+//!
+//! An operation of nfsd makes the upcall for its own client and waits for it. What it could not do
+//! is left to the keeper, a work item that runs as long as there is something left:
+//!
+//! ```text
+//!   waiting -- connect(): GetVersion, GraceStart --> ready --> Create and Remove of what is
+//!      ^           |                                           wanted, then GraceDone if it is due
+//!      +-----------+ no daemon, or it fails: again when one
+//!                    comes, or after a pause
+//! ```
+//!
+//! A daemon that comes after the grace period gets the same: its records, which are not looked
+//! at any more, then a Create for each client that is there, then GraceDone. So nobody who did not
+//! reclaim can do so after the next restart.
+
+use crate::changes::{Job, Next};
+use crate::channel::{Channel, Locked, Stage, State};
+use crate::cld::{self, Command, Version};
+use crate::params;
+use crate::tracker::Tracker;
+use kernel::bindings;
+use kernel::prelude::*;
+use kernel::sync::Arc;
+use kernel::time::{Instant, Monotonic};
+use kernel::workqueue::{self, impl_has_work, WorkItem};
+
+/// The first pause after a failure, in milliseconds; each following one is twice as long.
+const FIRST_PAUSE: u32 = 1_000;
+/// The longest pause, in milliseconds.
+const LONGEST_PAUSE: u32 = 30_000;
+
+impl_has_work! {
+    impl HasWork<Self> for Tracker { self.keeper }
+}
+
+impl WorkItem for Tracker {
+    type Pointer = Arc<Self>;
+
+    fn run(this: Arc<Self>) {
+        this.keep();
+    }
+}
+
+impl Tracker {
+    /// Has the keeper look at what is left to do. Does not sleep.
+    pub(crate) fn wake_keeper(self: &Arc<Self>) {
+        // If it is to run already, it will see this, too.
+        let _ = workqueue::system_long().enqueue(self.clone());
+    }
+
+    /// Does what is left to do, until nothing is, or the server stops.
+    fn keep(&self) {
+        let channel = &self.pipe.handler;
+        let mut pause = FIRST_PAUSE;
+        let mut state = channel.state();
+        loop {
+            let done;
+            (state, done) = match state.stage {
+                Stage::Closed => return,
+                Stage::Waiting if state.daemon => self.catch_up(state),
+                Stage::Waiting => (state, false),
+                Stage::Ready => {
+                    if let Some(job) = state.changes.begin_next() {
+                        state.stats.retried += 1;
+                        self.perform(state, job, params::upcall_timeout())
+                    } else if state.grace_done_due && state.changes.counts().owed == 0 {
+                        self.send_grace_done(state)
+                    } else {
+                        return;
+                    }
+                }
+            };
+            if done {
+                pause = FIRST_PAUSE;
+                continue;
+            }
+            let arrivals = state.arrivals;
+            (state, _) = channel.wait_until(state, &channel.came, pause, |s| {
+                s.stage == Stage::Closed || s.arrivals != arrivals
+            });
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    /// Connects with a daemon that has come late.
+    fn catch_up<'a>(&'a self, state: Locked<'a>) -> (Locked<'a>, bool) {
+        let (mut state, connected) = self.connect(state);
+        if !connected {
+            return (state, false);
+        }
+        if state.grace_done_due {
+            // Nobody reclaims any more, and those who are there must be on record before the old
+            // records go.
+            state.records.clear();
+            state.changes.owe();
+        } else if state.records.counts().known == 0 {
+            self.end_grace(&state);
+        }
+        (state, true)
+    }
+
+    /// Agrees on a version with the daemon, and gets its records. Returns whether that worked.
+    ///
+    /// Waits one time limit for each of the two answers, and longer while records come.
+    pub(crate) fn connect<'a>(&'a self, state: Locked<'a>) -> (Locked<'a>, bool) {
+        let (mut state, answer) = self.ask(state, Command::GetVersion);
+        let (state, connected) = match answer {
+            Ok(answer) => self.load(state, Version::negotiate(answer)),
+            // It does not know the question.
+            Err(e) if e.to_errno() == -(bindings::EOPNOTSUPP as i32) => {
+                self.load(state, Version::V1)
+            }
+            Err(e) => {
+                self.report(&mut state, Command::GetVersion, Err(e));
+                (state, false)
+            }
+        };
+        self.settled.notify_all();
+        if connected {
+            pr_info!(
+                "client tracking with protocol version {}, {} clients may reclaim (net {:x})\n",
+                state.version as u8,
+                state.records.counts().known,
+                self.inum
+            );
+        }
+        (state, connected)
+    }
+
+    /// Gets the records of a daemon that speaks `version`.
+    fn load<'a>(&'a self, mut state: Locked<'a>, version: Version) -> (Locked<'a>, bool) {
+        state.version = version;
+        let (mut state, result) = self.ask(state, Command::GraceStart);
+        let done = result.is_ok();
+        if state.stage == Stage::Waiting {
+            if done {
+                state.stage = Stage::Ready;
+            } else {
+                state.version = Version::V1;
+                state.records.clear();
+            }
+        }
+        self.report(&mut state, Command::GraceStart, result.map(|_| ()));
+        (state, done)
+    }
+
+    /// Makes an upcall that is for no client. Returns the version that the answer says.
+    fn ask<'a>(&'a self, state: Locked<'a>, command: Command) -> (Locked<'a>, Result<u8>) {
+        match cld::encode(state.version, command, None) {
+            Ok(message) => {
+                let limit = params::upcall_timeout();
+                let (state, answer) = Channel::call(&self.pipe, state, command, message, limit);
+                (state, answer.map(|answer| answer.version))
+            }
+            Err(e) => (state, Err(e)),
+        }
+    }
+
+    /// Tells the daemon that the grace period is over. Returns whether that worked.
+    pub(crate) fn send_grace_done<'a>(&'a self, state: Locked<'a>) -> (Locked<'a>, bool) {
+        let (mut state, result) = self.ask(state, Command::GraceDone);
+        let done = result.is_ok();
+        state.grace_done_due &= !done;
+        self.report(&mut state, Command::GraceDone, result.map(|_| ()));
+        (state, done)
+    }
+
+    /// Makes the upcall that the record of `name` needs, or waits for who is doing so, and leaves
+    /// to the keeper what cannot be done in time.
+    pub(crate) fn settle<'a>(self: &'a Arc<Self>, mut state: Locked<'a>, name: &[u8]) {
+        let channel = &self.pipe.handler;
+        let began = Instant::<Monotonic>::now();
+        loop {
+            let limit = i64::from(params::upcall_timeout()) - began.elapsed().as_millis();
+            let patience = state.patience().min(u32::try_from(limit).unwrap_or(0));
+            if state.stage == Stage::Closed || patience == 0 {
+                break;
+            }
+            if state.stage == Stage::Ready {
+                match state.changes.begin(name) {
+                    Next::Settled => return,
+                    Next::Busy => {}
+                    Next::Upcall(job) => {
+                        let done;
+                        (state, done) = self.perform(state, job, patience);
+                        if done {
+                            continue;
+                        }
+                        break;
+                    }
+                }
+            }
+            let seen = state.changes.ended();
+            (state, _) = channel.wait_until(state, &self.settled, patience, |s| {
+                s.stage == Stage::Closed || (s.stage == Stage::Ready && s.changes.ended() != seen)
+            });
+        }
+        drop(state);
+        self.wake_keeper();
+    }
+
+    /// Makes the upcall of a job. Returns whether the daemon has done it.
+    fn perform<'a>(&'a self, state: Locked<'a>, job: Job, patience: u32) -> (Locked<'a>, bool) {
+        let command = job.command;
+        let message = cld::encode(state.version, command, Some(state.changes.client(&job)));
+        let (mut state, result) = match message {
+            Ok(message) => Channel::call(&self.pipe, state, command, message, patience),
+            Err(e) => (state, Err(e)),
+        };
+        let done = result.is_ok();
+        let stored = state.changes.end(job, done);
+        if let (Some(client), Some(nn)) = (stored, self.nn(&state)) {
+            // SAFETY: A client is in the table of changes only until nfsd has called `remove` for
+            // it, which it does before it frees it; or until the server stops, when there is
+            // no `nn` any more. Both need the lock that we hold.
+            let client = unsafe { client.get() };
+            client.set_stable(true);
+            // A client says with RECLAIM_COMPLETE (RFC 8881 section 18.51) that it has reclaimed
+            // all. One whose record could not be stored is waited for: the old one is all it has.
+            if client.minor_version() > 0
+                && state.records.complete(client.name())
+                && !nn.grace_ended()
+            {
+                self.end_grace(&state);
+            }
+        }
+        self.settled.notify_all();
+        self.report(&mut state, command, result.map(|_| ()));
+        (state, done)
+    }
+
+    /// Ends the grace period, as nobody can still want to reclaim.
+    fn end_grace(&self, state: &State) {
+        if let Some(nn) = self.nn(state) {
+            pr_info!(
+                "nobody is left to reclaim, ending the grace period (net {:x})\n",
+                self.inum
+            );
+            nn.end_grace();
+        }
+    }
+
+    /// Logs the first of a row of failures, and the end of the outage.
+    fn report(&self, state: &mut State, command: Command, result: Result) {
+        let counts = state.changes.counts();
+        match result {
+            Err(e) if !state.outage && state.stage != Stage::Closed => {
+                state.outage = true;
+                pr_err!(
+                    "{} failed with {}, and will be tried again: is nfsdcld running, and its disk not full? (net {:x})\n",
+                    command.name(),
+                    e.to_errno(),
+                    self.inum
+                );
+            }
+            Ok(())
+                if state.outage && counts.stored + counts.removed == 0 && !state.grace_done_due =>
+            {
+                state.outage = false;
+                pr_info!("all clients are on record again (net {:x})\n", self.inum);
+            }
+            _ => {}
+        }
+    }
+}

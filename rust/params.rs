@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The module's parameters: /sys/module/nfsd_ha/parameters, also writable there.
+//!
+//! The kernel crate's own parameters are not shown in sysfs and have no range.
+//! C header: `include/linux/moduleparam.h`.
+
+use crate::module_ref::this_module;
+use core::sync::atomic::{AtomicU32, Ordering};
+use kernel::bindings::{self, kernel_param, kernel_param_ops};
+use kernel::ffi::{c_char, c_int};
+use kernel::str::CStr;
+
+/// How long an upcall waits for its answer, in milliseconds.
+pub(crate) fn upcall_timeout() -> u32 {
+    UPCALL_TIMEOUT.load(Ordering::Relaxed) * 1_000
+}
+
+/// How many upcalls the daemon has to answer at a time, at most.
+pub(crate) fn upcalls_in_flight() -> usize {
+    UPCALLS_IN_FLIGHT.load(Ordering::Relaxed) as usize
+}
+
+/// A parameter as the kernel's table has it.
+#[repr(transparent)]
+struct Param(kernel_param);
+
+// SAFETY: The table is constant, and the kernel serialises what goes through it.
+unsafe impl Sync for Param {}
+
+impl Param {
+    const fn new(
+        name: &'static CStr,
+        ops: &'static kernel_param_ops,
+        value: &'static AtomicU32,
+    ) -> Self {
+        Param(kernel_param {
+            name: kernel::str::as_char_ptr_in_const_context(name),
+            mod_: this_module(),
+            ops,
+            perm: 0o644,
+            level: -1,
+            flags: 0,
+            __bindgen_anon_1: bindings::kernel_param__bindgen_ty_1 {
+                arg: value.as_ptr().cast(),
+            },
+        })
+    }
+}
+
+/// A parameter: its value, its operations and what `modinfo` says.
+macro_rules! param {
+    ($name:ident, $value:ident, $default:literal, $min:literal..=$max:literal, $text:literal) => {
+        static $value: AtomicU32 = AtomicU32::new($default);
+
+        const _: () = {
+            /// Sets the parameter.
+            ///
+            /// # Safety
+            ///
+            /// For the kernel, as an operation of this parameter.
+            unsafe extern "C" fn set(text: *const c_char, param: *const kernel_param) -> c_int {
+                // SAFETY: By this function's requirement; the value is an `unsigned int`.
+                unsafe { bindings::param_set_uint_minmax(text, param, $min, $max) }
+            }
+
+            static OPS: kernel_param_ops = kernel_param_ops {
+                flags: 0,
+                set: Some(set),
+                get: Some(bindings::param_get_uint),
+                free: None,
+            };
+
+            #[used]
+            #[link_section = "__param"]
+            static PARAM: Param = Param::new(
+                match CStr::from_bytes_with_nul(concat!(stringify!($name), "\0").as_bytes()) {
+                    Ok(name) => name,
+                    Err(_) => panic!("a name without an end"),
+                },
+                &OPS,
+                &$value,
+            );
+
+            const TYPE: &str = concat!("parmtype=", stringify!($name), ":uint\0");
+            const HELP: &str = concat!(
+                "parm=",
+                stringify!($name),
+                ":",
+                $text,
+                " (",
+                stringify!($min),
+                " to ",
+                stringify!($max),
+                ", default ",
+                stringify!($default),
+                ")\0"
+            );
+            #[used]
+            #[link_section = ".modinfo"]
+            static MODINFO_TYPE: [u8; TYPE.len()] = bytes(TYPE);
+            #[used]
+            #[link_section = ".modinfo"]
+            static MODINFO_HELP: [u8; HELP.len()] = bytes(HELP);
+        };
+    };
+}
+
+/// The bytes of a text, as a value of their own.
+const fn bytes<const N: usize>(text: &str) -> [u8; N] {
+    let mut bytes = [0; N];
+    let mut at = 0;
+    while at < N {
+        bytes[at] = text.as_bytes()[at];
+        at += 1;
+    }
+    bytes
+}
+
+param!(
+    upcall_timeout,
+    UPCALL_TIMEOUT,
+    30,
+    1..=600,
+    "Seconds that a request to the client tracking daemon waits for its answer"
+);
+param!(
+    upcalls_in_flight,
+    UPCALLS_IN_FLIGHT,
+    128,
+    1..=4096,
+    "Requests that the client tracking daemon has to answer at a time; more wait in line"
+);
