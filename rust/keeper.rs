@@ -260,7 +260,7 @@ impl Tracker {
                 if state.outage && counts.stored + counts.removed == 0 && !state.grace_done_due =>
             {
                 state.outage = false;
-                pr_info!("all clients are on record again (net {:x})\n", self.inum);
+                pr_info!("the daemon has everything again (net {:x})\n", self.inum);
             }
             _ => {}
         }

@@ -291,7 +291,12 @@ impl Tracker {
         let channel = &self.pipe.handler;
         let mut state = channel.state();
         state.changes.owe();
-        let patience = state.patience();
+        // New locks are only granted when this returns: it waits for an answer that may come, but
+        // not for a daemon that was never there.
+        let patience = match state.stage {
+            Stage::Ready => state.patience(),
+            Stage::Waiting | Stage::Closed => 0,
+        };
         let (state, may) =
             channel.wait_until(state, &self.settled, patience, Self::may_end_or_closed);
         let (mut state, done) = if may {

@@ -7,6 +7,8 @@ The message format is that of include/uapi/linux/nfsd/cld.h.
 import os
 import select
 import struct
+import threading
+import time
 
 PIPE = "/run/rpc_pipefs/nfsd/cld"
 CREATE, REMOVE, CHECK, GRACE_DONE, GRACE_START, GET_VERSION = range(6)
@@ -88,3 +90,54 @@ class Pipe:
             assert self.write(upcall.answer(first=first)) == 0
             if upcall.command == until:
                 return upcall
+
+
+class Daemon:
+    """A daemon that answers in a thread, until it is closed.
+
+    `answer` is called with each upcall: what it returns is the status to answer with, None to
+    be silent. `said` has what was answered: the command and the name.
+    """
+
+    def __init__(self, path=PIPE, answer=lambda upcall: 0, records=(), version=2, patience=20):
+        end = time.monotonic() + patience
+        while not os.path.exists(path):
+            assert time.monotonic() < end, f"{path} did not come"
+            time.sleep(0.02)
+        self.pipe = Pipe(path)
+        self.answer, self.records, self.version = answer, records, version
+        self.said, self.read, self.refused = [], [], []
+        self.closing = False
+        self.thread = threading.Thread(target=self._run, daemon=True)
+        self.thread.start()
+
+    def _run(self):
+        while not self.closing:
+            try:
+                upcall = self.pipe.read(0.05)
+            except BrokenPipeError:
+                return  # the server has stopped
+            if upcall:
+                self.read.append(upcall)
+                status = self.answer(upcall)
+                if status is not None:
+                    self.say(upcall, status)
+
+    def say(self, upcall, status=0):
+        """Answers an upcall; the errno of the write, or 0."""
+        if upcall.command == GRACE_START and status == 0:
+            for name in self.records:
+                self.pipe.write(upcall.answer(-EINPROGRESS, name=name))
+        first = self.version if upcall.command == GET_VERSION else None
+        error = self.pipe.write(upcall.answer(status, first=first))
+        if error:
+            self.refused.append((upcall.command, upcall.name, error))
+        else:
+            self.said.append((upcall.command, upcall.name))
+        return error
+
+    def close(self):
+        """Goes away, whatever it has read."""
+        self.closing = True
+        self.thread.join(10)
+        self.pipe.close()

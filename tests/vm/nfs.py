@@ -51,8 +51,9 @@ class Server:
     """The NFS server of this VM, or with `netns` that of a net namespace."""
 
     def __init__(self, netns=None, directory="/srv/export", state="/var/lib/nfs/nfsdcld",
-                 lease=10, tmpfs=True):
+                 lease=10, grace=None, tmpfs=True):
         self.netns, self.directory, self.state, self.lease = netns, directory, state, lease
+        self.grace = grace or lease
         self.tmpfs = tmpfs
         self.control = f"/run/nfsd-{netns}" if netns else "/proc/fs/nfsd"
         self.pipefs = f"/run/pipefs-{netns}" if netns else "/run/rpc_pipefs"
@@ -108,7 +109,7 @@ class Server:
         mountd = "" if self.mountd else "rpc.mountd -N 3; "
         self.mountd = True
         self.run(f"echo {self.lease} > /proc/fs/nfsd/nfsv4leasetime; "
-                 f"echo {self.lease} > /proc/fs/nfsd/nfsv4gracetime; "
+                 f"echo {self.grace} > /proc/fs/nfsd/nfsv4gracetime; "
                  f"{mountd}exportfs -o rw,fsid=0,no_root_squash,no_subtree_check "
                  f"*:{self.directory}; rpc.nfsd -N 3 4")
 
