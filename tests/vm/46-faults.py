@@ -8,6 +8,7 @@ steps=N.
 """
 
 import contextlib
+import itertools
 import os
 import random
 import signal
@@ -38,7 +39,7 @@ class Walk:
         self.server.start_daemon()
         self.server.start()
         self.clients = {}
-        self.count = 0
+        self.numbers = itertools.count()
         self.stopped = False
         self.taken = {}
         self.longest = 0
@@ -48,15 +49,24 @@ class Walk:
 
     def come(self):
         """A new client, up to a state that it may reclaim."""
-        self.count += 1
-        client = Nfs4(1, "127.0.0.1", f"walk-{self.count}")
+        client = Nfs4(1, "127.0.0.1", f"walk-{next(self.numbers)}")
         if self.introduce(client):
             self.clients[client.name] = client
+
+    def crowd(self):
+        """Some clients come at the same time."""
+        threads = [threading.Thread(target=self.come) for _ in range(self.random.randrange(2, 6))]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
 
     def introduce(self, client):
         """The client makes itself known, and says that it has nothing to reclaim."""
         began = time.monotonic()
         good = client.establish() == "OK" and client.reclaim_complete() == "OK"
+        # nfsd keeps 64 connections of clients that it does not know by a certificate.
+        client.close()
         self.longest = max(self.longest, time.monotonic() - began)
         return good
 
@@ -153,7 +163,7 @@ class Walk:
 
     def step(self):
         """One step."""
-        actions = ((self.come, 35), (self.go, 18), (self.start, 12), (self.go_on, 8),
+        actions = ((self.come, 25), (self.crowd, 5), (self.go, 23), (self.start, 12), (self.go_on, 8),
                    (self.garbage, 12), (self.kill, 4), (self.stop, 3), (self.slow, 3),
                    (self.thief, 4), (self.restart, 1))
         (action,) = self.random.choices([a for a, _ in actions], [w for _, w in actions])
