@@ -1,0 +1,25 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+# vm: timeout=900 module=ship
+"""How many clients a second are put on record when 64 come at once, and the daemon answers at once."""
+
+from bench import OURS, QUICK, STOCK, BenchServer, checked, report
+from ktap import check, done
+from load import CpuTime, load
+
+CLIENTS, ROUNDS = (500, 2) if QUICK else (4_000, 7)
+
+server = BenchServer(threads=80)
+server.set_up()
+for turn in range(ROUNDS):
+    for side in (STOCK, OURS):
+        server.begin(side)
+        load("session,complete,destroy", 100, 64)
+        with CpuTime("nfsd", "cldstub") as cpu:
+            steps = load("session,complete", CLIENTS, 64)
+        stats = server.end()
+        checked("each was recorded", stats["create"] == CLIENTS + 100, stats)
+        report("create-many", side, steps["complete"]["rate"], unit="/s",
+               note=f"each client and its session: {cpu.each(CLIENTS)} of CPU")
+check("clients were recorded, 64 at once", True)
+done()
