@@ -16,7 +16,7 @@ DISK = "/var/lib/nfs/nfsdcld"
 
 def disk():
     """The disk's writes, its flushes and the milliseconds it was busy, so far."""
-    fields = sh(f"cat /sys/block/$(basename $(readlink -f /dev/disk/data))/stat").split()
+    fields = sh("cat /sys/block/$(basename $(readlink -f /dev/disk/data))/stat").split()
     return int(fields[4]), int(fields[15]), int(fields[9])
 
 

@@ -10,7 +10,7 @@ from bench import OURS, QUICK, STOCK, BenchServer, checked, report
 from ktap import check, done
 from load import load
 
-CLIENTS, ROUNDS = (50, 2) if QUICK else (500, 5)
+CLIENTS, ROUNDS = (50, 2) if QUICK else (2_000, 5)
 
 server = BenchServer(threads=8)
 server.set_up()

@@ -54,6 +54,13 @@ class CpuTime:
     def __exit__(self, *_):
         self._add(1)
 
+    def __sub__(self, other):
+        """What this one has more."""
+        rest = CpuTime(*self.names)
+        rest.seconds = {name: seconds - other.seconds.get(name, 0)
+                        for name, seconds in self.seconds.items()}
+        return rest
+
     def each(self, number):
         """Of each name the microseconds for one of so many, in words."""
         return ", ".join(f"{name} {seconds / number * 1e6:.1f} us"
