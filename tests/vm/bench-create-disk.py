@@ -41,7 +41,7 @@ for turn in range(ROUNDS):
         sh("rpc.nfsd 0")
         server.stop_daemon()
         report("create-disk", side, steps["complete"]["rate"], unit="/s",
-               note=f"each takes {1e6 / steps['complete']['rate']:.0f} us: {cpu.each(CLIENTS)} of CPU, "
+               note=f"{cpu.each(CLIENTS)}, "
                     f"the disk {busy / CLIENTS * 1e3:.0f} us for {writes / CLIENTS:.1f} writes and "
                     f"{flushes / CLIENTS:.1f} flushes")
 check("clients were recorded on a disk", True)

@@ -34,18 +34,21 @@ def _processes():
 
 
 class CpuTime:
-    """In a with statement: afterwards `seconds` has what processes ran, by their names."""
+    """In a with statement: afterwards it has how long processes ran, and how often they began to."""
 
     def __init__(self, *names):
-        self.names, self.seconds = names, {}
+        self.names = names
+        self.seconds = dict.fromkeys(names, 0)
+        self.runs = dict.fromkeys(names, 0)
 
     def _add(self, sign):
         for pid, name in _processes():
             if name in self.names:
                 for task in os.listdir(f"/proc/{pid}/task"):
                     with open(f"/proc/{pid}/task/{task}/schedstat", encoding="ascii") as f:
-                        ran = int(f.read().split()[0]) / 1e9
-                    self.seconds[name] = self.seconds.get(name, 0) + sign * ran
+                        ran, _, times = map(int, f.read().split())
+                    self.seconds[name] += sign * ran / 1e9
+                    self.runs[name] += sign * times
 
     def __enter__(self):
         self._add(-1)
@@ -57,11 +60,13 @@ class CpuTime:
     def __sub__(self, other):
         """What this one has more."""
         rest = CpuTime(*self.names)
-        rest.seconds = {name: seconds - other.seconds.get(name, 0)
-                        for name, seconds in self.seconds.items()}
+        for name in self.names:
+            rest.seconds[name] = self.seconds[name] - other.seconds[name]
+            rest.runs[name] = self.runs[name] - other.runs[name]
         return rest
 
     def each(self, number):
-        """Of each name the microseconds for one of so many, in words."""
-        return ", ".join(f"{name} {seconds / number * 1e6:.1f} us"
-                         for name, seconds in self.seconds.items())
+        """What each of so many took, in words."""
+        return "each " + ", ".join(
+            f"{name} {self.seconds[name] / number * 1e6:.1f} us of CPU in "
+            f"{self.runs[name] / number:.1f} runs" for name in self.names)

@@ -150,10 +150,12 @@ fn lines(results: &[Result]) -> String {
             out += &line("whisker", *x, y(log(s.low)), *x, y(log(s.high)));
             let at = y(log(s.median));
             out += &format!("<circle class=\"{side}\" cx=\"{x:.1}\" cy=\"{at:.1}\" r=\"4\"/>\n");
+            // Above the upper line, and below the lower one.
+            let beside = if of { at - 8.0 } else { at + 17.0 };
             let right = *x + 60.0 > LEFT + WIDTH;
             out += &label(
                 if right { x - 52.0 } else { x + 7.0 },
-                at - 7.0,
+                beside,
                 "small",
                 &text(s.median, "s"),
             );
@@ -189,7 +191,7 @@ fn bar_row(result: &Result, y: f64) -> String {
         let spread = if s.count == 1 {
             text(s.median, row.unit)
         } else {
-            format!("{} of {}", text(s.median, row.unit), s.count)
+            format!("{} (of {})", text(s.median, row.unit), s.count)
         };
         out += &label(
             x(s.high).max(BAR_LEFT + width) + 8.0,

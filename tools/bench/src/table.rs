@@ -44,7 +44,7 @@ pub fn verdict(result: &Result) -> &'static str {
     match result.reached {
         Some(true) => "reached",
         Some(false) => "MISSED",
-        None if result.ours.is_empty() => "not measured",
+        None if result.is_open() => "not measured",
         None => "",
     }
 }
