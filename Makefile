@@ -11,6 +11,7 @@ help:
 ##make demo       a client keeps its lock while its server restarts, and is reset
 ##make test       all tests on all kernels; ends in "N passed, N failed"
 ##make test-long  what takes longer: fail-over against the stock way, scale, a storm of locks
+##make bench      how fast it is beside the stock kernel: a table, a plot, and whether goals are reached
 ##make shell      a virtual machine with the module loaded, to play with
 ##make module     nfsd_ha.ko for all stock kernels, in the cache
 ##make KDIR=DIR   nfsd_ha.ko, here, for the kernel whose build directory is DIR
@@ -23,9 +24,9 @@ help:
 ##KERNEL=7.3 selects the kernels whose releases start so; V=1 shows commands.
 
 # For the scripts.
-export KERNEL V MODULES
+export KERNEL V MODULES QUICK
 
-demo shell test test-host test-long clippy:
+bench demo shell test test-host test-long clippy:
 	@scripts/$@
 
 module:
@@ -50,4 +51,4 @@ clean:
 distclean: clean
 	@$(as_root) rm -rf --one-file-system "$(cache)"
 
-.PHONY: help demo shell test test-host test-long clippy module kdir kernels update clean distclean
+.PHONY: help bench demo shell test test-host test-long clippy module kdir kernels update clean distclean

@@ -15,15 +15,25 @@ pub enum Accel {
     Kvm,
     /// Emulated.
     Tcg,
+    /// Emulated, with a clock that counts instructions: each takes 4 ns, and idle time is skipped.
+    Counted,
 }
 
 impl Accel {
     /// QEMU's arguments for it.
-    pub fn args(self) -> [&'static str; 4] {
+    pub fn args(self) -> &'static [&'static str] {
         match self {
-            Self::Kvm => ["-accel", "kvm", "-cpu", "host"],
+            Self::Kvm => &["-accel", "kvm", "-cpu", "host"],
             // Five-level page tables only cost time when they are emulated.
-            Self::Tcg => ["-accel", "tcg,thread=multi", "-cpu", "max,la57=off"],
+            Self::Tcg => &["-accel", "tcg,thread=multi", "-cpu", "max,la57=off"],
+            Self::Counted => &[
+                "-accel",
+                "tcg,thread=single",
+                "-cpu",
+                "max,la57=off",
+                "-icount",
+                "shift=2,sleep=off",
+            ],
         }
     }
 

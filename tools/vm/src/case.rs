@@ -176,7 +176,11 @@ impl Case<'_> {
         let machine = Machine {
             images: &self.kernel.images,
             initrd: &self.initrd,
-            accel: self.bench.accel,
+            accel: if vm.spec.icount {
+                Accel::Counted
+            } else {
+                self.bench.accel
+            },
             mem: vm.spec.mem,
             smp: vm.spec.smp,
             disks: &self.disks,

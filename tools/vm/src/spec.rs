@@ -17,6 +17,8 @@ pub struct VmSpec {
     pub mem: u32,
     /// Number of CPUs.
     pub smp: u32,
+    /// Count instructions in place of time; such a VM should have one CPU.
+    pub icount: bool,
     /// What to do with nfsd_ha.ko: `load` it before the test, `ship` it only, or `none`.
     pub module: String,
 }
@@ -119,7 +121,7 @@ impl Spec {
                 name: value.into(),
                 ..VmSpec::default()
             }),
-            "test" | "mem" | "smp" | "module" => {
+            "test" | "mem" | "smp" | "icount" | "module" => {
                 let vm = self
                     .vms
                     .last_mut()
@@ -128,12 +130,14 @@ impl Spec {
                     "test" => vm.test = value.into(),
                     "mem" => vm.mem = value.parse()?,
                     "smp" => vm.smp = value.parse()?,
+                    "icount" if value == "yes" => vm.icount = true,
+                    "icount" => bail!("want icount=yes"),
                     _ if ["load", "ship", "none"].contains(&value) => vm.module = value.into(),
                     _ => bail!("want module=load, ship or none"),
                 }
             }
             _ => bail!(
-                "unknown key: known are timeout disk once=yes mem smp module, and in a scenario vm test"
+                "unknown key: known are timeout disk once=yes mem smp icount=yes module, and in a scenario vm test"
             ),
         }
         Ok(())
@@ -147,6 +151,7 @@ impl Default for VmSpec {
             test: String::new(),
             mem: 768,
             smp: 2,
+            icount: false,
             module: "load".into(),
         }
     }
@@ -166,7 +171,7 @@ mod tests {
         .unwrap();
         spec.words("vm=a test=n.sh mem=512", Path::new("x"))
             .unwrap();
-        spec.words("vm=b test=n.sh module=ship", Path::new("x"))
+        spec.words("vm=b test=n.sh icount=yes module=ship", Path::new("x"))
             .unwrap();
         assert_eq!(spec.timeout, Duration::from_secs(5));
         assert!(spec.once);
@@ -174,6 +179,7 @@ mod tests {
         assert_eq!(spec.vms[0].mem, 512);
         assert_eq!(spec.vms[1].name, "b");
         assert_eq!(spec.vms[1].module, "ship");
+        assert_eq!([spec.vms[0].icount, spec.vms[1].icount], [false, true]);
     }
 
     #[test]
@@ -191,5 +197,6 @@ mod tests {
         }
         spec.word("vm=a").unwrap();
         assert!(spec.word("module=maybe").is_err());
+        assert!(spec.word("icount=no").is_err());
     }
 }

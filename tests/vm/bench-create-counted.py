@@ -1,0 +1,31 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+# vm: timeout=900 smp=1 icount=yes module=ship
+"""What it takes to put a client on record, one at a time and 64 at once: instructions, not time.
+
+A RECLAIM_COMPLETE from its call to its answer, with the upcall to the daemon in between, on one CPU.
+"""
+
+from bench import OURS, QUICK, STOCK, BenchServer, checked, report
+from ktap import check, done
+from load import CpuTime, load
+
+CLIENTS, ROUNDS = (50, 2) if QUICK else (2_000, 3)
+
+server = BenchServer(threads=80)
+server.set_up()
+for turn in range(ROUNDS):
+    for side in (STOCK, OURS):
+        for row, in_flight in (("create-one", 1), ("create-counted", 64)):
+            server.begin(side)
+            load("session,complete,destroy", 100, in_flight)
+            with CpuTime("nfsd", "cldstub") as sessions:
+                load("session", CLIENTS, in_flight, first=CLIENTS)
+            with CpuTime("nfsd", "cldstub") as both:
+                step = load("session,complete", CLIENTS, in_flight)["complete"]
+            stats = server.end()
+            checked("each was recorded", stats["create"] == CLIENTS + 100, stats)
+            each = step["seconds"] * 1e6 / CLIENTS
+            report(row, side, each, unit="us", note=(both - sessions).each(CLIENTS))
+check("clients were recorded, one after the other", True)
+done()
