@@ -15,7 +15,8 @@
 //! spinlock, or nfsd's `client_lock`. `state` is never held while waiting for a daemon.
 
 use crate::changes::Changes;
-use crate::cld::{self, Body, Command, Downcall, Version};
+use crate::cld::{self, Body, Command, Downcall, Version, ANSWER_LEN};
+use crate::clock::Moment;
 use crate::nfsd::ClientRef;
 use crate::params;
 use crate::pipe::{Handler, Message, Pipe};
@@ -23,14 +24,19 @@ use crate::records::RecordTable;
 use crate::siphash::SipHash;
 use crate::upcall::{Answer, Call, Phase, Stats, Upcall};
 use crate::xid::XidTable;
+use core::sync::atomic::Ordering;
 use kernel::prelude::*;
 use kernel::rbtree::RBTree;
 use kernel::sync::lock::{mutex::MutexBackend, Guard};
 use kernel::sync::{new_condvar, new_mutex, Arc, CondVar, CondVarTimeoutResult, Mutex};
-use kernel::time::{delay::fsleep, msecs_to_jiffies, Delta, Instant, Monotonic};
+use kernel::time::{delay::fsleep, msecs_to_jiffies, Delta};
+use kernel::uaccess::UserSliceReader;
 
 /// How many time limits a GraceStart may take that goes on sending records.
-const GRACE_START_LIMITS: i64 = 20;
+const GRACE_START_LIMITS: u64 = 20;
+
+/// The longest record of any version of the protocol, in bytes.
+const RECORD_MAX: usize = Version::V2.message_len();
 
 /// How long to wait between looks for an answer while a signal is pending.
 const SIGNAL_PAUSE: Delta = Delta::from_millis(100);
@@ -72,9 +78,9 @@ pub(crate) struct State {
     /// Did something fail, and has not been made good yet?
     pub(crate) outage: bool,
     /// Since when there has been no daemon, or none that answers.
-    silent: Option<Instant<Monotonic>>,
+    silent: Option<Moment>,
     /// When a downcall came last.
-    heard: Instant<Monotonic>,
+    heard: Moment,
     /// Counters.
     pub(crate) stats: Stats,
 }
@@ -89,17 +95,15 @@ impl State {
     /// time limit from the outage's beginning, so that it cannot stop the server for long.
     pub(crate) fn patience(&self) -> u32 {
         let limit = params::upcall_timeout();
-        match self.silent {
-            Some(since) => left(limit, since),
-            None => limit,
-        }
+        self.silent.map_or(limit, |since| since.left(limit))
     }
 
     /// Puts an upcall on the pipe.
     fn send(&mut self, pipe: &Pipe<Channel>, upcall: Arc<Upcall>) -> Result {
         let xid = self.upcalls.reserve()?;
+        upcall.body.read.store(false, Ordering::Relaxed);
         pipe.queue(upcall.clone(), |bytes| cld::set_xid(bytes, xid))?;
-        upcall.body.set_phase(self, Phase::Queued(xid));
+        upcall.body.set_phase(self, Phase::Sent(xid));
         self.upcalls.insert(xid, upcall);
         Ok(())
     }
@@ -107,7 +111,8 @@ impl State {
     /// Puts an upcall on the pipe, or ends it with the error.
     fn send_or_end(&mut self, pipe: &Pipe<Channel>, upcall: Arc<Upcall>) {
         if let Err(e) = self.send(pipe, upcall.clone()) {
-            upcall.body.set_phase(self, Phase::Answered(Err(e)));
+            upcall.body.answer(self, Err(e));
+            upcall.body.answered.notify_all();
         }
     }
 
@@ -122,26 +127,28 @@ impl State {
         }
     }
 
-    /// Ends an upcall, if it has not ended: its xid means nothing from now on.
+    /// Ends an upcall, if it has not ended: its xid means nothing from now on. Its caller is to be
+    /// woken.
     fn end(&mut self, pipe: &Pipe<Channel>, upcall: &Upcall, result: Result<Answer>) {
         match upcall.body.phase(self) {
             Phase::InLine(place) => drop(self.line.remove(&place)),
-            Phase::Queued(xid) => {
+            Phase::Sent(xid) => {
                 self.upcalls.remove(xid);
-                pipe.withdraw(upcall);
+                if !upcall.body.read.load(Ordering::Acquire) {
+                    pipe.withdraw(upcall);
+                }
             }
-            Phase::InFlight(xid) => drop(self.upcalls.remove(xid)),
             Phase::Answered(_) => return,
         }
-        upcall.body.set_phase(self, Phase::Answered(result));
+        upcall.body.answer(self, result);
         self.advance(pipe);
     }
 
     /// Finds the upcall that a downcall answers, and does what it says.
-    fn receive(&mut self, pipe: &Pipe<Channel>, data: &[u8]) -> Result {
-        let downcall = Downcall::parse(self.version, data)?;
+    fn receive(&mut self, pipe: &Pipe<Channel>, len: usize, data: &[u8]) -> Result<Arc<Upcall>> {
+        let downcall = Downcall::parse(self.version, len, data)?;
         let upcall = self.upcalls.get(downcall.xid).ok_or(ENOENT)?.clone();
-        if !matches!(upcall.body.phase(self), Phase::InFlight(_)) {
+        if !upcall.body.read.load(Ordering::Acquire) {
             return Err(ENOENT);
         }
         if downcall.command != upcall.body.command as u8 {
@@ -154,9 +161,9 @@ impl State {
                 self.end(pipe, &upcall, Err(Error::from_errno(status.into())));
             }
         }
-        self.heard = Instant::now();
+        self.heard = Moment::now();
         self.silent = None;
-        Ok(())
+        Ok(upcall)
     }
 }
 
@@ -188,8 +195,8 @@ impl Channel {
                     arrivals: 0,
                     stage: Stage::Waiting,
                     outage: false,
-                    silent: Some(Instant::now()),
-                    heard: Instant::now(),
+                    silent: Some(Moment::now()),
+                    heard: Moment::now(),
                     stats: Stats::default(),
                 },
                 "nfsd_ha::Channel"
@@ -260,22 +267,22 @@ impl Channel {
         upcall: &Upcall,
         patience: u32,
     ) -> (Locked<'a>, Result<Answer>) {
-        let began = Instant::now();
+        let began = Moment::now();
         loop {
             if let Phase::Answered(result) = upcall.body.phase(&state) {
                 return (state, result);
             }
-            let mut left = left(patience, began);
+            let mut left = began.left(patience);
             // Records are a sign of life.
             if left == 0
                 && upcall.body.command == Command::GraceStart
-                && began.elapsed().as_millis() < GRACE_START_LIMITS * i64::from(patience)
+                && began.elapsed() < GRACE_START_LIMITS * u64::from(patience)
             {
-                left = self::left(patience, state.heard);
+                left = state.heard.left(patience);
             }
             if left == 0 {
                 state.stats.timed_out += 1;
-                if state.heard.elapsed().as_millis() >= i64::from(patience) {
+                if state.heard.left(patience) == 0 {
                     state.silent.get_or_insert(began);
                 }
                 state.end(pipe, upcall, Err(ETIMEDOUT));
@@ -300,12 +307,12 @@ impl Channel {
         time: u32,
         condition: impl Fn(&State) -> bool,
     ) -> (Locked<'a>, bool) {
-        let began = Instant::now();
+        let began = Moment::now();
         loop {
             if condition(&state) {
                 return (state, true);
             }
-            let left = left(time, began);
+            let left = began.left(time);
             if left == 0 {
                 return (state, false);
             }
@@ -332,9 +339,8 @@ impl Channel {
         let line = core::mem::take(&mut state.line);
         let upcalls = state.upcalls.take();
         for upcall in Iterator::chain(line.values(), upcalls.values()) {
-            upcall
-                .body
-                .set_phase(&mut state, Phase::Answered(Err(EPIPE)));
+            upcall.body.answer(&mut state, Err(EPIPE));
+            upcall.body.answered.notify_all();
             pipe.withdraw(upcall);
         }
         pipe.handler.came.notify_all();
@@ -342,36 +348,48 @@ impl Channel {
     }
 }
 
-/// What is left of a time from `began`, in milliseconds.
-fn left(time: u32, began: Instant<Monotonic>) -> u32 {
-    u32::try_from(i64::from(time) - began.elapsed().as_millis()).unwrap_or(0)
-}
-
 impl Handler for Channel {
     type Body = Call;
 
-    fn downcall(pipe: &Pipe<Self>, data: &[u8]) -> Result {
+    fn downcall(pipe: &Pipe<Self>, mut data: UserSliceReader) -> Result {
+        let len = data.len();
+        let mut answer = [0; ANSWER_LEN];
+        let start = &mut answer[..len.min(ANSWER_LEN)];
+        data.read_slice(start)?;
+        // Longer than any message: refused below.
+        let record = (ANSWER_LEN..=RECORD_MAX).contains(&len) && cld::is_record(start);
+        let mut bytes = KVec::new();
+        if record {
+            bytes.reserve(len, GFP_KERNEL)?;
+            bytes.extend_from_slice(start, GFP_KERNEL)?;
+            data.read_all(&mut bytes, GFP_KERNEL)?;
+        }
+        let message = if record { &bytes[..] } else { &*start };
         let mut state = pipe.handler.state.lock();
-        let result = state.receive(pipe, data);
+        let result = state.receive(pipe, len, message);
         state.stats.bad_downcalls += u64::from(result.is_err());
-        result
+        // So that who is woken need not wait for the lock.
+        drop(state);
+        let upcall = result?;
+        if !record {
+            upcall.body.answered.notify_all();
+        }
+        Ok(())
     }
 
-    fn delivered(pipe: &Pipe<Self>, upcall: Arc<Upcall>) {
-        let mut state = pipe.handler.state.lock();
-        if let Phase::Queued(xid) = upcall.body.phase(&state) {
-            upcall.body.set_phase(&mut state, Phase::InFlight(xid));
-        }
+    fn delivered(_: &Pipe<Self>, upcall: Arc<Upcall>) {
+        upcall.body.read.store(true, Ordering::Release);
     }
 
     fn returned(pipe: &Pipe<Self>, upcall: Arc<Upcall>, why: Error) {
         let mut state = pipe.handler.state.lock();
-        let Phase::Queued(xid) = upcall.body.phase(&state) else {
+        let Phase::Sent(xid) = upcall.body.phase(&state) else {
             return;
         };
         state.upcalls.remove(xid);
         if state.stage == Stage::Closed {
-            upcall.body.set_phase(&mut state, Phase::Answered(Err(why)));
+            upcall.body.answer(&mut state, Err(why));
+            upcall.body.answered.notify_all();
         } else {
             state.stats.requeued += 1;
             state.send_or_end(pipe, upcall);
@@ -389,7 +407,7 @@ impl Handler for Channel {
     fn closed(pipe: &Pipe<Self>) {
         let mut state = pipe.handler.state.lock();
         state.daemon = false;
-        state.silent.get_or_insert(Instant::now());
+        state.silent.get_or_insert(Moment::now());
         if state.stage == Stage::Closed {
             return;
         }
@@ -397,9 +415,8 @@ impl Handler for Channel {
         // no two upcalls in flight are for the same client.
         let upcalls = state.upcalls.take();
         for upcall in upcalls.values() {
-            if let Phase::InFlight(_) = upcall.body.phase(&state) {
-                state.stats.requeued += 1;
-            }
+            let read = upcall.body.read.load(Ordering::Acquire);
+            state.stats.requeued += u64::from(read);
             pipe.withdraw(upcall);
             state.send_or_end(pipe, upcall.clone());
         }

@@ -24,6 +24,9 @@ pub(crate) const HASH_LEN: usize = 32;
 /// Length of the header that each message starts with, in bytes.
 pub(crate) const HEADER_LEN: usize = 8;
 
+/// Length of what is looked at in an answer that is no record, in bytes.
+pub(crate) const ANSWER_LEN: usize = HEADER_LEN + 1;
+
 /// A name's length field and its room.
 const NAME_ROOM: usize = 2 + NAME_MAX;
 /// The status of a downcall that carries one record and leaves its upcall open.
@@ -180,23 +183,23 @@ pub(crate) struct Downcall<'a> {
 }
 
 impl<'a> Downcall<'a> {
-    /// Reads a downcall of protocol version `version`.
+    /// Reads a downcall of protocol version `version`, which has `len` bytes.
     ///
-    /// Fails with `EINVAL` if the length is not that of the version, the status is no errno,
+    /// Of one that is no record, `msg` need only have the first [`ANSWER_LEN`] bytes. Fails with `EINVAL` if the length is not that of the version, the status is no errno,
     /// or a record is not one: its command is not GraceStart, its name is empty or too long,
     /// or its hash is too long.
-    pub(crate) fn parse(version: Version, msg: &'a [u8]) -> Result<Self> {
-        if msg.len() != version.message_len() {
+    pub(crate) fn parse(version: Version, len: usize, msg: &'a [u8]) -> Result<Self> {
+        if len != version.message_len() || msg.len() < ANSWER_LEN {
             return Err(EINVAL);
         }
         let command = msg[1];
-        let status = i16::from_ne_bytes([msg[2], msg[3]]);
+        let status = status(msg);
         let xid = u32::from_ne_bytes([msg[4], msg[5], msg[6], msg[7]]);
         if !(-MAX_ERRNO..=0).contains(&status) {
             return Err(EINVAL);
         }
-        let body = if status == -EINPROGRESS {
-            if command != Command::GraceStart as u8 {
+        let body = if is_record(msg) {
+            if msg.len() < len || command != Command::GraceStart as u8 {
                 return Err(EINVAL);
             }
             Body::Record(parse_client(version, &msg[HEADER_LEN..])?)
@@ -208,6 +211,16 @@ impl<'a> Downcall<'a> {
         };
         Ok(Downcall { xid, command, body })
     }
+}
+
+/// The status of a downcall, of which at least the header is there.
+fn status(msg: &[u8]) -> i16 {
+    i16::from_ne_bytes([msg[2], msg[3]])
+}
+
+/// Is it a record, all of which has to be read? The header at least is there.
+pub(crate) fn is_record(msg: &[u8]) -> bool {
+    status(msg) == -EINPROGRESS
 }
 
 /// Reads the name and the hash behind a message's header; `EINVAL` as for [`Downcall::parse`].

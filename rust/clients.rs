@@ -147,21 +147,23 @@ pub(crate) unsafe fn note(host: Host<'_>, fsid: Fsid, exported: impl FnOnce() ->
     let (Some(clients), Some(peer)) = (clients(), unsafe { peer(host) }) else {
         return Ok(());
     };
-    let known = |state: &State| state.pairs.get(&peer, &fsid).map(|pair| pair.sequence);
+    let known = |state: &mut State| state.pairs.get(&peer, &fsid).map(|pair| pair.sequence);
     let mut state = clients.state.lock();
-    if known(&state).is_none() {
+    let mut found = known(&mut state);
+    if found.is_none() {
         drop(state);
         if !exported() {
             return Ok(());
         }
         state = clients.state.lock();
-        if known(&state).is_none() {
-            host.with_name(|name| state.pairs.add(&peer, &fsid, name))?;
+        found = known(&mut state);
+        if found.is_none() {
+            found = Some(host.with_name(|name| state.pairs.add(&peer, &fsid, name))?);
             clients.changed.notify_all();
         }
     }
     let mut left = msecs_to_jiffies(RECORD_TIMEOUT);
-    while let Some(sequence) = known(&state) {
+    while let Some(sequence) = found {
         if state.is_recorded(peer.net, sequence) {
             break;
         }
@@ -177,6 +179,7 @@ pub(crate) unsafe fn note(host: Host<'_>, fsid: Fsid, exported: impl FnOnce() ->
             state.set_late(peer.net);
             pr_warn!("clients are not recorded in time: no locks for new ones until they are\n");
         }
+        found = known(&mut state);
     }
     Ok(())
 }

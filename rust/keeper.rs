@@ -19,12 +19,12 @@
 use crate::changes::{Job, Next};
 use crate::channel::{Channel, Locked, Stage, State};
 use crate::cld::{self, Command, Version};
+use crate::clock::Moment;
 use crate::params;
 use crate::tracker::Tracker;
 use kernel::bindings;
 use kernel::prelude::*;
 use kernel::sync::Arc;
-use kernel::time::{Instant, Monotonic};
 use kernel::workqueue::{self, impl_has_work, WorkItem};
 
 /// The first pause after a failure, in milliseconds; each following one is twice as long.
@@ -172,10 +172,9 @@ impl Tracker {
     /// to the keeper what cannot be done in time.
     pub(crate) fn settle<'a>(self: &'a Arc<Self>, mut state: Locked<'a>, name: &[u8]) {
         let channel = &self.pipe.handler;
-        let began = Instant::<Monotonic>::now();
+        let began = Moment::now();
         loop {
-            let limit = i64::from(params::upcall_timeout()) - began.elapsed().as_millis();
-            let patience = state.patience().min(u32::try_from(limit).unwrap_or(0));
+            let patience = state.patience().min(began.left(params::upcall_timeout()));
             if state.stage == Stage::Closed || patience == 0 {
                 break;
             }

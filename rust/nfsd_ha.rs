@@ -23,6 +23,7 @@ mod changes;
 mod channel;
 mod cld;
 mod clients;
+mod clock;
 mod exports;
 mod files;
 mod fsfile;

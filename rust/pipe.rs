@@ -17,11 +17,8 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use kernel::prelude::*;
 use kernel::sync::Arc;
 use kernel::types::Opaque;
-use kernel::uaccess::{UserPtr, UserSlice};
+use kernel::uaccess::{UserPtr, UserSlice, UserSliceReader};
 use kernel::{bindings, container_of, error::to_result};
-
-/// Longest write that is looked at, in bytes: more than any version of the protocol has.
-const DOWNCALL_MAX: usize = 4096;
 
 /// Who reads and writes on the kernel's side of a pipe.
 ///
@@ -32,7 +29,7 @@ pub(crate) trait Handler: Sized + Send + Sync {
     type Body: Send + Sync;
 
     /// The daemon wrote `data`; its write ends with the result.
-    fn downcall(pipe: &Pipe<Self>, data: &[u8]) -> Result;
+    fn downcall(pipe: &Pipe<Self>, data: UserSliceReader) -> Result;
     /// The daemon has read `message` to its end.
     fn delivered(pipe: &Pipe<Self>, message: Arc<Message<Self::Body>>);
     /// The pipe gives up `message`, which was not read to its end; it may be queued again.
@@ -365,17 +362,10 @@ unsafe extern "C" fn downcall<H: Handler>(
     src: *const kernel::ffi::c_char,
     len: usize,
 ) -> isize {
-    if len > DOWNCALL_MAX {
-        return EINVAL.to_errno() as isize;
-    }
     // SAFETY: sunrpc calls this with an open file, as `pipe_of()` wants it.
     let pipe = unsafe { pipe_of::<H>((*file).f_inode) };
-    let mut data = KVec::new();
     let user = UserSlice::new(UserPtr::from_ptr(src.cast_mut().cast()), len);
-    match user
-        .read_all(&mut data, GFP_KERNEL)
-        .and_then(|()| H::downcall(pipe, &data))
-    {
+    match H::downcall(pipe, user.reader()) {
         Ok(()) => len as isize,
         Err(e) => e.to_errno() as isize,
     }
@@ -392,7 +382,8 @@ unsafe extern "C" fn upcall<H: Handler>(
     dst: *mut kernel::ffi::c_char,
     len: usize,
 ) -> isize {
-    static ZEROS: [u8; 256] = [0; 256];
+    // As long as what may follow a client's name in a message of the cld pipe.
+    static ZEROS: [u8; 1088] = [0; 1088];
     // SAFETY: sunrpc has taken the message out of the queue for this reader: `raw` is ours
     // until `destroy_msg()`, and so is the reference to the message.
     let (raw, bytes) = unsafe {

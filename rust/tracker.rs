@@ -11,6 +11,7 @@
 
 use crate::channel::{Channel, Stage, State};
 use crate::cld::Client;
+use crate::clock::Moment;
 use crate::module_ref::ModuleRef;
 use crate::nfsd::{ClientRef, Net, Nfs4Client, NfsdNet};
 use crate::params;
@@ -19,7 +20,7 @@ use crate::private;
 use kernel::ffi::c_int;
 use kernel::prelude::*;
 use kernel::sync::{new_condvar, Arc, CondVar};
-use kernel::time::{delay::fsleep, Delta, Instant, Monotonic};
+use kernel::time::{delay::fsleep, Delta};
 use kernel::workqueue::{new_work, Work};
 
 /// How long a server that starts waits for a daemon to open the pipe, in milliseconds; the
@@ -230,14 +231,14 @@ impl Tracker {
 
     /// Notes a change that is wanted of the record of `name`, and sees to it.
     fn change(self: &Arc<Self>, name: &[u8], note: impl Fn(&mut State) -> Result<bool>) {
-        let began = Instant::<Monotonic>::now();
+        let began = Moment::now();
         let channel = &self.pipe.handler;
         let mut state = channel.state();
         while state.stage != Stage::Closed {
             match note(&mut state) {
                 Ok(true) => return self.settle(state, name),
                 Ok(false) => return,
-                Err(e) if began.elapsed().as_millis() > i64::from(params::upcall_timeout()) => {
+                Err(e) if began.left(params::upcall_timeout()) == 0 => {
                     state.stats.lost += 1;
                     pr_err!(
                         "a client's record is not changed: {e:?} (net {:x})\n",

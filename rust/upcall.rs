@@ -5,6 +5,7 @@
 use crate::channel::State;
 use crate::cld::Command;
 use crate::pipe::Message;
+use core::sync::atomic::AtomicBool;
 use kernel::prelude::*;
 use kernel::sync::{new_condvar, CondVar, LockedBy, Mutex};
 
@@ -17,6 +18,9 @@ pub(crate) struct Call {
     /// What it asks for.
     pub(crate) command: Command,
     phase: LockedBy<Phase, State>,
+    /// Has the daemon read it to its end, since it was sent? Without the lock, as the daemon should
+    /// not wait for who has just sent it something.
+    pub(crate) read: AtomicBool,
     /// Signalled when it is answered.
     #[pin]
     pub(crate) answered: CondVar,
@@ -27,10 +31,8 @@ pub(crate) struct Call {
 pub(crate) enum Phase {
     /// It waits until fewer upcalls are in flight, at this place of the line.
     InLine(u64),
-    /// The daemon has not read it, or not to its end; with this xid.
-    Queued(u32),
-    /// The daemon has read it, with this xid.
-    InFlight(u32),
+    /// It is on the pipe with this xid, or the daemon has read it.
+    Sent(u32),
     /// The daemon said this, or nobody will say anything any more.
     Answered(Result<Answer>),
 }
@@ -52,6 +54,7 @@ impl Call {
         pin_init!(Self {
             command,
             phase: LockedBy::new(state, Phase::InLine(place)),
+            read: AtomicBool::new(false),
             answered <- new_condvar!("nfsd_ha::Call"),
         })
     }
@@ -64,13 +67,14 @@ impl Call {
     /// It is there now. One that is answered stays answered.
     pub(crate) fn set_phase(&self, state: &mut State, phase: Phase) {
         let old = self.phase.access_mut(state);
-        if matches!(old, Phase::Answered(_)) {
-            return;
+        if !matches!(old, Phase::Answered(_)) {
+            *old = phase;
         }
-        *old = phase;
-        if matches!(phase, Phase::Answered(_)) {
-            self.answered.notify_all();
-        }
+    }
+
+    /// It is answered. Its caller is to be woken by [`Call::answered`].
+    pub(crate) fn answer(&self, state: &mut State, result: Result<Answer>) {
+        self.set_phase(state, Phase::Answered(result));
     }
 }
 

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Time for limits that are long: the kernel's tick, as reading a clock can cost more than an upcall
+//! where the clock is a device (a virtual machine's HPET).
+
+use kernel::bindings;
+use kernel::time::Jiffies;
+
+/// A moment, as exact as the tick: 1 to 10 ms.
+#[derive(Clone, Copy)]
+pub(crate) struct Moment(Jiffies);
+
+impl Moment {
+    /// Now. May be called anywhere.
+    pub(crate) fn now() -> Self {
+        // SAFETY: The counter is always there, and read in one go.
+        Moment(unsafe { (&raw const bindings::jiffies).read_volatile() })
+    }
+
+    /// How long ago it was, in milliseconds. May be called anywhere.
+    pub(crate) fn elapsed(self) -> u64 {
+        let jiffies = Self::now().0.wrapping_sub(self.0);
+        // SAFETY: A calculation.
+        unsafe { bindings::jiffies64_to_msecs(jiffies as u64) }
+    }
+
+    /// What is left of `time` milliseconds from this moment on. May be called anywhere.
+    pub(crate) fn left(self, time: u32) -> u32 {
+        u32::try_from(u64::from(time).saturating_sub(self.elapsed())).unwrap_or(0)
+    }
+}
