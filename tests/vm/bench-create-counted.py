@@ -3,10 +3,11 @@
 # vm: timeout=900 smp=1 icount=yes module=ship
 """What it takes to put a client on record, one at a time and 64 at once: instructions, not time.
 
-A RECLAIM_COMPLETE from its call to its answer, with the upcall to the daemon in between, on one CPU.
+A RECLAIM_COMPLETE from its call to its answer, with the upcall to the daemon in between, on one CPU;
+and without a daemon, where the stock kernel makes no upcall: that is what tracking cannot make cheaper.
 """
 
-from bench import OURS, QUICK, STOCK, BenchServer, checked, report
+from bench import OURS, QUICK, STOCK, BenchServer, attach, checked, report
 from ktap import check, done
 from load import CpuTime, load
 
@@ -27,5 +28,12 @@ for turn in range(ROUNDS):
             checked("each was recorded", stats["create"] == CLIENTS + 100, stats)
             each = step["seconds"] * 1e6 / CLIENTS
             report(row, side, each, unit="us", note=(both - sessions).each(CLIENTS))
+    attach(STOCK)
+    server.start_threads()
+    load("session,complete,destroy", 100, 64)
+    step = load("session,complete", CLIENTS, 64)["complete"]
+    server.stop()
+    report("create-untracked", STOCK, step["seconds"] * 1e6 / CLIENTS, unit="us",
+           note="no daemon: RECLAIM_COMPLETE without an upcall")
 check("clients were recorded, one after the other", True)
 done()
