@@ -14,6 +14,8 @@ use crate::seen::{Pair, Pairs, Peer};
 use crate::siphash::SipHash;
 use crate::text::Text;
 use core::fmt::Write;
+use core::ptr;
+use core::sync::atomic::{AtomicPtr, Ordering};
 use kernel::fs::File;
 use kernel::prelude::*;
 use kernel::sync::poll::{PollCondVar, PollTable};
@@ -24,10 +26,8 @@ use kernel::time::msecs_to_jiffies;
 /// has one thread: nobody else gets a lock in this time.
 const RECORD_TIMEOUT: u32 = 5_000;
 
-kernel::sync::global_lock! {
-    // SAFETY: Initialised by `init_module()` before anything can use it.
-    unsafe(uninit) static CLIENTS: Mutex<Option<Arc<Clients>>> = None;
-}
+/// The table, with the module's reference to it. Without a lock, as it is asked for each lock.
+static CLIENTS: AtomicPtr<Clients> = AtomicPtr::new(ptr::null_mut());
 
 /// The clients of all net namespaces.
 #[pin_data]
@@ -88,8 +88,6 @@ impl State {
 ///
 /// Called once, before the module attaches.
 pub(crate) unsafe fn init_module() -> Result {
-    // SAFETY: By this function's requirement.
-    unsafe { CLIENTS.init() };
     let clients = Arc::pin_init(
         pin_init!(Clients {
             state <- new_mutex!(
@@ -103,17 +101,24 @@ pub(crate) unsafe fn init_module() -> Result {
         }),
         GFP_KERNEL,
     )?;
-    *CLIENTS.lock() = Some(clients);
+    CLIENTS.store(Arc::into_raw(clients).cast_mut(), Ordering::Release);
     Ok(())
 }
 
 /// Frees what this file keeps. For this module's exit, when no file of ours is open.
 pub(crate) fn exit_module() {
-    *CLIENTS.lock() = None;
+    let clients = CLIENTS.swap(ptr::null_mut(), Ordering::AcqRel);
+    if !clients.is_null() {
+        // SAFETY: The reference is that of `init_module()`, and nobody uses the table any more.
+        drop(unsafe { Arc::from_raw(clients.cast_const()) });
+    }
 }
 
-fn clients() -> Option<Arc<Clients>> {
-    CLIENTS.lock().clone()
+/// The table. Whoever asks has a reference to this module, or is its init or exit.
+fn clients() -> Option<&'static Clients> {
+    // SAFETY: The table is there until this module's exit, which comes when nobody has a
+    // reference to the module.
+    unsafe { CLIENTS.load(Ordering::Acquire).as_ref() }
 }
 
 /// The client that a host is.

@@ -125,7 +125,7 @@ pub(crate) unsafe fn monitor(host: *const nlm_host) -> Result {
 ///
 /// The host's net namespace is alive.
 unsafe fn note(host: Host<'_>) -> Result {
-    let Some(fsid) = request::subject().and_then(|subject| subject.fsids[0]) else {
+    let Some(fsid) = request::nlm_fsid() else {
         return Ok(());
     };
     // SAFETY: By this function's requirement.

@@ -87,8 +87,9 @@ impl kernel::Module for NfsdHa {
             tracker::init_module();
             scopes::init_module();
             release::init_module();
+            let mounts = Mounts::new()?;
             clients::init_module()?;
-            Mounts::new()?
+            mounts
         };
         let this = NfsdHa { mounts };
         // SAFETY: The module's init runs once, and everything is ready.

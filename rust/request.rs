@@ -218,6 +218,16 @@ pub(crate) fn server() -> Option<IpAddr> {
     unsafe { sockaddr::address(&raw const (*request.as_ptr()).rq_daddr) }
 }
 
+/// The fsid that the NLM request is about that the current thread works on. Does not sleep.
+pub(crate) fn nlm_fsid() -> Option<Fsid> {
+    let (request, Kind::Lockd) = current()? else {
+        return None;
+    };
+    // SAFETY: The request is that of the current thread, which is inside of its processing.
+    let (handle, _) = unsafe { nlm_arguments(&*request.as_ptr())? };
+    Fsid::of_handle(handle)
+}
+
 /// The NLM request that the current thread works on, and the first 28 bytes of its file handle,
 /// which are all of its fsid; zeros follow a shorter one.
 pub(crate) fn current_nlm() -> Option<(NonNull<svc_rqst>, [u8; 28])> {

@@ -104,12 +104,18 @@ impl<H: KeyedHash> Pairs<H> {
     /// The pair, if it is there.
     pub(crate) fn get(&mut self, peer: &Peer, fsid: &Fsid) -> Option<&Pair> {
         let same = |pair: &Pair| !pair.gone && pair.fsid == *fsid && pair.peer == *peer;
-        let key = fsid.key();
-        let quick = match peer.client {
+        let host = match peer.client {
             IpAddr::V4(address) => address.octets()[3],
             IpAddr::V6(address) => address.octets()[15],
         };
-        let recent = usize::from(quick ^ key[KEY_LEN - 1] ^ key[1]) % RECENT;
+        let export = match fsid {
+            Fsid::Num(n) => *n as u8,
+            Fsid::Uuid(uuid) => uuid[0],
+            Fsid::Uuid8(half) => half[0],
+            Fsid::Uuid4(quarter) => quarter[0],
+            Fsid::Dev { minor, .. } => *minor as u8,
+        };
+        let recent = usize::from(host ^ export) % RECENT;
         let mut at = self.recent[recent] as usize;
         if !self.pairs.get(at).is_some_and(same) {
             let hash = self.hash_of(peer, fsid);
