@@ -162,12 +162,16 @@ impl<H: KeyedHash, O: Copy + PartialEq> Changes<H, O> {
             }
             return Ok(on_record);
         };
-        let Slot::Used(change) = &self.slots[at] else {
+        let Slot::Used(change) = &mut self.slots[at] else {
             return Ok(false);
         };
         match change.want {
             Want::Removed => Ok(true),
-            Want::Stored(other) if other != owner => Ok(false),
+            Want::Stored(other) if other != owner => {
+                // The record of this one is there until that of the other one takes its place.
+                change.doubtful |= on_record;
+                Ok(false)
+            }
             Want::Stored(_) if change.busy || change.doubtful => {
                 self.want(at, Want::Removed);
                 Ok(true)

@@ -41,6 +41,9 @@ const RECORD_MAX: usize = Version::V2.message_len();
 /// How long to wait between looks for an answer while a signal is pending.
 const SIGNAL_PAUSE: Delta = Delta::from_millis(100);
 
+/// A GraceDone was read by a daemon that is gone: it may have been done, or not.
+pub(crate) const UNKNOWN: Error = ESRCH;
+
 /// [`Channel::state`], locked.
 pub(crate) type Locked<'a> = Guard<'a, State, MutexBackend>;
 
@@ -77,10 +80,12 @@ pub(crate) struct State {
     pub(crate) stage: Stage,
     /// Did something fail, and has not been made good yet?
     pub(crate) outage: bool,
-    /// Since when there has been no daemon, or none that answers.
-    silent: Option<Moment>,
+    /// Since when there has been no daemon that does what it is asked.
+    pub(crate) silent: Option<Moment>,
+    /// Records are on their way.
+    pub(crate) loading: bool,
     /// When a downcall came last.
-    heard: Moment,
+    pub(crate) heard: Moment,
     /// Counters.
     pub(crate) stats: Stats,
 }
@@ -155,14 +160,22 @@ impl State {
             return Err(EINVAL);
         }
         match downcall.body {
-            Body::Record(client) => self.records.insert(client)?,
+            // nfsdcld does not look whether a record was taken.
+            Body::Record(client) => {
+                if let Err(e) = self.records.insert(client) {
+                    self.end(pipe, &upcall, Err(e));
+                }
+            }
             Body::Done { status: 0, version } => self.end(pipe, &upcall, Ok(Answer { version })),
             Body::Done { status, .. } => {
                 self.end(pipe, &upcall, Err(Error::from_errno(status.into())));
             }
         }
         self.heard = Moment::now();
-        self.silent = None;
+        // Answers alone do not help before there are records.
+        if self.stage == Stage::Ready {
+            self.silent = None;
+        }
         Ok(upcall)
     }
 }
@@ -196,6 +209,7 @@ impl Channel {
                     stage: Stage::Waiting,
                     outage: false,
                     silent: Some(Moment::now()),
+                    loading: false,
                     heard: Moment::now(),
                     stats: Stats::default(),
                 },
@@ -214,8 +228,9 @@ impl Channel {
     ///
     /// `message` is what [`cld::encode`] made for the version in use. Fails with what the daemon
     /// answered; `ETIMEDOUT` if it did not in `patience` milliseconds, or goes on sending records
-    /// after 20 time limits; `ENOMEM`; `EPIPE` if the channel closed. May sleep; no lock may be
-    /// held that a reader or writer of the pipe needs.
+    /// after 20 time limits; `ENOMEM`; `EPIPE` if the channel closed. A GraceDone that was read is
+    /// waited for as long as its reader is there, and fails with [`UNKNOWN`] if that goes. May
+    /// sleep; no lock may be held that a reader or writer of the pipe needs.
     pub(crate) fn call<'a>(
         pipe: &'a Pipe<Self>,
         mut state: Locked<'a>,
@@ -280,11 +295,18 @@ impl Channel {
             {
                 left = state.heard.left(patience);
             }
+            if left == 0 && state.heard.left(patience) == 0 {
+                state.silent.get_or_insert(began);
+            }
+            // To send a second one, after this was done, would delete all records (nfsdcld).
+            if left == 0
+                && upcall.body.command == Command::GraceDone
+                && upcall.body.read.load(Ordering::Acquire)
+            {
+                left = patience.max(1);
+            }
             if left == 0 {
                 state.stats.timed_out += 1;
-                if state.heard.left(patience) == 0 {
-                    state.silent.get_or_insert(began);
-                }
                 state.end(pipe, upcall, Err(ETIMEDOUT));
                 continue;
             }
@@ -371,9 +393,7 @@ impl Handler for Channel {
         // So that who is woken need not wait for the lock.
         drop(state);
         let upcall = result?;
-        if !record {
-            upcall.body.answered.notify_all();
-        }
+        upcall.body.answered.notify_all();
         Ok(())
     }
 
@@ -386,6 +406,10 @@ impl Handler for Channel {
         let Phase::Sent(xid) = upcall.body.phase(&state) else {
             return;
         };
+        // `closed()` may have been quicker to send it again.
+        if upcall.is_queued() || upcall.body.read.load(Ordering::Acquire) {
+            return;
+        }
         state.upcalls.remove(xid);
         if state.stage == Stage::Closed {
             upcall.body.answer(&mut state, Err(why));
@@ -393,6 +417,7 @@ impl Handler for Channel {
         } else {
             state.stats.requeued += 1;
             state.send_or_end(pipe, upcall);
+            state.advance(pipe);
         }
     }
 
@@ -400,6 +425,10 @@ impl Handler for Channel {
         let mut state = pipe.handler.state.lock();
         state.daemon = true;
         state.arrivals += 1;
+        if state.stage == Stage::Ready {
+            // It gets its chance.
+            state.silent = None;
+        }
         drop(state);
         pipe.handler.came.notify_all();
     }
@@ -415,10 +444,17 @@ impl Handler for Channel {
         // no two upcalls in flight are for the same client.
         let upcalls = state.upcalls.take();
         for upcall in upcalls.values() {
-            let read = upcall.body.read.load(Ordering::Acquire);
+            let call = &upcall.body;
+            let read = call.read.load(Ordering::Acquire);
+            if read && call.command == Command::GraceDone {
+                call.answer(&mut state, Err(UNKNOWN));
+                call.answered.notify_all();
+                continue;
+            }
             state.stats.requeued += u64::from(read);
             pipe.withdraw(upcall);
             state.send_or_end(pipe, upcall.clone());
         }
+        state.advance(pipe);
     }
 }

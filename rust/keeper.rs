@@ -17,8 +17,8 @@
 //! reclaim can do so after the next restart.
 
 use crate::changes::{Job, Next};
-use crate::channel::{Channel, Locked, Stage, State};
-use crate::cld::{self, Command, Version};
+use crate::channel::{Channel, Locked, Stage, State, UNKNOWN};
+use crate::cld::{self, Client, Command, Version};
 use crate::clock::Moment;
 use crate::params;
 use crate::tracker::Tracker;
@@ -52,7 +52,7 @@ impl Tracker {
     }
 
     /// Does what is left to do, until nothing is, or the server stops.
-    fn keep(&self) {
+    fn keep(self: &Arc<Self>) {
         let channel = &self.pipe.handler;
         let mut pause = FIRST_PAUSE;
         let mut state = channel.state();
@@ -95,11 +95,36 @@ impl Tracker {
             // Nobody reclaims any more, and those who are there must be on record before the old
             // records go.
             state.records.clear();
+            if let Err(e) = self.record_all(&mut state) {
+                state.stage = Stage::Waiting;
+                self.report(&mut state, Command::GraceStart, Err(e));
+                return (state, false);
+            }
             state.changes.owe();
         } else if state.records.counts().known == 0 {
             self.end_grace(&state);
         }
         (state, true)
+    }
+
+    /// Wants a record of each client that had one, in the daemon's new epoch.
+    fn record_all(&self, state: &mut State) -> Result {
+        let clients = match self.nn(state) {
+            Some(nn) => nn.stable_clients()?,
+            None => return Err(EPIPE),
+        };
+        for &client in &clients {
+            // SAFETY: It was confirmed a moment ago; to free it, nfsd calls `remove` first, which
+            // needs the lock that we hold.
+            let confirmed = unsafe { client.get() };
+            let hash = confirmed.principal_hash();
+            let record = Client {
+                name: confirmed.name(),
+                hash: hash.as_ref().map_or(&[], |h| &h[..]),
+            };
+            state.changes.store(record, client)?;
+        }
+        Ok(())
     }
 
     /// Agrees on a version with the daemon, and gets its records. Returns whether that worked.
@@ -133,11 +158,14 @@ impl Tracker {
     /// Gets the records of a daemon that speaks `version`.
     fn load<'a>(&'a self, mut state: Locked<'a>, version: Version) -> (Locked<'a>, bool) {
         state.version = version;
+        state.loading = true;
         let (mut state, result) = self.ask(state, Command::GraceStart);
+        state.loading = false;
         let done = result.is_ok();
         if state.stage == Stage::Waiting {
             if done {
                 state.stage = Stage::Ready;
+                state.silent = None;
             } else {
                 state.version = Version::V1;
                 state.records.clear();
@@ -160,12 +188,32 @@ impl Tracker {
     }
 
     /// Tells the daemon that the grace period is over. Returns whether that worked.
-    pub(crate) fn send_grace_done<'a>(&'a self, state: Locked<'a>) -> (Locked<'a>, bool) {
+    fn send_grace_done<'a>(&'a self, state: Locked<'a>) -> (Locked<'a>, bool) {
         let (mut state, result) = self.ask(state, Command::GraceDone);
         let done = result.is_ok();
-        state.grace_done_due &= !done;
+        match result {
+            Ok(_) => state.grace_done_due = false,
+            // If it was done, nfsdcld would drop the records of all clients for another one. So it
+            // gets a new epoch, and the clients again.
+            Err(UNKNOWN) if state.stage == Stage::Ready => state.stage = Stage::Waiting,
+            Err(_) => {}
+        }
         self.report(&mut state, Command::GraceDone, result.map(|_| ()));
+        self.settled.notify_all();
         (state, done)
+    }
+
+    /// Something has changed in what is wanted: wakes those who wait for that.
+    pub(crate) fn changed(self: &Arc<Self>, state: &mut State) {
+        let counts = state.changes.counts();
+        self.settled.notify_all();
+        if state.grace_done_due && counts.owed == 0 {
+            self.wake_keeper();
+        }
+        let left = counts.stored + counts.removed > 0 || state.grace_done_due;
+        if !left && state.stage == Stage::Ready && core::mem::take(&mut state.outage) {
+            pr_info!("the daemon has everything again (net {:x})\n", self.inum);
+        }
     }
 
     /// Makes the upcall that the record of `name` needs, or waits for who is doing so, and leaves
@@ -180,7 +228,7 @@ impl Tracker {
             }
             if state.stage == Stage::Ready {
                 match state.changes.begin(name) {
-                    Next::Settled => return,
+                    Next::Settled => return self.changed(&mut state),
                     Next::Busy => {}
                     Next::Upcall(job) => {
                         let done;
@@ -192,9 +240,9 @@ impl Tracker {
                     }
                 }
             }
-            let seen = state.changes.ended();
+            let seen = (state.stage, state.changes.ended());
             (state, _) = channel.wait_until(state, &self.settled, patience, |s| {
-                s.stage == Stage::Closed || (s.stage == Stage::Ready && s.changes.ended() != seen)
+                (s.stage, s.changes.ended()) != seen
             });
         }
         drop(state);
@@ -202,7 +250,12 @@ impl Tracker {
     }
 
     /// Makes the upcall of a job. Returns whether the daemon has done it.
-    fn perform<'a>(&'a self, state: Locked<'a>, job: Job, patience: u32) -> (Locked<'a>, bool) {
+    fn perform<'a>(
+        self: &'a Arc<Self>,
+        state: Locked<'a>,
+        job: Job,
+        patience: u32,
+    ) -> (Locked<'a>, bool) {
         let command = job.command;
         let message = cld::encode(state.version, command, Some(state.changes.client(&job)));
         let (mut state, result) = match message {
@@ -211,29 +264,27 @@ impl Tracker {
         };
         let done = result.is_ok();
         let stored = state.changes.end(job, done);
-        if let (Some(client), Some(nn)) = (stored, self.nn(&state)) {
+        if let (Some(client), true) = (stored, state.stage != Stage::Closed) {
             // SAFETY: A client is in the table of changes only until nfsd has called `remove` for
-            // it, which it does before it frees it; or until the server stops, when there is
-            // no `nn` any more. Both need the lock that we hold.
+            // it, which it does before it frees it (`expire_client()`), after the last `create` or
+            // `check` (they hold `cl_rpc_users`), and which needs no memory to take it out; or until
+            // the server stops, when the channel is closed. Both need the lock that we hold.
             let client = unsafe { client.get() };
             client.set_stable(true);
             // A client says with RECLAIM_COMPLETE (RFC 8881 section 18.51) that it has reclaimed
             // all. One whose record could not be stored is waited for: the old one is all it has.
-            if client.minor_version() > 0
-                && state.records.complete(client.name())
-                && !nn.grace_ended()
-            {
+            if client.minor_version() > 0 && state.records.complete(client.name()) {
                 self.end_grace(&state);
             }
         }
-        self.settled.notify_all();
         self.report(&mut state, command, result.map(|_| ()));
+        self.changed(&mut state);
         (state, done)
     }
 
     /// Ends the grace period, as nobody can still want to reclaim.
     fn end_grace(&self, state: &State) {
-        if let Some(nn) = self.nn(state) {
+        if let Some(nn) = self.nn(state).filter(|nn| !nn.grace_ended()) {
             pr_info!(
                 "nobody is left to reclaim, ending the grace period (net {:x})\n",
                 self.inum
@@ -242,26 +293,19 @@ impl Tracker {
         }
     }
 
-    /// Logs the first of a row of failures, and the end of the outage.
+    /// Logs the first of a row of failures.
     fn report(&self, state: &mut State, command: Command, result: Result) {
-        let counts = state.changes.counts();
-        match result {
-            Err(e) if !state.outage && state.stage != Stage::Closed => {
-                state.outage = true;
-                pr_err!(
-                    "{} failed with {}, and will be tried again: is nfsdcld running, and its disk not full? (net {:x})\n",
-                    command.name(),
-                    e.to_errno(),
-                    self.inum
-                );
-            }
-            Ok(())
-                if state.outage && counts.stored + counts.removed == 0 && !state.grace_done_due =>
-            {
-                state.outage = false;
-                pr_info!("the daemon has everything again (net {:x})\n", self.inum);
-            }
-            _ => {}
+        let Err(e) = result else {
+            return;
+        };
+        if state.stage == Stage::Closed || core::mem::replace(&mut state.outage, true) {
+            return;
         }
+        pr_err!(
+            "{} failed with {}, and will be tried again: is nfsdcld running, and its disk not full? (net {:x})\n",
+            command.name(),
+            e.to_errno(),
+            self.inum
+        );
     }
 }

@@ -177,33 +177,62 @@ impl NfsdNet {
         u32::try_from(seconds).unwrap_or(0)
     }
 
-    /// Is there another confirmed client with the name of `client`, which is on stable storage?
+    /// Is there a confirmed client with the name of `client`, which is none itself any more, on
+    /// stable storage?
     ///
     /// As `find_confirmed_client_by_name()`. Does not sleep; takes `client_lock`.
     pub(crate) fn has_stable_namesake(&self, client: &Nfs4Client) -> bool {
         let name = client.name();
+        self.with_clients_by_name(|mut node| {
+            while let Some(other) = node {
+                // `compare_blob()`: the shorter name is the lesser one.
+                let order =
+                    (other.client().name().len(), other.client().name()).cmp(&(name.len(), name));
+                node = match order {
+                    core::cmp::Ordering::Equal => return other.client().is_stable(),
+                    core::cmp::Ordering::Greater => other.left(),
+                    core::cmp::Ordering::Less => other.right(),
+                };
+            }
+            false
+        })
+    }
+
+    /// The confirmed clients that are on stable storage, or `ENOMEM`. May sleep; takes
+    /// `client_lock`.
+    pub(crate) fn stable_clients(&self) -> Result<KVVec<ClientRef>> {
+        let mut clients = KVVec::new();
+        loop {
+            let mut count = 0;
+            self.with_clients_by_name(|root| {
+                let mut visit = |client: &Nfs4Client| {
+                    if client.is_stable() {
+                        count += 1;
+                        if clients.len() < clients.capacity() {
+                            // There is room: it does not allocate.
+                            let _ = clients.push(ClientRef::new(client), GFP_ATOMIC);
+                        }
+                    }
+                };
+                for_each(root, &mut visit);
+            });
+            if count == clients.len() {
+                return Ok(clients);
+            }
+            clients = KVVec::with_capacity(count + count / 8, GFP_KERNEL)?;
+        }
+    }
+
+    /// Calls `f` with the root of the tree of confirmed clients by name, under `client_lock`.
+    fn with_clients_by_name<R>(&self, f: impl FnOnce(Option<Node<'_>>) -> R) -> R {
         // SAFETY: The tree of confirmed clients is guarded by `client_lock`: who is in it is
         // valid, has a name, and stays as long as we hold the lock.
         unsafe {
             let lock = addr_of_mut!((*self.0.get()).client_lock).cast();
             bindings::spin_lock(lock);
-            let mut node = (*self.0.get()).conf_name_tree.rb_node;
-            let mut found = false;
-            while !node.is_null() && !found {
-                let raw = container_of!(node, private::nfs4_client, cl_namenode);
-                let other = Nfs4Client::from_raw(raw);
-                // `compare_blob()`: the shorter name is the lesser one.
-                let order = (other.name().len(), other.name()).cmp(&(name.len(), name));
-                found = order.is_eq() && !core::ptr::eq(other, client) && other.is_stable();
-                // Where a namesake was added to the tree (`add_clp_to_name_tree()`).
-                node = if order.is_gt() {
-                    (*node).rb_left
-                } else {
-                    (*node).rb_right
-                };
-            }
+            let result = f(Node::new((*self.0.get()).conf_name_tree.rb_node));
             bindings::spin_unlock(lock);
-            found
+            result
         }
     }
 
@@ -213,6 +242,67 @@ impl NfsdNet {
     pub(crate) fn end_grace(&self) {
         // SAFETY: nfsd is loaded, as it called the operation that this is called from.
         unsafe { private::nfsd4_force_end_grace(self.0.get()) };
+    }
+}
+
+/// A client in the tree of confirmed clients by name, under `client_lock`.
+#[derive(Clone, Copy)]
+struct Node<'a>(&'a private::rb_node);
+
+impl<'a> Node<'a> {
+    /// A node of the tree, if it is there.
+    ///
+    /// # Safety
+    ///
+    /// `raw` is null, or in the tree, whose lock is held for `'a`.
+    unsafe fn new(raw: *mut private::rb_node) -> Option<Self> {
+        // SAFETY: By this function's requirement.
+        unsafe { raw.as_ref() }.map(Node)
+    }
+
+    fn client(self) -> &'a Nfs4Client {
+        let raw: *const private::rb_node = self.0;
+        // SAFETY: The tree has the clients' `cl_namenode`s.
+        unsafe {
+            Nfs4Client::from_raw(container_of!(
+                raw.cast_mut(),
+                private::nfs4_client,
+                cl_namenode
+            ))
+        }
+    }
+
+    fn left(self) -> Option<Self> {
+        // SAFETY: A child in the same tree.
+        unsafe { Self::new(self.0.rb_left) }
+    }
+
+    fn right(self) -> Option<Self> {
+        // SAFETY: A child in the same tree.
+        unsafe { Self::new(self.0.rb_right) }
+    }
+}
+
+/// Calls `f` with each client of a tree. A tree of 2^32 clients is 64 levels deep at most.
+fn for_each(node: Option<Node<'_>>, f: &mut impl FnMut(&Nfs4Client)) {
+    let mut rest = [None; 64];
+    let mut depth = 0;
+    let mut next = node;
+    loop {
+        while let (Some(node), true) = (next, depth < rest.len()) {
+            rest[depth] = Some(node);
+            depth += 1;
+            next = node.left();
+        }
+        if depth == 0 {
+            return;
+        }
+        depth -= 1;
+        let Some(node) = rest[depth] else {
+            return;
+        };
+        f(node.client());
+        next = node.right();
     }
 }
 
@@ -248,7 +338,7 @@ impl Nfs4Client {
 
     /// Its minor version: 0 for NFSv4.0.
     pub(crate) fn minor_version(&self) -> u32 {
-        // SAFETY: Set before the client is confirmed, which it is when an operation sees it.
+        // SAFETY: Set before the client is confirmed, and asked of such only.
         unsafe { (*self.0.get()).cl_minorversion }
     }
 

@@ -83,6 +83,11 @@ impl<T> Message<T> {
             body <- body,
         }? Error)
     }
+
+    /// Is it on its way to a reader?
+    pub(crate) fn is_queued(&self) -> bool {
+        self.queued.load(Ordering::Acquire)
+    }
 }
 
 /// Makes `head` an empty list.

@@ -130,7 +130,7 @@ impl Tracker {
         let channel = &self.pipe.handler;
         let (state, there) =
             channel.wait_until(channel.state(), &channel.came, DAEMON_TIMEOUT, |s| s.daemon);
-        let (state, connected) = if there {
+        let (mut state, connected) = if there {
             self.connect(state)
         } else {
             pr_warn!(
@@ -139,6 +139,10 @@ impl Tracker {
             );
             (state, false)
         };
+        if !connected {
+            // Nobody has waited for it yet.
+            state.silent = Some(Moment::now());
+        }
         // With nobody to reclaim there is no grace period.
         nn.set_own_table(connected && state.records.counts().known == 0);
         nn.set_tracking_ops(&OPERATIONS.0);
@@ -155,11 +159,12 @@ impl Tracker {
             Some(at) => trackers.remove(at).ok(),
             None => None,
         };
-        drop(trackers);
         let Some(tracker) = tracker else {
             return;
         };
         let state = Channel::close(&tracker.pipe);
+        // Not before: an operation that finds no tracker does nothing, and its client is freed.
+        drop(trackers);
         let counts = state.changes.counts();
         if counts.stored + counts.removed > 0 || state.grace_done_due {
             pr_warn!(
@@ -188,9 +193,9 @@ impl Tracker {
     }
 
     /// nfsd's state, as long as the channel is not closed.
-    pub(crate) fn nn(&self, state: &State) -> Option<&NfsdNet> {
-        // SAFETY: nfsd's state is there until the server has stopped, and `exit` closes the channel
-        // before, with the same lock that guards `state`.
+    pub(crate) fn nn<'a>(&self, state: &'a State) -> Option<&'a NfsdNet> {
+        // SAFETY: nfsd's state is there until the server has stopped. `exit` closes the channel
+        // before, for which it needs the lock that guards `state`, so not in `'a`.
         (state.stage != Stage::Closed).then(|| unsafe { &*self.nn })
     }
 
@@ -237,7 +242,7 @@ impl Tracker {
         while state.stage != Stage::Closed {
             match note(&mut state) {
                 Ok(true) => return self.settle(state, name),
-                Ok(false) => return,
+                Ok(false) => return self.changed(&mut state),
                 Err(e) if began.left(params::upcall_timeout()) == 0 => {
                     state.stats.lost += 1;
                     pr_err!(
@@ -264,11 +269,18 @@ impl Tracker {
         let hash = client.principal_hash();
         let channel = &self.pipe.handler;
         let state = channel.state();
-        // To refuse it now would lose its locks for good.
-        let patience = state.patience();
-        let (mut state, _) = channel.wait_until(state, &self.settled, patience, |s| {
-            s.stage != Stage::Waiting
-        });
+        // To refuse it now would lose its locks for good. Who waits for records waits for the last.
+        let mut patience = state.patience();
+        let mut state = state;
+        while patience > 0 {
+            (state, _) = channel.wait_until(state, &self.settled, patience, |s| {
+                s.stage != Stage::Waiting
+            });
+            patience = match (state.stage, state.loading) {
+                (Stage::Waiting, true) => state.heard.left(params::upcall_timeout()),
+                _ => 0,
+            };
+        }
         if !state
             .records
             .claim(client.name(), hash.as_ref().map(|h| &h[..]))
@@ -287,39 +299,23 @@ impl Tracker {
 
     /// The grace period is over: who has not reclaimed may not any more.
     ///
-    /// The daemon is told when all who did are on record, now or later.
+    /// The keeper tells the daemon when all who did are on record. New locks are only granted when
+    /// this returns: it waits for an answer that may come, but not for a daemon that was never there.
     fn grace_done(self: &Arc<Self>, nn: &NfsdNet) {
         let channel = &self.pipe.handler;
         let mut state = channel.state();
         state.changes.owe();
-        // New locks are only granted when this returns: it waits for an answer that may come, but
-        // not for a daemon that was never there.
+        state.grace_done_due = true;
         let patience = match state.stage {
             Stage::Ready => state.patience(),
             Stage::Waiting | Stage::Closed => 0,
         };
-        let (state, may) =
-            channel.wait_until(state, &self.settled, patience, Self::may_end_or_closed);
-        let (mut state, done) = if may {
-            self.send_grace_done(state)
-        } else {
-            (state, false)
-        };
-        state.grace_done_due = !done;
+        self.wake_keeper();
+        let (mut state, _) = channel.wait_until(state, &self.settled, patience, |s| {
+            !s.grace_done_due || s.stage != Stage::Ready || s.outage
+        });
         state.records.clear();
         nn.set_own_table(false);
-        if !done {
-            drop(state);
-            self.wake_keeper();
-        }
-    }
-
-    fn may_end_or_closed(state: &State) -> bool {
-        match state.stage {
-            Stage::Waiting => false,
-            Stage::Ready => state.changes.counts().owed == 0,
-            Stage::Closed => true,
-        }
     }
 }
 

@@ -99,9 +99,9 @@ pub(crate) struct Stats {
     pub(crate) bad_downcalls: u64,
     /// Reclaims that were refused, as the client is not on record.
     pub(crate) refused: u64,
-    /// Upcalls that were made again, later, for a record that could not be changed at once.
+    /// Upcalls that the keeper made, as a record could not be changed at once.
     pub(crate) retried: u64,
-    /// Clients without a record, as there was no memory to remember that they need one.
+    /// Changes of a record that are not made, as there was no memory to remember them.
     pub(crate) lost: u64,
 }
 

@@ -3,11 +3,12 @@
 # vm: timeout=120 module=load
 """nfsdcld comes after the server: in the grace period, and after it."""
 
+import signal
 import threading
 import time
 
 from ktap import check, done, equal
-from nfs import Server, wait_until
+from nfs import Server, sh, wait_until
 from nfs4 import Nfs4
 
 
@@ -82,6 +83,26 @@ server.restart()
 come_back(a, b, c)
 equal("so after a restart it cannot reclaim, and the others can",
       [each.open_reclaim(each.file.fh).status for each in (a, b, c)], ["OK", "RECLAIM_BAD", "OK"])
+
+# Slower than the limit, when the grace period ends: it must not be told twice.
+sh("echo 2 > /sys/module/nfsd_ha/parameters/upcall_timeout")
+equal("the two are done", [each.reclaim_complete() for each in (a, c)], ["OK", "OK"])
+server.restart()
+come_back(a, c)
+server.daemon.send_signal(signal.SIGSTOP)
+sh("echo Y > /proc/fs/nfsd/v4_end_grace")
+check("the grace period ends without an answer", wait_until(lambda: not server.in_grace(), 20))
+time.sleep(4)
+server.daemon.send_signal(signal.SIGCONT)
+check("the daemon has done what it was told",
+      wait_until(lambda: server.status()["grace_done_due"] == 0, 10), server.status())
+equal("the records of those who had not reclaimed are gone", server.records(),
+      {"current": set(), "recovery": set()})
+d = client("d")
+open_file(d)
+server.restart()
+server.restart()
+equal("and a later one is on record after two restarts", server.status()["records_known"], 1)
 server.stop()
 server.stop_daemon()
 done()

@@ -7,7 +7,7 @@ import errno
 import threading
 import time
 
-from cld import CREATE, GRACE_DONE, REMOVE, Daemon
+from cld import CREATE, GET_VERSION, GRACE_DONE, GRACE_START, REMOVE, Daemon
 from ktap import check, done, equal
 from nfs import Server, sh, wait_until
 from nfs4 import Nfs4
@@ -113,6 +113,34 @@ def test_grace_done_last():
     stop(daemon)
 
 
+def test_grace_done_once():
+    """nfsdcld deletes all records when it is told twice that the grace period is over."""
+    set_parameter("upcall_timeout", 1)
+    daemon = start(records=[b"one"])
+    daemon.answer = lambda upcall: None if upcall.command == GRACE_DONE else 0
+    client = confirmed("one")
+    equal("the only client that may reclaim is done", client.reclaim_complete(), "OK")
+    time.sleep(4)
+    read = [u for u in daemon.read if u.command == GRACE_DONE]
+    equal("GraceDone is not sent again while its reader is there", len(read), 1)
+    equal("a late answer to it is taken", daemon.say(read[0]), 0)
+    check("and it is done", wait_until(lambda: not server.status()["grace_done_due"], 5))
+    stop(daemon)
+
+    daemon = start(records=[b"one"])
+    daemon.answer = lambda upcall: None if upcall.command == GRACE_DONE else 0
+    equal("the client comes back", confirmed("one").reclaim_complete(), "OK")
+    wait_until(lambda: daemon.read[-1].command == GRACE_DONE, 10)
+    daemon.close()
+    daemon = Daemon(records=[b"one"])
+    check("a daemon that may have done it is followed by a new epoch, with all clients",
+          wait_until(lambda: daemon.said == [(GET_VERSION, b""), (GRACE_START, b""),
+                                             (CREATE, b"one"), (GRACE_DONE, b"")], 10),
+          daemon.said)
+    set_parameter("upcall_timeout", 30)
+    stop(daemon)
+
+
 def test_line():
     """More upcalls than may be in flight."""
     set_parameter("upcalls_in_flight", 2)
@@ -148,6 +176,7 @@ def stop(daemon):
 
 server = Server(lease=10)
 server.set_up()
-for test in (test_parameters, test_remove_after_create, test_grace_done_last, test_line):
+for test in (test_parameters, test_remove_after_create, test_grace_done_last,
+             test_grace_done_once, test_line):
     test()
 done()
