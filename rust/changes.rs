@@ -133,14 +133,19 @@ impl<H: KeyedHash, O: Copy + PartialEq> Changes<H, O> {
         self.counts
     }
 
-    /// Wants the record of `client` stored, and `owner` told.
+    /// A number for a name, which the other functions take beside it, so that it is hashed once.
+    pub(crate) fn key(&self, name: &[u8]) -> u64 {
+        self.hash.hash(name)
+    }
+
+    /// Wants the record of `client` stored, and `owner` told; `key` is that of its name.
     ///
     /// What was wanted for that name before is forgotten. Fails with `ENOMEM` and changes
     /// nothing. May sleep.
-    pub(crate) fn store(&mut self, client: Client<'_>, owner: O) -> Result {
+    pub(crate) fn store(&mut self, key: u64, client: Client<'_>, owner: O) -> Result {
         let bytes = concatenate(client)?;
-        let Some(at) = self.find(client.name) else {
-            return self.insert(client.name, bytes, Want::Stored(owner));
+        let Some(at) = self.find(key, client.name) else {
+            return self.insert(key, client.name, bytes, Want::Stored(owner));
         };
         self.want(at, Want::Stored(owner));
         if let Slot::Used(change) = &mut self.slots[at] {
@@ -154,11 +159,17 @@ impl<H: KeyedHash, O: Copy + PartialEq> Changes<H, O> {
     /// Returns whether there is anything to do: not if the record was never stored, or is by
     /// now that of another client with the same name. Fails with `ENOMEM` and changes nothing.
     /// May sleep.
-    pub(crate) fn remove(&mut self, name: &[u8], owner: O, on_record: bool) -> Result<bool> {
-        let Some(at) = self.find(name) else {
+    pub(crate) fn remove(
+        &mut self,
+        key: u64,
+        name: &[u8],
+        owner: O,
+        on_record: bool,
+    ) -> Result<bool> {
+        let Some(at) = self.find(key, name) else {
             if on_record {
                 let bytes = concatenate(Client { name, hash: &[] })?;
-                self.insert(name, bytes, Want::Removed)?;
+                self.insert(key, name, bytes, Want::Removed)?;
             }
             return Ok(on_record);
         };
@@ -184,8 +195,8 @@ impl<H: KeyedHash, O: Copy + PartialEq> Changes<H, O> {
     }
 
     /// Begins the upcall that `name` needs, if it needs one.
-    pub(crate) fn begin(&mut self, name: &[u8]) -> Next {
-        match self.find(name) {
+    pub(crate) fn begin(&mut self, key: u64, name: &[u8]) -> Next {
+        match self.find(key, name) {
             Some(at) => self.begin_at(at).map_or(Next::Busy, Next::Upcall),
             None => Next::Settled,
         }
@@ -265,9 +276,9 @@ impl<H: KeyedHash, O: Copy + PartialEq> Changes<H, O> {
         }
     }
 
-    fn find(&self, name: &[u8]) -> Option<usize> {
+    fn find(&self, key: u64, name: &[u8]) -> Option<usize> {
         let is = |at: usize| matches!(&self.slots[at], Slot::Used(c) if c.client().name == name);
-        self.index.find(self.hash.hash(name), is)
+        self.index.find(key, is)
     }
 
     fn count(&mut self, want: Want<O>) -> &mut usize {
@@ -294,11 +305,10 @@ impl<H: KeyedHash, O: Copy + PartialEq> Changes<H, O> {
         *self.count(want) += 1;
     }
 
-    fn insert(&mut self, name: &[u8], bytes: KVec<u8>, want: Want<O>) -> Result {
+    fn insert(&mut self, key: u64, name: &[u8], bytes: KVec<u8>, want: Want<O>) -> Result {
         if !self.index.has_room(1) {
             self.grow()?;
         }
-        let key = self.hash.hash(name);
         let slot = Slot::Used(Change {
             bytes,
             name_len: name.len() as u16,

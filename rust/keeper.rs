@@ -122,7 +122,8 @@ impl Tracker {
                 name: confirmed.name(),
                 hash: hash.as_ref().map_or(&[], |h| &h[..]),
             };
-            state.changes.store(record, client)?;
+            let key = state.changes.key(record.name);
+            state.changes.store(key, record, client)?;
         }
         Ok(())
     }
@@ -218,7 +219,7 @@ impl Tracker {
 
     /// Makes the upcall that the record of `name` needs, or waits for who is doing so, and leaves
     /// to the keeper what cannot be done in time.
-    pub(crate) fn settle<'a>(self: &'a Arc<Self>, mut state: Locked<'a>, name: &[u8]) {
+    pub(crate) fn settle<'a>(self: &'a Arc<Self>, mut state: Locked<'a>, key: u64, name: &[u8]) {
         let channel = &self.pipe.handler;
         let began = Moment::now();
         loop {
@@ -227,7 +228,7 @@ impl Tracker {
                 break;
             }
             if state.stage == Stage::Ready {
-                match state.changes.begin(name) {
+                match state.changes.begin(key, name) {
                     Next::Settled => return self.changed(&mut state),
                     Next::Busy => {}
                     Next::Upcall(job) => {

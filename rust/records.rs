@@ -86,6 +86,9 @@ impl<H: KeyedHash> RecordTable<H> {
     }
 
     fn find(&mut self, name: &[u8]) -> Option<&mut Record> {
+        if self.records.is_empty() {
+            return None;
+        }
         let hash = self.hash.hash(name);
         let at = self
             .index

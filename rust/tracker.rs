@@ -217,31 +217,32 @@ impl Tracker {
             name: client.name(),
             hash: hash.as_ref().map_or(&[], |h| &h[..]),
         };
-        self.change(client.name(), |state| {
-            state.changes.store(record, ClientRef::new(client))?;
+        self.change(client.name(), |state, key| {
+            state.changes.store(key, record, ClientRef::new(client))?;
             Ok(true)
         });
     }
 
     /// Removes the record of a client that has one, or may have.
     fn remove(self: &Arc<Self>, nn: &NfsdNet, client: &Nfs4Client) {
-        self.change(client.name(), |state| {
+        self.change(client.name(), |state, key| {
             // One that an admin expires may have come back under the same name by now.
             let on_record = client.is_stable() && !nn.has_stable_namesake(client);
             state
                 .changes
-                .remove(client.name(), ClientRef::new(client), on_record)
+                .remove(key, client.name(), ClientRef::new(client), on_record)
         });
     }
 
     /// Notes a change that is wanted of the record of `name`, and sees to it.
-    fn change(self: &Arc<Self>, name: &[u8], note: impl Fn(&mut State) -> Result<bool>) {
+    fn change(self: &Arc<Self>, name: &[u8], note: impl Fn(&mut State, u64) -> Result<bool>) {
         let began = Moment::now();
         let channel = &self.pipe.handler;
         let mut state = channel.state();
+        let key = state.changes.key(name);
         while state.stage != Stage::Closed {
-            match note(&mut state) {
-                Ok(true) => return self.settle(state, name),
+            match note(&mut state, key) {
+                Ok(true) => return self.settle(state, key, name),
                 Ok(false) => return self.changed(&mut state),
                 Err(e) if began.left(params::upcall_timeout()) == 0 => {
                     state.stats.lost += 1;

@@ -27,8 +27,20 @@ fn client(name: &str) -> Client<'_> {
     }
 }
 
+fn store(table: &mut Table, client: Client<'_>, owner: u32) -> Result {
+    table.store(table.key(client.name), client, owner)
+}
+
+fn drop_record(table: &mut Table, name: &[u8], owner: u32, on_record: bool) -> Result<bool> {
+    table.remove(table.key(name), name, owner, on_record)
+}
+
+fn next(table: &mut Table, name: &[u8]) -> Next {
+    table.begin(table.key(name), name)
+}
+
 fn begin(table: &mut Table, name: &str) -> Job {
-    match table.begin(name.as_bytes()) {
+    match next(table, name.as_bytes()) {
         Next::Upcall(job) => job,
         other => panic!("{name}: {other:?}"),
     }
@@ -37,22 +49,22 @@ fn begin(table: &mut Table, name: &str) -> Job {
 #[test]
 fn a_record_is_stored_once() {
     let mut table = Table::new(Weak);
-    assert!(matches!(table.begin(b"a"), Next::Settled));
-    table.store(client("a"), 1).unwrap();
+    assert!(matches!(next(&mut table, b"a"), Next::Settled));
+    store(&mut table, client("a"), 1).unwrap();
     let job = begin(&mut table, "a");
     assert_eq!(job.command, Command::Create);
     assert_eq!(table.client(&job).name, b"a");
-    assert!(matches!(table.begin(b"a"), Next::Busy));
+    assert!(matches!(next(&mut table, b"a"), Next::Busy));
     assert!(table.begin_next().is_none());
     assert_eq!(table.end(job, true), Some(1));
-    assert!(matches!(table.begin(b"a"), Next::Settled));
+    assert!(matches!(next(&mut table, b"a"), Next::Settled));
     assert_eq!(table.counts(), Counts::default());
 }
 
 #[test]
 fn what_failed_is_wanted_still() {
     let mut table = Table::new(Weak);
-    table.store(client("a"), 1).unwrap();
+    store(&mut table, client("a"), 1).unwrap();
     let job = begin(&mut table, "a");
     assert_eq!(table.end(job, false), None);
     assert_eq!(table.counts().stored, 1);
@@ -63,45 +75,49 @@ fn what_failed_is_wanted_still() {
 #[test]
 fn a_client_that_goes_before_its_record_was_sent_leaves_nothing() {
     let mut table = Table::new(Weak);
-    table.store(client("a"), 1).unwrap();
-    assert_eq!(table.remove(b"a", 1, false), Ok(false));
+    store(&mut table, client("a"), 1).unwrap();
+    assert_eq!(drop_record(&mut table, b"a", 1, false), Ok(false));
     assert_eq!(table.counts(), Counts::default());
 }
 
 #[test]
 fn a_client_that_goes_while_its_record_is_on_its_way_is_removed_after_it() {
     let mut table = Table::new(Weak);
-    table.store(client("a"), 1).unwrap();
+    store(&mut table, client("a"), 1).unwrap();
     let create = begin(&mut table, "a");
-    assert_eq!(table.remove(b"a", 1, false), Ok(true));
+    assert_eq!(drop_record(&mut table, b"a", 1, false), Ok(true));
     assert!(
-        matches!(table.begin(b"a"), Next::Busy),
+        matches!(next(&mut table, b"a"), Next::Busy),
         "not beside the Create"
     );
     assert_eq!(table.end(create, true), None, "nobody is to hear of it");
     let remove = begin(&mut table, "a");
     assert_eq!(remove.command, Command::Remove);
     assert_eq!(table.end(remove, true), None);
-    assert!(matches!(table.begin(b"a"), Next::Settled));
+    assert!(matches!(next(&mut table, b"a"), Next::Settled));
 }
 
 #[test]
 fn a_client_whose_create_failed_is_removed_as_it_may_be_stored() {
     let mut table = Table::new(Weak);
-    table.store(client("a"), 1).unwrap();
+    store(&mut table, client("a"), 1).unwrap();
     let job = begin(&mut table, "a");
     table.end(job, false);
-    assert_eq!(table.remove(b"a", 1, false), Ok(true));
+    assert_eq!(drop_record(&mut table, b"a", 1, false), Ok(true));
     assert_eq!(begin(&mut table, "a").command, Command::Remove);
 }
 
 #[test]
 fn a_client_that_comes_back_keeps_its_record() {
     let mut table = Table::new(Weak);
-    assert_eq!(table.remove(b"a", 1, true), Ok(true));
+    assert_eq!(drop_record(&mut table, b"a", 1, true), Ok(true));
     let remove = begin(&mut table, "a");
-    table.store(client("a"), 2).unwrap();
-    assert_eq!(table.remove(b"a", 1, true), Ok(false), "it belongs to 2");
+    store(&mut table, client("a"), 2).unwrap();
+    assert_eq!(
+        drop_record(&mut table, b"a", 1, true),
+        Ok(false),
+        "it belongs to 2"
+    );
     assert_eq!(table.end(remove, true), None);
     let create = begin(&mut table, "a");
     assert_eq!(create.command, Command::Create);
@@ -112,23 +128,23 @@ fn a_client_that_comes_back_keeps_its_record() {
 fn the_end_of_grace_waits_for_those_who_were_there() {
     let mut table = Table::new(Weak);
     for name in ["a", "b", "c"] {
-        table.store(client(name), 1).unwrap();
+        store(&mut table, client(name), 1).unwrap();
     }
-    table.remove(b"d", 1, true).unwrap();
+    drop_record(&mut table, b"d", 1, true).unwrap();
     table.owe();
-    table.store(client("e"), 1).unwrap();
+    store(&mut table, client("e"), 1).unwrap();
     assert_eq!(table.counts().owed, 3);
     let job = begin(&mut table, "a");
     table.end(job, true);
     assert_eq!(table.counts().owed, 2);
-    table.remove(b"b", 1, false).unwrap();
+    drop_record(&mut table, b"b", 1, false).unwrap();
     assert_eq!(
         table.counts().owed,
         1,
         "a client that is gone needs no record"
     );
     let job = begin(&mut table, "c");
-    table.remove(b"c", 1, false).unwrap();
+    drop_record(&mut table, b"c", 1, false).unwrap();
     assert_eq!(table.counts().owed, 0);
     table.end(job, true);
 }
@@ -138,14 +154,14 @@ fn no_memory_changes_nothing() {
     let mut table = Table::new(Weak);
     for allocations in 0..10 {
         kernel::fail_after(allocations);
-        let result = table.store(client("a"), 1);
+        let result = store(&mut table, client("a"), 1);
         kernel::never_fail();
         if result.is_ok() {
             return;
         }
         assert_eq!(result, Err(ENOMEM));
         assert_eq!(table.counts(), Counts::default());
-        assert!(matches!(table.begin(b"a"), Next::Settled));
+        assert!(matches!(next(&mut table, b"a"), Next::Settled));
     }
     panic!("store() never succeeds");
 }
@@ -154,7 +170,7 @@ fn no_memory_changes_nothing() {
 fn what_is_left_is_taken_in_turn() {
     let mut table = Table::new(Weak);
     for n in 0..200 {
-        table.store(client(&format!("{n}")), n).unwrap();
+        store(&mut table, client(&format!("{n}")), n).unwrap();
     }
     let mut seen = BTreeSet::new();
     for _ in 0..200 {
@@ -211,20 +227,20 @@ proptest! {
                     // One that comes again: nfsd confirms the new one, then removes the old one.
                     let old = there.insert(name.clone(), (next_owner, false));
                     if let Some((owner, stable)) = old {
-                        table.remove(name.as_bytes(), owner, stable).unwrap();
+                        drop_record(&mut table, name.as_bytes(), owner, stable).unwrap();
                     }
-                    table.store(client(&name), next_owner).unwrap();
+                    store(&mut table, client(&name), next_owner).unwrap();
                     next_owner += 1;
                 }
                 Step::Go(n) => {
                     let name = format!("{n}");
                     if let Some((owner, stable)) = there.remove(&name) {
-                        table.remove(name.as_bytes(), owner, stable).unwrap();
+                        drop_record(&mut table, name.as_bytes(), owner, stable).unwrap();
                     }
                 }
                 Step::Begin(n) => {
                     let name = format!("{n}");
-                    if let Next::Upcall(job) = table.begin(name.as_bytes()) {
+                    if let Next::Upcall(job) = next(&mut table, name.as_bytes()) {
                         on_their_way.push((job, name));
                     }
                 }
