@@ -17,10 +17,11 @@
 //! reclaim can do so after the next restart.
 
 use crate::changes::{Job, Next};
-use crate::channel::{Channel, Locked, Stage, State, UNKNOWN};
+use crate::channel::{Channel, Locked, UNKNOWN};
 use crate::cld::{self, Client, Command, Version};
 use crate::clock::Moment;
 use crate::params;
+use crate::state::{Stage, State};
 use crate::tracker::Tracker;
 use kernel::bindings;
 use kernel::prelude::*;

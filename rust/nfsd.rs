@@ -6,13 +6,12 @@
 //! headers of the kernel at hand say, and the build compares those with the BTF of its nfsd.ko
 //! (`include/layout-types`).
 
+use crate::nfs4_client::{for_each, ClientRef, Nfs4Client, Node};
 use crate::private;
 use core::ptr::addr_of_mut;
 use core::sync::atomic::{AtomicPtr, Ordering};
 use kernel::bindings;
-use kernel::container_of;
 use kernel::prelude::*;
-use kernel::str::CStr;
 use kernel::sync::rcu;
 use kernel::types::Opaque;
 
@@ -78,7 +77,7 @@ impl Net {
 /// # Safety
 ///
 /// `word` is valid, and everybody changes it atomically.
-unsafe fn assign_bit(bit: usize, word: *mut kernel::ffi::c_ulong, value: bool) {
+pub(crate) unsafe fn assign_bit(bit: usize, word: *mut kernel::ffi::c_ulong, value: bool) {
     // SAFETY: By this function's requirement.
     unsafe {
         if value {
@@ -242,170 +241,5 @@ impl NfsdNet {
     pub(crate) fn end_grace(&self) {
         // SAFETY: nfsd is loaded, as it called the operation that this is called from.
         unsafe { private::nfsd4_force_end_grace(self.0.get()) };
-    }
-}
-
-/// A client in the tree of confirmed clients by name, under `client_lock`.
-#[derive(Clone, Copy)]
-struct Node<'a>(&'a private::rb_node);
-
-impl<'a> Node<'a> {
-    /// A node of the tree, if it is there.
-    ///
-    /// # Safety
-    ///
-    /// `raw` is null, or in the tree, whose lock is held for `'a`.
-    unsafe fn new(raw: *mut private::rb_node) -> Option<Self> {
-        // SAFETY: By this function's requirement.
-        unsafe { raw.as_ref() }.map(Node)
-    }
-
-    fn client(self) -> &'a Nfs4Client {
-        let raw: *const private::rb_node = self.0;
-        // SAFETY: The tree has the clients' `cl_namenode`s.
-        unsafe {
-            Nfs4Client::from_raw(container_of!(
-                raw.cast_mut(),
-                private::nfs4_client,
-                cl_namenode
-            ))
-        }
-    }
-
-    fn left(self) -> Option<Self> {
-        // SAFETY: A child in the same tree.
-        unsafe { Self::new(self.0.rb_left) }
-    }
-
-    fn right(self) -> Option<Self> {
-        // SAFETY: A child in the same tree.
-        unsafe { Self::new(self.0.rb_right) }
-    }
-}
-
-/// Calls `f` with each client of a tree. A tree of 2^32 clients is 64 levels deep at most.
-fn for_each(node: Option<Node<'_>>, f: &mut impl FnMut(&Nfs4Client)) {
-    let mut rest = [None; 64];
-    let mut depth = 0;
-    let mut next = node;
-    loop {
-        while let (Some(node), true) = (next, depth < rest.len()) {
-            rest[depth] = Some(node);
-            depth += 1;
-            next = node.left();
-        }
-        if depth == 0 {
-            return;
-        }
-        depth -= 1;
-        let Some(node) = rest[depth] else {
-            return;
-        };
-        f(node.client());
-        next = node.right();
-    }
-}
-
-/// An NFSv4 client (`struct nfs4_client`) for the time of an operation on it.
-#[repr(transparent)]
-pub(crate) struct Nfs4Client(Opaque<private::nfs4_client>);
-
-impl Nfs4Client {
-    /// The client.
-    ///
-    /// # Safety
-    ///
-    /// `raw` is a client that has a name, and is valid for `'a`.
-    pub(crate) unsafe fn from_raw<'a>(raw: *mut private::nfs4_client) -> &'a Self {
-        // SAFETY: By this function's requirement; the type is transparent.
-        unsafe { &*raw.cast() }
-    }
-
-    /// The net namespace of its server, which outlives it.
-    pub(crate) fn net(&self) -> Net {
-        // SAFETY: Set when the client is made, and never changed.
-        Net(unsafe { (*self.0.get()).net })
-    }
-
-    /// Its name (`co_ownerid`), at most 1024 bytes.
-    pub(crate) fn name(&self) -> &[u8] {
-        // SAFETY: The name is set when the client is made, and freed with it.
-        unsafe {
-            let name = &(*self.0.get()).cl_name;
-            core::slice::from_raw_parts(name.data, name.len as usize)
-        }
-    }
-
-    /// Its minor version: 0 for NFSv4.0.
-    pub(crate) fn minor_version(&self) -> u32 {
-        // SAFETY: Set before the client is confirmed, and asked of such only.
-        unsafe { (*self.0.get()).cl_minorversion }
-    }
-
-    /// Its principal, where it authenticated with one.
-    fn principal(&self) -> Option<&CStr> {
-        // SAFETY: The credential is set when the client is made, and freed with it.
-        unsafe {
-            let cred = &(*self.0.get()).cl_cred;
-            let raw = [cred.cr_raw_principal, cred.cr_principal]
-                .into_iter()
-                .find(|p| !p.is_null());
-            raw.map(|p| CStr::from_char_ptr(p))
-        }
-    }
-
-    /// SHA-256 of its principal, where it authenticated with one.
-    pub(crate) fn principal_hash(&self) -> Option<[u8; 32]> {
-        self.principal().map(|principal| {
-            let bytes = principal.to_bytes();
-            let mut digest = [0; 32];
-            // SAFETY: Both are valid for their lengths.
-            unsafe { private::sha256(bytes.as_ptr(), bytes.len(), digest.as_mut_ptr()) };
-            digest
-        })
-    }
-
-    fn flags(&self) -> *mut kernel::ffi::c_ulong {
-        // SAFETY: The address of a field of a valid structure.
-        unsafe { addr_of_mut!((*self.0.get()).cl_flags) }
-    }
-
-    /// Is it on stable storage (`NFSD4_CLIENT_STABLE`)?
-    pub(crate) fn is_stable(&self) -> bool {
-        // SAFETY: A word of a valid structure, read in one go.
-        unsafe { self.flags().read_volatile() >> private::NFSD4_CLIENT_STABLE & 1 != 0 }
-    }
-
-    /// Notes that it is, or is no more, on stable storage.
-    pub(crate) fn set_stable(&self, stable: bool) {
-        let bit = private::NFSD4_CLIENT_STABLE as usize;
-        // SAFETY: `flags` is valid.
-        unsafe { assign_bit(bit, self.flags(), stable) }
-    }
-}
-
-/// A client that nfsd has told us of, to be found again: a pointer to compare.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) struct ClientRef(*const Nfs4Client);
-
-// SAFETY: A pointer that is not dereferenced without a further promise.
-unsafe impl Send for ClientRef {}
-// SAFETY: As above.
-unsafe impl Sync for ClientRef {}
-
-impl ClientRef {
-    /// A name for `client`.
-    pub(crate) fn new(client: &Nfs4Client) -> Self {
-        ClientRef(client)
-    }
-
-    /// The client.
-    ///
-    /// # Safety
-    ///
-    /// nfsd has not freed the client, and does not for `'a`.
-    pub(crate) unsafe fn get<'a>(self) -> &'a Nfs4Client {
-        // SAFETY: By this function's requirement.
-        unsafe { &*self.0 }
     }
 }

@@ -2,8 +2,8 @@
 
 //! What `/proc/fs/nfsd/client_tracking` shows.
 
-use crate::channel::Stage;
 use crate::nfsd::{Net, NfsdNet};
+use crate::state::Stage;
 use crate::text::Text;
 use crate::tracker::Tracker;
 use core::fmt::{self, Write};

@@ -9,14 +9,16 @@
 //! client's `ctl` file and meet `exit`: each operation has its own references to its tracker
 //! and to this module.
 
-use crate::channel::{Channel, Stage, State};
+use crate::channel::Channel;
 use crate::cld::Client;
 use crate::clock::Moment;
 use crate::module_ref::ModuleRef;
-use crate::nfsd::{ClientRef, Net, Nfs4Client, NfsdNet};
+use crate::nfs4_client::{ClientRef, Nfs4Client};
+use crate::nfsd::{Net, NfsdNet};
 use crate::params;
 use crate::pipe::Pipe;
 use crate::private;
+use crate::state::{Stage, State};
 use kernel::ffi::c_int;
 use kernel::prelude::*;
 use kernel::sync::{new_condvar, Arc, CondVar};

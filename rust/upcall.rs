@@ -2,9 +2,9 @@
 
 //! An upcall on its way, and the counters of what became of upcalls.
 
-use crate::channel::State;
 use crate::cld::Command;
 use crate::pipe::Message;
+use crate::state::State;
 use core::sync::atomic::AtomicBool;
 use kernel::prelude::*;
 use kernel::sync::{new_condvar, CondVar, LockedBy, Mutex};

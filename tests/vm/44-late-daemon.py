@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-# vm: timeout=120 module=load
+# vm: timeout=180 module=load once=yes
 """nfsdcld comes after the server: in the grace period, and after it."""
 
 import signal

@@ -5,7 +5,7 @@ import random
 import sys
 
 WORDS = dict(word.split("=") for word in sys.argv[1:])
-CUTS = int(WORDS.get("cuts", 4))
+CUTS = int(WORDS.get("cuts", 2))
 SEED = int(WORDS.get("seed", random.SystemRandom().randrange(10**6)))
 # How nfsdcld's database is written; see docs/nfsdcld.md.
 JOURNAL = WORDS.get("journal", "wal")
