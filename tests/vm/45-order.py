@@ -162,7 +162,7 @@ def test_line():
     for thread in threads:
         thread.join(20)
     equal("the others come in the order in which they were made",
-          [name for command, name in daemon.said if command == CREATE],
+          [u.name for u in daemon.read if u.command == CREATE],
           [client.name.encode() for client in clients])
     set_parameter("upcalls_in_flight", 128)
     stop(daemon)
