@@ -9,7 +9,7 @@ import time
 
 from cld import CREATE, GET_VERSION, GRACE_DONE, GRACE_START, REMOVE, Daemon
 from ktap import check, done, equal
-from nfs import Server, sh, wait_until
+from nfs import Server, kernel_log, sh, wait_until
 from nfs4 import Nfs4
 
 PARAMETERS = "/sys/module/nfsd_ha/parameters"
@@ -141,6 +141,27 @@ def test_grace_done_once():
     stop(daemon)
 
 
+def test_outage():
+    """A daemon without room for a while, and five clients."""
+    set_parameter("upcall_timeout", 30)
+    daemon = start()
+    full = True
+    daemon.answer = lambda upcall: -errno.ENOSPC if full and upcall.command == CREATE else 0
+    before = kernel_log()
+    for n in range(5):
+        confirmed(f"outage-{n}").reclaim_complete()
+    equal("status shows how many wait", server.status()["to_store"], 5)
+    check("each has been asked for more than once",
+          wait_until(lambda: server.status()["create"] > 7, 20), server.status())
+    full = False
+    check("they are stored when there is room",
+          wait_until(lambda: server.status()["to_store"] == 0, 40), server.status())
+    log = kernel_log()[len(before):]
+    equal("the log says once that it fails, and once that it is over",
+          (log.count("create failed with -28"), log.count("the daemon has everything again")), (1, 1))
+    stop(daemon)
+
+
 def test_line():
     """More upcalls than may be in flight."""
     set_parameter("upcalls_in_flight", 2)
@@ -177,6 +198,6 @@ def stop(daemon):
 server = Server(lease=10)
 server.set_up()
 for test in (test_parameters, test_remove_after_create, test_grace_done_last,
-             test_grace_done_once, test_line):
+             test_grace_done_once, test_outage, test_line):
     test()
 done()
