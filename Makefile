@@ -11,6 +11,7 @@ help:
 ##make demo       a client keeps its lock while its server restarts, and is reset
 ##make test       all tests on all kernels; ends in "N passed, N failed"
 ##make test-long  what takes longer: fail-over against the stock way, scale, a storm of locks
+##make test-debug the tests in virtual machines on a kernel that finds mistakes of its own
 ##make shell      a virtual machine with the module loaded, to play with
 ##make module     nfsd_ha.ko for all stock kernels, in the cache
 ##make KDIR=DIR   nfsd_ha.ko, here, for the kernel whose build directory is DIR
@@ -25,7 +26,7 @@ help:
 # For the scripts.
 export KERNEL V MODULES
 
-demo shell test test-host test-long clippy:
+demo shell test test-host test-long test-debug clippy:
 	@scripts/$@
 
 module:
@@ -50,4 +51,4 @@ clean:
 distclean: clean
 	@$(as_root) rm -rf --one-file-system "$(cache)"
 
-.PHONY: help demo shell test test-host test-long clippy module kdir kernels update clean distclean
+.PHONY: help demo shell test test-host test-long test-debug clippy module kdir kernels update clean distclean
