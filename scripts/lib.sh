@@ -7,6 +7,7 @@
 #   buildroot-KEY/     Debian with the tools to build and run everything; KEY is the script's hash
 #   releases           the stock kernels to build for, and their versions in Debian
 #   kernels/RELEASE/   a stock kernel: vmlinuz, modules/, build/ (for external modules), src/
+#   debug/RELEASE/     the debug kernel, with the same
 #   build/RELEASE/     nfsd_ha.ko for that kernel
 #   tools/             cargo's target directory for tools/
 #   images/            what the virtual machines boot from

@@ -10,6 +10,8 @@ import struct
 import threading
 import time
 
+from nfs import SLOW
+
 PIPE = "/run/rpc_pipefs/nfsd/cld"
 CREATE, REMOVE, CHECK, GRACE_DONE, GRACE_START, GET_VERSION = range(6)
 EINPROGRESS = 115
@@ -53,7 +55,7 @@ class Pipe:
 
     def read(self, timeout=20):
         """The next upcall, or None after `timeout` seconds."""
-        if not select.select([self.fd], [], [], timeout)[0]:
+        if not select.select([self.fd], [], [], timeout * SLOW)[0]:
             return None
         header = os.read(self.fd, 8)
         if not header:

@@ -15,7 +15,7 @@ import time
 import harness
 from failover import ADDRESS, EXPORT, GRACE, HOST, LOCKS
 from ktap import check, done, equal
-from nfs import sh, wait_until
+from nfs import SLOW, sh, wait_until
 
 FULL = "full" in sys.argv
 BASELINE = 60.0 if FULL else 20.0
@@ -145,7 +145,7 @@ def move(what, source, target, *how):
     since = time.monotonic()
     steps = ask(source, "leave")
     say(f"{source}: {steps}")
-    check(f"{what}: its file system is unmounted at once", steps.get("A-4", 99) < 2, steps)
+    check(f"{what}: its file system is unmounted at once", steps.get("A-4", 99) < 2 * SLOW, steps)
     say(f"{target}: {ask(target, 'take', *how)}")
     judge(what, since, target)
 

@@ -118,9 +118,9 @@ allow_report() {
 
 # --- waiting ---
 
-# wait_for SECONDS COMMAND...: until the command succeeds.
+# wait_for SECONDS COMMAND...: until the command succeeds. On a debug kernel VM_SLOW times as long.
 wait_for() {
-	_end=$(($(date +%s) + $1))
+	_end=$(($(date +%s) + $1 * ${VM_SLOW:-1}))
 	shift
 	until "$@" >/dev/null 2>&1; do
 		[ "$(date +%s)" -lt "$_end" ] || return 1

@@ -15,11 +15,14 @@ import time
 
 MODULE = "/test/nfsd_ha.ko"
 LIVEPATCH = "/sys/kernel/livepatch/nfsd_ha"
+# How many times slower than a stock kernel this one may be. Whatever limits the time that something
+# takes is multiplied by it; 1 but on the debug kernel.
+SLOW = int(os.environ.get("VM_SLOW") or 1)
 
 
 def sh(command, check=True, timeout=120):
     """Runs a shell command, and returns what it prints."""
-    result = subprocess.run(command, shell=True, text=True, timeout=timeout, check=False,
+    result = subprocess.run(command, shell=True, text=True, timeout=timeout * SLOW, check=False,
                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     if check and result.returncode:
         raise RuntimeError(f"'{command}' ended with {result.returncode}: {result.stdout}")
@@ -34,7 +37,7 @@ def succeeds(command):
 
 def wait_until(condition, timeout=30, step=0.1):
     """Waits for a condition; returns whether it came."""
-    end = time.monotonic() + timeout
+    end = time.monotonic() + timeout * SLOW
     while time.monotonic() < end:
         if condition():
             return True
@@ -102,7 +105,7 @@ class Server:
     def stop_daemon(self):
         """Stops nfsdcld."""
         self.daemon.terminate()
-        self.daemon.wait(10)
+        self.daemon.wait(10 * SLOW)
 
     def start(self):
         """Starts the server, without NFSv3 and thus without lockd's own grace period."""
@@ -268,4 +271,4 @@ class Holder:
     def stop(self):
         """Unlocks and ends."""
         self.process.stdin.close()
-        self.process.wait(60)
+        self.process.wait(60 * SLOW)

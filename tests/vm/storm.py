@@ -24,7 +24,7 @@ import time
 
 import v3
 from ktap import check, done, equal
-from nfs import sh, wait_until
+from nfs import SLOW, sh, wait_until
 from stormtable import COUNTERS, FILES, LOG, Table, on_server
 
 CLIENTS, PROCESSES = 3, 4  # clients, processes of each
@@ -163,7 +163,7 @@ class Storm:
         """Ends all processes; how many did not want to."""
         self.table.stop()
         stuck = 0
-        end = time.monotonic() + 60
+        end = time.monotonic() + 60 * SLOW
         self.ending.set()
         self.keeper.join()
         for process in self.running:

@@ -5,9 +5,15 @@
 use crate::symbols::{Symbols, KERNEL};
 use anyhow::{bail, Context, Result};
 use object::build::elf::{Builder, Relocation, SectionData, SectionId, SymbolId};
-use object::elf::{SHF_ALLOC, SHF_INFO_LINK, SHN_UNDEF, SHT_RELA};
-use object::{Object, ObjectSection};
+use object::elf::{
+    FileHeader64, SectionHeader64, SHF_ALLOC, SHF_INFO_LINK, SHN_UNDEF, SHT_PROGBITS, SHT_RELA,
+};
+use object::read::elf::{FileHeader as _, SectionHeader as _};
+use object::{Endian as _, Endianness, Object, ObjectSection};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::mem::{offset_of, size_of_val};
+use std::ops::RangeInclusive;
 
 /// Marks relocations that livepatch applies (include/uapi/linux/elf.h, `SHF_RELA_LIVEPATCH`).
 const SHF_RELA_LIVEPATCH: u64 = 0x0010_0000;
@@ -26,6 +32,11 @@ const TOO_EARLY: [&str; 5] = [
     ".static_call_sites",
 ];
 
+/// The types of sections that clang makes for linkers (`SHT_LLVM_ADDRSIG` is one), and how their
+/// names begin. The builder does not know them, and a module that is linked needs none.
+const LLVM_TYPES: RangeInclusive<u32> = 0x6fff_4c00..=0x6fff_4cff;
+const LLVM_NAMES: [&[u8]; 2] = [b".llvm", b".rela.llvm"];
+
 /// What was done: relocations by object.
 pub type Summary = BTreeMap<String, usize>;
 
@@ -40,7 +51,11 @@ pub fn link(module: &[u8], symbols: &Symbols) -> Result<Option<(Vec<u8>, Summary
     {
         return Ok(None);
     }
-    let mut elf = Builder::read64(module).context("not a 64-bit ELF file")?;
+    let module = plain_sections(module)?;
+    let mut elf = Builder::read64(&*module).context("not a 64-bit ELF file")?;
+    for section in elf.sections.iter_mut() {
+        section.delete |= LLVM_NAMES.iter().any(|name| section.name.starts_with(name));
+    }
     let objects = rename(&mut elf, symbols)?;
     let mut summary = Summary::new();
     let sections: Vec<SectionId> = elf.sections.iter().map(|s| s.id()).collect();
@@ -54,6 +69,21 @@ pub fn link(module: &[u8], symbols: &Symbols) -> Result<Option<(Vec<u8>, Summary
     elf.write(&mut out)
         .context("cannot write the linked module")?;
     Ok(Some((out, summary)))
+}
+
+/// The module, with all sections of a type that the builder knows.
+fn plain_sections(module: &[u8]) -> Result<Cow<'_, [u8]>> {
+    let header = FileHeader64::<Endianness>::parse(module).context("not a 64-bit ELF file")?;
+    let endian = header.endian()?;
+    let mut plain = Cow::from(module);
+    for (at, section) in header.section_headers(endian, module)?.iter().enumerate() {
+        if LLVM_TYPES.contains(&section.sh_type(endian)) {
+            let header_at = usize::try_from(header.e_shoff(endian))? + at * size_of_val(section);
+            let kind = header_at + offset_of!(SectionHeader64<Endianness>, sh_type);
+            plain.to_mut()[kind..kind + 4].copy_from_slice(&endian.write_u32_bytes(SHT_PROGBITS));
+        }
+    }
+    Ok(plain)
 }
 
 /// The livepatch symbols, each with its object.

@@ -129,3 +129,18 @@ fn refuses_what_livepatch_resolves_too_late() {
         assert!(link(&before, &symbols("vmlinux", 0)).is_ok());
     }
 }
+
+#[test]
+fn leaves_out_what_clang_tells_linkers() {
+    let name = ".llvm_addrsig";
+    let mut before = module(&[(".text", SHF_ALLOC), (name, 0)]);
+    let elf = ElfFile64::<Endianness>::parse(&*before).unwrap();
+    let index = elf.section_by_name(name).unwrap().index();
+    let at = elf.elf_header().e_shoff(Endianness::Little) as usize + index.0 * 64 + 4;
+    before[at..at + 4].copy_from_slice(&0x6fff_4c03_u32.to_le_bytes());
+
+    let (data, _) = link(&before, &symbols("nfsd", 0)).unwrap().unwrap();
+    let elf = ElfFile64::<Endianness>::parse(&*data).unwrap();
+    assert!(elf.section_by_name(name).is_none());
+    assert_eq!(relocations(&elf, ".rela.text"), ["other"]);
+}

@@ -35,6 +35,8 @@ pub struct Bench {
     pub data_disk: Option<PathBuf>,
     /// Words for the test's command line.
     pub args: Vec<String>,
+    /// How many times slower than a stock kernel the kernels may be.
+    pub slow: u32,
 }
 
 /// A kernel to test on.
@@ -173,6 +175,7 @@ impl Case<'_> {
         env.push(("VM_INDEX", (id + 1).to_string()));
         env.push(("VM_PEERS", peers.join(",")));
         env.push(("VM_ARGS", self.bench.args.join(",")));
+        env.push(("VM_SLOW", self.bench.slow.to_string()));
         let machine = Machine {
             images: &self.kernel.images,
             initrd: &self.initrd,

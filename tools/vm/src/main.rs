@@ -67,6 +67,9 @@ struct Common {
     /// MiB of memory of each VM
     #[arg(long)]
     mem: Option<u32>,
+    /// MiB of memory of each VM beside that
+    #[arg(long, default_value_t = 0)]
+    extra_mem: u32,
     /// The repository
     #[arg(long, default_value = ".")]
     repo: PathBuf,
@@ -79,6 +82,10 @@ struct Run {
     /// Time limit of each test in seconds [default: as the test says, or 120]
     #[arg(long)]
     timeout: Option<u64>,
+    /// How many times slower than a stock kernel the kernels may be: multiplies time limits, and
+    /// tests get it as VM_SLOW
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
+    slow: u32,
     /// A word for the command line of the tests; may be given more than once
     #[arg(long = "arg", value_name = "WORD", value_parser = word)]
     args: Vec<String>,
@@ -172,7 +179,7 @@ impl Common {
     fn adjust(&self, spec: &mut Spec) {
         for vm in &mut spec.vms {
             vm.smp = self.smp.unwrap_or(vm.smp);
-            vm.mem = self.mem.unwrap_or(vm.mem);
+            vm.mem = self.mem.unwrap_or(vm.mem) + self.extra_mem;
         }
     }
 }
@@ -225,7 +232,7 @@ fn run(args: &Run) -> Result<bool> {
     let mut specs = Vec::new();
     for name in &wanted {
         let mut spec = Spec::read(&find_test(&tests, name)?)?;
-        spec.timeout = args.timeout.map_or(spec.timeout, Duration::from_secs);
+        spec.timeout = args.timeout.map_or(spec.timeout, Duration::from_secs) * args.slow;
         common.adjust(&mut spec);
         // A test that is named twice runs twice, with a log for each.
         let before = specs
@@ -251,6 +258,7 @@ fn run(args: &Run) -> Result<bool> {
         },
         data_disk: common.data_disk.clone(),
         args: args.args.clone(),
+        slow: args.slow,
     };
     let last = kernels.len().saturating_sub(1);
     let wanted = |at: usize, spec: &Spec| !spec.once || at == last || !args.tests.is_empty();
@@ -322,6 +330,7 @@ fn shell(args: &Shell) -> Result<()> {
         show: Show::Everything,
         data_disk: args.common.data_disk.clone(),
         args: Vec::new(),
+        slow: 1,
     };
     shell::run(&bench, &kernel, &spec)
 }

@@ -2,7 +2,19 @@
 //! Finds a kernel's reports of trouble in its console output.
 
 /// Trouble if the message, after its timestamp, begins so.
-const BEGINS: &[&str] = &["WARNING: ", "BUG: ", "Oops: ", "INFO: task "];
+const BEGINS: &[&str] = &[
+    "WARNING: ",
+    "BUG: ",
+    "BUG ",
+    "[ BUG: ",
+    "Oops: ",
+    "INFO: task ",
+    "INFO: trying to register non-static key",
+    "INFO: lockdep is turned off",
+    "ODEBUG: Out of memory",
+    "kmemleak: Kernel memory leak detector disabled",
+    "kmemleak: Memory pool empty",
+];
 
 /// Trouble anywhere in the message.
 const CONTAINS: &[&str] = &[
@@ -28,6 +40,8 @@ const CONTAINS: &[&str] = &[
     "UBSAN: ",
     "refcount_t: ",
     "new suspected memory leaks",
+    "turning off the locking correctness validator",
+    "panicked at ",
     "corruption. ",
     "Bad page state",
     "divide error: ",
@@ -76,6 +90,19 @@ mod tests {
             "[    1.0] kmemleak: 3 new suspected memory leaks (see /sys/kernel/debug/kmemleak)",
             "[    1.0] list_del corruption. prev->next should be 1, but was 2",
             "[    1.0] rcu: INFO: rcu_preempt self-detected stall on CPU",
+            "[    1.0][  T123] BUG: KASAN: slab-use-after-free in nfsd_x+0x1/0x2 [nfsd]",
+            "[    1.0][  T123] WARNING: possible circular locking dependency detected",
+            "[    1.0][  T123] WARNING: suspicious RCU usage",
+            "[    1.0][  T123] BUG: sleeping function called from invalid context at mm/slab.h:1",
+            "[    1.0][  T123] BUG: using smp_processor_id() in preemptible [00000000] code: nfsd/1",
+            "[    1.0][  T123] [ BUG: Invalid wait context ]",
+            "[    1.0][  T123] INFO: trying to register non-static key.",
+            "[    1.0][  T123] BUG: MAX_LOCKDEP_ENTRIES too low!",
+            "[    1.0][  T123] turning off the locking correctness validator.",
+            "[    1.0][  T123] ODEBUG: Out of memory. ODEBUG disabled",
+            "[    1.0][  T123] BUG nfsd4_files (Tainted: G K): Objects remaining on __kmem_cache_shutdown()",
+            "[    1.0][  T123] kmemleak: Kernel memory leak detector disabled",
+            "[    1.0][  T123] rust_kernel: panicked at rust/nfsd_ha.rs:1:1: attempt to add with overflow",
         ] {
             assert!(report(line).is_some(), "{line}");
         }
@@ -88,6 +115,10 @@ mod tests {
             "[    0.1] nfsd_ha: loading out-of-tree module taints kernel.",
             "[    0.1] nfsd_ha: tainting kernel with TAINT_LIVEPATCH",
             "[    0.1] workqueue: debug BUGs off",
+            "[    0.1][    T0] kmemleak: Kernel memory leak detector initialized (mem pool available: 1)",
+            "[    0.1][    T0] ODEBUG: selftest passed",
+            "[    0.1][    T0] Lock dependency validator: Copyright (c) 2006 Red Hat, Inc., Ingo Molnar",
+            "[    0.1][    T0] Running RCU self tests",
             "",
         ] {
             assert!(report(line).is_none(), "{line}");
