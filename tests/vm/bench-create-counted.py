@@ -17,7 +17,7 @@ server = BenchServer(threads=80)
 server.set_up()
 for turn in range(ROUNDS):
     for side in (STOCK, OURS):
-        for row, in_flight in (("create-one", 1), ("create-counted", 64)):
+        for row, in_flight in (("create-one-counted", 1), ("create-counted", 64)):
             server.begin(side)
             load("session,complete,destroy", 100, in_flight)
             with CpuTime("nfsd", "cldstub") as sessions:
