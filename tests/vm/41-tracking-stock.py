@@ -141,11 +141,14 @@ def comes_late(case):
 
 
 def never_answers(case):
-    """The daemon does not answer when the server starts; another one does, 10 s later."""
-    first = threading.Thread(target=lambda: case.daemon(
-        answer=lambda upcall: None if upcall.command == MISSING else 0), daemon=True)
-    first.start()
+    """The daemon does not answer when the server starts, and goes; another one does."""
+    first = []
+    thread = threading.Thread(target=lambda: first.append(case.daemon(
+        answer=lambda upcall: None if upcall.command == MISSING else 0)), daemon=True)
+    thread.start()
     took = timed(case.server.start, 10)
+    thread.join(10)
+    first[0].close()
     second = case.daemon()
     active = wait_until(lambda: (GRACE_START, b"") in second.said, 10)
     return (f"server starts {after(took)}, tracking works then: {'yes' if active else 'no'}",
