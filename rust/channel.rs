@@ -235,10 +235,14 @@ impl Handler for Channel {
         let mut state = pipe.handler.state.lock();
         let result = state.receive(pipe, len, message);
         state.stats.bad_downcalls += u64::from(result.is_err());
+        let upcall = result?;
+        // A record leaves its upcall open, and its caller asleep.
+        let answered = matches!(upcall.body.phase(&state), Phase::Answered(_));
         // So that who is woken need not wait for the lock.
         drop(state);
-        let upcall = result?;
-        upcall.body.answered.notify_all();
+        if answered {
+            upcall.body.answered.notify_all();
+        }
         Ok(())
     }
 
