@@ -14,7 +14,7 @@
 //!
 //! This file makes no kernel calls; it is also compiled and tested on the host.
 
-use crate::cld::{Client, Command};
+use crate::cld::{Client, Command, OwnedClient};
 use crate::index::{Index, KeyedHash};
 use kernel::prelude::*;
 
@@ -32,9 +32,7 @@ enum Want<O> {
 
 /// One record that is not what it should be.
 struct Change<O> {
-    /// The name, then the principal's hash.
-    bytes: KVec<u8>,
-    name_len: u16,
+    client: OwnedClient,
     key: u64,
     want: Want<O>,
     /// How often `want` has changed.
@@ -45,13 +43,6 @@ struct Change<O> {
     doubtful: bool,
     /// The end of the grace period waits for it.
     owed: bool,
-}
-
-impl<O> Change<O> {
-    fn client(&self) -> Client<'_> {
-        let (name, hash) = self.bytes.split_at(usize::from(self.name_len));
-        Client { name, hash }
-    }
 }
 
 /// A place for a change.
@@ -143,13 +134,13 @@ impl<H: KeyedHash, O: Copy + PartialEq> Changes<H, O> {
     /// What was wanted for that name before is forgotten. Fails with `ENOMEM` and changes
     /// nothing. May sleep.
     pub(crate) fn store(&mut self, key: u64, client: Client<'_>, owner: O) -> Result {
-        let bytes = concatenate(client)?;
+        let owned = OwnedClient::new(client)?;
         let Some(at) = self.find(key, client.name) else {
-            return self.insert(key, client.name, bytes, Want::Stored(owner));
+            return self.insert(key, owned, Want::Stored(owner));
         };
         self.want(at, Want::Stored(owner));
         if let Slot::Used(change) = &mut self.slots[at] {
-            change.bytes = bytes;
+            change.client = owned;
         }
         Ok(())
     }
@@ -168,8 +159,8 @@ impl<H: KeyedHash, O: Copy + PartialEq> Changes<H, O> {
     ) -> Result<bool> {
         let Some(at) = self.find(key, name) else {
             if on_record {
-                let bytes = concatenate(Client { name, hash: &[] })?;
-                self.insert(key, name, bytes, Want::Removed)?;
+                let owned = OwnedClient::new(Client { name, hash: &[] })?;
+                self.insert(key, owned, Want::Removed)?;
             }
             return Ok(on_record);
         };
@@ -234,7 +225,7 @@ impl<H: KeyedHash, O: Copy + PartialEq> Changes<H, O> {
     /// The client of a job.
     pub(crate) fn client(&self, job: &Job) -> Client<'_> {
         match &self.slots[job.at] {
-            Slot::Used(change) => change.client(),
+            Slot::Used(change) => change.client.get(),
             // Not so: a change stays while it is busy.
             Slot::Free(_) => Client {
                 name: &[],
@@ -277,7 +268,8 @@ impl<H: KeyedHash, O: Copy + PartialEq> Changes<H, O> {
     }
 
     fn find(&self, key: u64, name: &[u8]) -> Option<usize> {
-        let is = |at: usize| matches!(&self.slots[at], Slot::Used(c) if c.client().name == name);
+        let is =
+            |at: usize| matches!(&self.slots[at], Slot::Used(c) if c.client.get().name == name);
         self.index.find(key, is)
     }
 
@@ -305,13 +297,12 @@ impl<H: KeyedHash, O: Copy + PartialEq> Changes<H, O> {
         *self.count(want) += 1;
     }
 
-    fn insert(&mut self, key: u64, name: &[u8], bytes: KVec<u8>, want: Want<O>) -> Result {
+    fn insert(&mut self, key: u64, client: OwnedClient, want: Want<O>) -> Result {
         if !self.index.has_room(1) {
             self.grow()?;
         }
         let slot = Slot::Used(Change {
-            bytes,
-            name_len: name.len() as u16,
+            client,
             key,
             want,
             generation: 0,
@@ -371,12 +362,4 @@ impl<H: KeyedHash, O: Copy + PartialEq> Changes<H, O> {
                 Slot::Free(_) => 0,
             });
     }
-}
-
-/// A client's name and hash, in one piece.
-fn concatenate(client: Client<'_>) -> Result<KVec<u8>> {
-    let mut bytes = KVec::with_capacity(client.name.len() + client.hash.len(), GFP_KERNEL)?;
-    bytes.extend_from_slice(client.name, GFP_KERNEL)?;
-    bytes.extend_from_slice(client.hash, GFP_KERNEL)?;
-    Ok(bytes)
 }

@@ -115,6 +115,37 @@ pub(crate) struct Client<'a> {
     pub(crate) hash: &'a [u8],
 }
 
+/// A client's name and hash, kept.
+pub(crate) struct OwnedClient {
+    /// The name, then the hash.
+    bytes: KVec<u8>,
+    name_len: u16,
+}
+
+impl OwnedClient {
+    /// A copy of `client`. Fails with `ENOMEM`. May sleep.
+    pub(crate) fn new(client: Client<'_>) -> Result<Self> {
+        let mut bytes = KVec::with_capacity(client.name.len() + client.hash.len(), GFP_KERNEL)?;
+        bytes.extend_from_slice(client.name, GFP_KERNEL)?;
+        bytes.extend_from_slice(client.hash, GFP_KERNEL)?;
+        Ok(OwnedClient {
+            bytes,
+            name_len: client.name.len() as u16,
+        })
+    }
+
+    /// The client.
+    pub(crate) fn get(&self) -> Client<'_> {
+        let (name, hash) = self.bytes.split_at(usize::from(self.name_len));
+        Client { name, hash }
+    }
+
+    /// Adds the hash of one that had none. Fails with `ENOMEM` and changes nothing. May sleep.
+    pub(crate) fn set_hash(&mut self, hash: &[u8]) -> Result {
+        Ok(self.bytes.extend_from_slice(hash, GFP_KERNEL)?)
+    }
+}
+
 /// Makes an upcall, without the zeros that fill it up to [`Version::message_len`].
 ///
 /// The xid is zero until [`set_xid`] sets it. Fails with `EINVAL` if the name does not fit,

@@ -9,39 +9,15 @@
 //!
 //! This file makes no kernel calls; it is also compiled and tested on the host.
 
-use crate::cld::Client;
+use crate::cld::{Client, OwnedClient};
 use crate::index::{Index, KeyedHash};
 use kernel::prelude::*;
 
 /// One client on record.
 struct Record {
-    /// The name, then the principal's hash.
-    bytes: KVec<u8>,
-    name_len: u16,
+    client: OwnedClient,
     claimed: bool,
     complete: bool,
-}
-
-impl Record {
-    fn new(client: Client<'_>) -> Result<Self> {
-        let mut bytes = KVec::with_capacity(client.name.len() + client.hash.len(), GFP_KERNEL)?;
-        bytes.extend_from_slice(client.name, GFP_KERNEL)?;
-        bytes.extend_from_slice(client.hash, GFP_KERNEL)?;
-        Ok(Record {
-            bytes,
-            name_len: client.name.len() as u16,
-            claimed: false,
-            complete: false,
-        })
-    }
-
-    fn name(&self) -> &[u8] {
-        &self.bytes[..usize::from(self.name_len)]
-    }
-
-    fn hash(&self) -> &[u8] {
-        &self.bytes[usize::from(self.name_len)..]
-    }
 }
 
 /// How many records there are, and what became of them.
@@ -92,7 +68,7 @@ impl<H: KeyedHash> RecordTable<H> {
         let hash = self.hash.hash(name);
         let at = self
             .index
-            .find(hash, |at| self.records[at].name() == name)?;
+            .find(hash, |at| self.records[at].client.get().name == name)?;
         self.records.get_mut(at)
     }
 
@@ -103,15 +79,20 @@ impl<H: KeyedHash> RecordTable<H> {
     /// May sleep.
     pub(crate) fn insert(&mut self, client: Client<'_>) -> Result {
         if let Some(record) = self.find(client.name) {
-            if record.hash().is_empty() {
-                record.bytes.extend_from_slice(client.hash, GFP_KERNEL)?;
+            if record.client.get().hash.is_empty() {
+                record.client.set_hash(client.hash)?;
             }
             return Ok(());
         }
         if !self.index.has_room(1) {
             self.grow()?;
         }
-        self.records.push(Record::new(client)?, GFP_KERNEL)?;
+        let record = Record {
+            client: OwnedClient::new(client)?,
+            claimed: false,
+            complete: false,
+        };
+        self.records.push(record, GFP_KERNEL)?;
         self.index
             .insert(self.hash.hash(client.name), self.records.len() - 1);
         Ok(())
@@ -121,7 +102,7 @@ impl<H: KeyedHash> RecordTable<H> {
     fn grow(&mut self) -> Result {
         let mut index = Index::with_room((self.records.len() + 1) * 2)?;
         for (at, record) in self.records.iter().enumerate() {
-            index.insert(self.hash.hash(record.name()), at);
+            index.insert(self.hash.hash(record.client.get().name), at);
         }
         self.index = index;
         Ok(())
@@ -135,7 +116,7 @@ impl<H: KeyedHash> RecordTable<H> {
         let Some(record) = self.find(name) else {
             return false;
         };
-        let hash = record.hash();
+        let hash = record.client.get().hash;
         if !hash.is_empty() && !principal.is_some_and(|p| p.starts_with(hash)) {
             return false;
         }
