@@ -206,8 +206,7 @@ impl Channel {
         let line = core::mem::take(&mut state.line);
         let upcalls = state.upcalls.take();
         for upcall in Iterator::chain(line.values(), upcalls.values()) {
-            upcall.body.answer(&mut state, Err(EPIPE));
-            upcall.body.answered.notify_all();
+            upcall.body.give_up(&mut state, EPIPE);
             pipe.withdraw(upcall);
         }
         pipe.handler.came.notify_all();
@@ -261,8 +260,7 @@ impl Handler for Channel {
         }
         state.upcalls.remove(xid);
         if state.stage == Stage::Closed {
-            upcall.body.answer(&mut state, Err(why));
-            upcall.body.answered.notify_all();
+            upcall.body.give_up(&mut state, why);
         } else {
             state.stats.requeued += 1;
             state.send_or_end(pipe, upcall);
@@ -296,8 +294,7 @@ impl Handler for Channel {
             let call = &upcall.body;
             let read = call.read.load(Ordering::Acquire);
             if read && call.command == Command::GraceDone {
-                call.answer(&mut state, Err(UNKNOWN));
-                call.answered.notify_all();
+                call.give_up(&mut state, UNKNOWN);
                 continue;
             }
             state.stats.requeued += u64::from(read);

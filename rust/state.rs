@@ -111,8 +111,7 @@ impl State {
     /// Puts an upcall on the pipe, or ends it with the error.
     pub(crate) fn send_or_end(&mut self, pipe: &Pipe<Channel>, upcall: Arc<Upcall>) {
         if let Err(e) = self.send(pipe, upcall.clone()) {
-            upcall.body.answer(self, Err(e));
-            upcall.body.answered.notify_all();
+            upcall.body.give_up(self, e);
         }
     }
 

@@ -76,6 +76,12 @@ impl Call {
     pub(crate) fn answer(&self, state: &mut State, result: Result<Answer>) {
         self.set_phase(state, Phase::Answered(result));
     }
+
+    /// Nobody will answer it any more: its caller is woken, and told why.
+    pub(crate) fn give_up(&self, state: &mut State, why: Error) {
+        self.answer(state, Err(why));
+        self.answered.notify_all();
+    }
 }
 
 /// What became of the upcalls of one command.
