@@ -220,27 +220,29 @@ pub(crate) fn server() -> Option<IpAddr> {
 
 /// The fsid that the NLM request is about that the current thread works on. Does not sleep.
 pub(crate) fn nlm_fsid() -> Option<Fsid> {
-    let (request, Kind::Lockd) = current()? else {
-        return None;
-    };
-    // SAFETY: The request is that of the current thread, which is inside of its processing.
-    let (handle, _) = unsafe { nlm_arguments(&*request.as_ptr())? };
-    Fsid::of_handle(handle)
+    Fsid::of_handle(current_handle()?.1)
 }
 
 /// The NLM request that the current thread works on, and the first 28 bytes of its file handle,
 /// which are all of its fsid; zeros follow a shorter one.
 pub(crate) fn current_nlm() -> Option<(NonNull<svc_rqst>, [u8; 28])> {
-    let (request, Kind::Lockd) = current()? else {
-        return None;
-    };
-    // SAFETY: The request is that of the current thread, which is inside of its processing.
-    let (handle, _) = unsafe { nlm_arguments(&*request.as_ptr())? };
+    let (request, handle) = current_handle()?;
     let mut start = [0; 28];
     for (to, from) in start.iter_mut().zip(handle) {
         *to = *from;
     }
     Some((request, start))
+}
+
+/// The NLM request that the current thread works on, and its file handle, which is there as long
+/// as the thread does so.
+fn current_handle<'a>() -> Option<(NonNull<svc_rqst>, &'a [u8])> {
+    let (request, Kind::Lockd) = current()? else {
+        return None;
+    };
+    // SAFETY: The request is that of the current thread, which is inside of its processing.
+    let (handle, _) = unsafe { nlm_arguments(&*request.as_ptr())? };
+    Some((request, handle))
 }
 
 /// The net namespace of a request (`SVC_NET()`).
