@@ -18,7 +18,7 @@
 
 use crate::changes::{Job, Next};
 use crate::channel::{Channel, Locked, UNKNOWN};
-use crate::cld::{self, Client, Command, Version};
+use crate::cld::{self, Command, Version};
 use crate::clock::Moment;
 use crate::params;
 use crate::state::{Stage, State};
@@ -118,13 +118,10 @@ impl Tracker {
             // SAFETY: It was confirmed a moment ago; to free it, nfsd calls `remove` first, which
             // needs the lock that we hold.
             let confirmed = unsafe { client.get() };
-            let hash = confirmed.principal_hash();
-            let record = Client {
-                name: confirmed.name(),
-                hash: hash.as_ref().map_or(&[], |h| &h[..]),
-            };
-            let key = state.changes.key(record.name);
-            state.changes.store(key, record, client)?;
+            confirmed.with_record(|record| {
+                let key = state.changes.key(record.name);
+                state.changes.store(key, record, client)
+            })?;
         }
         Ok(())
     }

@@ -4,6 +4,7 @@
 //!
 //! C source: `fs/nfsd/state.h`. See `nfsd.rs` for where the fields are.
 
+use crate::cld::Client;
 use crate::nfsd::{assign_bit, Net};
 use crate::private;
 use core::ptr::addr_of_mut;
@@ -132,6 +133,15 @@ impl Nfs4Client {
             // SAFETY: Both are valid for their lengths.
             unsafe { private::sha256(bytes.as_ptr(), bytes.len(), digest.as_mut_ptr()) };
             digest
+        })
+    }
+
+    /// Calls `f` with the record that it is to have.
+    pub(crate) fn with_record<R>(&self, f: impl FnOnce(Client<'_>) -> R) -> R {
+        let hash = self.principal_hash();
+        f(Client {
+            name: self.name(),
+            hash: hash.as_ref().map_or(&[], |h| &h[..]),
         })
     }
 

@@ -10,7 +10,6 @@
 //! and to this module.
 
 use crate::channel::Channel;
-use crate::cld::Client;
 use crate::clock::Moment;
 use crate::module_ref::ModuleRef;
 use crate::nfs4_client::{ClientRef, Nfs4Client};
@@ -214,14 +213,11 @@ impl Tracker {
         if client.is_stable() {
             return;
         }
-        let hash = client.principal_hash();
-        let record = Client {
-            name: client.name(),
-            hash: hash.as_ref().map_or(&[], |h| &h[..]),
-        };
-        self.change(client.name(), |state, key| {
-            state.changes.store(key, record, ClientRef::new(client))?;
-            Ok(true)
+        client.with_record(|record| {
+            self.change(record.name, |state, key| {
+                state.changes.store(key, record, ClientRef::new(client))?;
+                Ok(true)
+            });
         });
     }
 
