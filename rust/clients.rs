@@ -141,8 +141,8 @@ pub(crate) unsafe fn peer(host: Host<'_>) -> Option<Peer> {
 /// if there is a recorder. `exported` says whether the export may be one.
 /// May sleep.
 ///
-/// Fails with `EIO` if the recorder takes too long, or has done so and not written since, and with `ENOMEM`; the client must not get
-/// its lock then.
+/// Fails with `EIO` if the recorder takes too long, or has done so and not written since, and with
+/// `ENOMEM`; the client must not get a new lock then.
 ///
 /// # Safety
 ///

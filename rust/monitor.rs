@@ -121,15 +121,24 @@ pub(crate) unsafe fn monitor(host: *const nlm_host) -> Result {
 
 /// Notes the client and the export that the current request is about.
 ///
+/// A client gives up a lock that it may not reclaim, and its application never hears of it. So a
+/// lock that is reclaimed is not refused because its client is not recorded yet; that it is not
+/// told if this server fails at once is the lesser evil.
+///
 /// # Safety
 ///
 /// The host's net namespace is alive.
 unsafe fn note(host: Host<'_>) -> Result {
-    let Some(fsid) = request::nlm_fsid() else {
+    let Some((fsid, reclaims)) = request::nlm_fsid() else {
         return Ok(());
     };
     // SAFETY: By this function's requirement.
-    unsafe { clients::note(host, fsid, exports::may_be_exported) }
+    let noted = unsafe { clients::note(host, fsid, exports::may_be_exported) };
+    if reclaims {
+        Ok(())
+    } else {
+        noted
+    }
 }
 
 /// lockd forgets a client: so do we, and rpc.statd, unless somebody else knows the client by the

@@ -218,15 +218,17 @@ pub(crate) fn server() -> Option<IpAddr> {
     unsafe { sockaddr::address(&raw const (*request.as_ptr()).rq_daddr) }
 }
 
-/// The fsid that the NLM request is about that the current thread works on. Does not sleep.
-pub(crate) fn nlm_fsid() -> Option<Fsid> {
-    Fsid::of_handle(current_handle()?.1)
+/// The fsid that the NLM request is about that the current thread works on, and whether it
+/// reclaims. Does not sleep.
+pub(crate) fn nlm_fsid() -> Option<(Fsid, bool)> {
+    let (_, handle, reclaim_asks) = current_arguments()?;
+    Some((Fsid::of_handle(handle)?, reclaim_asks.is_some()))
 }
 
 /// The NLM request that the current thread works on, and the first 28 bytes of its file handle,
 /// which are all of its fsid; zeros follow a shorter one.
 pub(crate) fn current_nlm() -> Option<(NonNull<svc_rqst>, [u8; 28])> {
-    let (request, handle) = current_handle()?;
+    let (request, handle, _) = current_arguments()?;
     let mut start = [0; 28];
     for (to, from) in start.iter_mut().zip(handle) {
         *to = *from;
@@ -234,15 +236,15 @@ pub(crate) fn current_nlm() -> Option<(NonNull<svc_rqst>, [u8; 28])> {
     Some((request, start))
 }
 
-/// The NLM request that the current thread works on, and its file handle, which is there as long
-/// as the thread does so.
-fn current_handle<'a>() -> Option<(NonNull<svc_rqst>, &'a [u8])> {
+/// The NLM request that the current thread works on, with what `nlm_arguments()` says of it, which
+/// is there as long as the thread does so.
+fn current_arguments<'a>() -> Option<(NonNull<svc_rqst>, &'a [u8], Option<u32>)> {
     let (request, Kind::Lockd) = current()? else {
         return None;
     };
     // SAFETY: The request is that of the current thread, which is inside of its processing.
-    let (handle, _) = unsafe { nlm_arguments(&*request.as_ptr())? };
-    Some((request, handle))
+    let (handle, reclaim_asks) = unsafe { nlm_arguments(&*request.as_ptr())? };
+    Some((request, handle, reclaim_asks))
 }
 
 /// The net namespace of a request (`SVC_NET()`).
