@@ -14,10 +14,13 @@ import time
 import v3
 from control import command, read
 from ktap import check, done, equal
-from nfs import MODULE, sh, wait_until
+from nfs import MODULE, SLOW, sh, wait_until
 from nlmload import UNLOCK, Load, handles
 
-SCOPES, ROUNDS, MOST_ROUNDS, SECONDS = 10_000, 4, 20, 0.4
+SCOPES, ROUNDS, MOST_ROUNDS, SECONDS = 10_000 // SLOW, 4, 20, 0.4 * SLOW
+# What a debug kernel adds to each lock that is taken and each byte that is read says little about the
+# cost on another one.
+LEAST = 1 if SLOW == 1 else 0.6
 
 (a,), grace_end = v3.start([("a", 1234)])
 a.make_files(20)
@@ -63,12 +66,12 @@ def compare(settings, enough):
     return best
 
 
-rate()
 def nearly(name, other, share):
     """Is the rate of one setting at least this share of that of the other?"""
-    return lambda best: best[name] > share * best[other]
+    return lambda best: best[name] > LEAST * share * best[other]
 
 
+rate()
 idle = nearly("loaded, no scope", "without the module", 0.9)
 seen = compare({"without the module": lambda: attached(False),
                 "loaded, no scope": lambda: attached(True)}, idle)
@@ -89,10 +92,11 @@ one = compare({"no scope": lambda: command("fsid_grace", "100000 0"),
 check("one scope costs little", cheap(one), one)
 scopes(1, SCOPES, 3600)
 equal("all are in grace", len(read("fsid_grace").splitlines()), SCOPES)
-many = compare({"10,000 scopes": lambda: None},
-               lambda best: best["10,000 scopes"] > 0.85 * one["1 scope"])["10,000 scopes"]
+all_of_them = f"{SCOPES:,} scopes"
+many = compare({all_of_them: lambda: None},
+               lambda best: best[all_of_them] > 0.85 * one["1 scope"])[all_of_them]
 scopes(1, SCOPES, 0)
 equal("one is left", len(read("fsid_grace").splitlines()), 1)
 again = compare({"1 scope again": lambda: None}, lambda best: True)["1 scope again"]
-check("10,000 cost no more than one", many > 0.85 * min(again, one["1 scope"]), (many, again, one))
+check(f"{SCOPES:,} cost no more than one", many > LEAST * 0.85 * min(again, one["1 scope"]), (many, again, one))
 done()

@@ -8,7 +8,7 @@ import struct
 import subprocess
 import time
 
-from nfs import sh, succeeds, wait_until
+from nfs import SLOW, sh, succeeds, wait_until
 
 ADDRESS, HOST = "10.77.0.50", "nfs-ha"
 FSID = 1234
@@ -18,7 +18,7 @@ RECORDS = "/srv/ha/nsm"
 CONTROL = "/proc/fs/nfsd"
 LOCKS = 50
 # Seconds, for the server and with it for an export that comes.
-GRACE = 10
+GRACE = 10 * SLOW
 
 
 def write(path, text):

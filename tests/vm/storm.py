@@ -114,7 +114,7 @@ class Storm:
         expire = number % 3 == 2
         began = time.monotonic()
         self.table.begin()
-        grace(fsid, 10 if expire else 90)
+        grace(fsid, SLOW * (10 if expire else 90))
         held = len(self.table.holds())
         error, answer, _ = v3.unlock(fsid)
         if error:
@@ -215,8 +215,8 @@ def main(seconds=600, seed=None, mode="fsid"):
     storm = Storm(export, clients, seed)
     act = {"fsid": storm.fsid, "restart": storm.restart, "calm": storm.calm,
            "break": storm.break_it}[mode]
-    end, releases = time.monotonic() + seconds, 0
     check("locks are taken", wait_until(lambda: storm.total("locks") > 50, 60))
+    end, releases = time.monotonic() + seconds * SLOW, 0
     while time.monotonic() < end:
         act(releases)
         releases += 1
