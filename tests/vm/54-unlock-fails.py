@@ -39,7 +39,7 @@ def unlock_filesystem():
         os.close(fd)
 
 
-with Inject() as inject:
+with Inject(unlocks=True) as inject:
     inject.arm(skip=5)
     equal("the release fails", unlock_filesystem(), errno.EIO)
     equal("one call was made to fail", inject.hits(), 1)

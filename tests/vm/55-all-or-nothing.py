@@ -89,7 +89,7 @@ def untouched(what):
 # There is a call for each lock at least, and 8 locks a file.
 for skip in (0, 1, 150, 8 * FILES - 1):
     log = kernel_log()
-    with Inject() as inject:
+    with Inject(unlocks=True) as inject:
         inject.arm(skip)
         tried = v3.unlock(a.fsid)
         equal(f"call {skip + 1} was made to fail", inject.hits(), 1)
@@ -112,7 +112,7 @@ equal("others get them, too", prober.many(on("w", 0, 10, free)), {"ok"})
 equal("and not those that were not dropped", prober.many(on("w", 0, 10, range(1, FILES, 2))),
       {"EAGAIN"})
 
-with Inject() as inject:
+with Inject(unlocks=True) as inject:
     inject.disarm()
     error, answer, took = v3.unlock(a.fsid)
     print(f"# {took:.3f} s, {inject.calls()} calls of vfs_lock_file(F_UNLCK), {answer}")

@@ -1,22 +1,26 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Lets unlocking fail on the server, see inject/unlock_fails.c."""
+"""Lets calls of a kernel function fail, see inject/fail_calls.c."""
 
+import errno
 import threading
 
 from nfs import sh
 
-PARAMETERS = "/sys/module/unlock_fails/parameters"
+PARAMETERS = "/sys/module/fail_calls/parameters"
 
 
 class Inject:
     """The test's own module, loaded for as long as the `with` block lasts."""
 
+    def __init__(self, function="vfs_lock_file", value=-errno.EIO, unlocks=False):
+        self.options = f"function={function} value={value} unlocks={int(unlocks)}"
+
     def __enter__(self):
-        sh("insmod /test/unlock_fails.ko")
+        sh(f"insmod /test/fail_calls.ko {self.options}")
         return self
 
     def __exit__(self, *_):
-        sh("rmmod unlock_fails")
+        sh("rmmod fail_calls")
 
     @staticmethod
     def _set(**values):
@@ -29,10 +33,13 @@ class Inject:
         with open(f"{PARAMETERS}/{name}", encoding="ascii") as f:
             return int(f.read())
 
-    def arm(self, skip=0, times=1):
-        """Of the calls that this thread makes from now on, those after `skip` fail, `times` times."""
+    def arm(self, skip=0, times=1, pid=None):
+        """Of the calls that this thread makes from now on, those after `skip` fail, `times` times.
+
+        Or of those of another one, or with -1 of all.
+        """
         self._set(pid=0, skip=skip, times=times, calls=0, hits=0)
-        self._set(pid=threading.get_native_id())
+        self._set(pid=pid or threading.get_native_id())
 
     def disarm(self):
         """No call fails any more; this thread's are still counted."""
