@@ -102,7 +102,11 @@ impl State {
     pub(crate) fn send(&mut self, pipe: &Pipe<Channel>, upcall: Arc<Upcall>) -> Result {
         let xid = self.upcalls.reserve()?;
         upcall.body.read.store(false, Ordering::Relaxed);
-        pipe.queue(upcall.clone(), |bytes| cld::set_xid(bytes, xid))?;
+        match pipe.queue(upcall.clone(), |bytes| cld::set_xid(bytes, xid)) {
+            // sunrpc's time-out has it, and is about to return it: then it is sent.
+            Ok(()) | Err(EBUSY) => {}
+            Err(e) => return Err(e),
+        }
         upcall.body.set_phase(self, Phase::Sent(xid));
         self.upcalls.insert(xid, upcall);
         Ok(())
