@@ -6,6 +6,7 @@
 //! can be made to fail: [`fail_after`].
 
 use std::cell::Cell;
+use std::convert::Infallible;
 use std::ops::{Deref, DerefMut};
 
 thread_local! {
@@ -45,20 +46,41 @@ pub struct AllocError;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Error(pub i32);
 
+impl Error {
+    pub fn from_errno(errno: i32) -> Self {
+        Error(errno)
+    }
+
+    pub fn to_errno(self) -> i32 {
+        self.0
+    }
+}
+
 impl From<AllocError> for Error {
     fn from(_: AllocError) -> Self {
         code::ENOMEM
     }
 }
 
-/// The errnos that the logic uses.
+impl From<Infallible> for Error {
+    fn from(never: Infallible) -> Self {
+        match never {}
+    }
+}
+
+/// The errnos that the module uses.
 pub mod code {
     use super::Error;
     pub const ENOENT: Error = Error(-2);
+    pub const ESRCH: Error = Error(-3);
+    pub const EAGAIN: Error = Error(-11);
     pub const ENOMEM: Error = Error(-12);
     pub const EBUSY: Error = Error(-16);
+    pub const ENODEV: Error = Error(-19);
     pub const EINVAL: Error = Error(-22);
     pub const ENOSPC: Error = Error(-28);
+    pub const EPIPE: Error = Error(-32);
+    pub const ETIMEDOUT: Error = Error(-110);
 }
 
 /// A vector whose growth can fail.
