@@ -163,6 +163,8 @@ impl State {
             return Err(EINVAL);
         }
         match downcall.body {
+            // After the grace period nobody may reclaim, also not while they still come.
+            Body::Record(_) if self.grace_done_due => {}
             // nfsdcld does not look whether a record was taken.
             Body::Record(client) => {
                 if let Err(e) = self.records.insert(client) {
