@@ -9,7 +9,7 @@ use crate::channel::{Channel, UNKNOWN};
 use crate::cld::Command;
 use crate::daemon::{self, Habits};
 use crate::explore::{below, explore, one_in};
-use crate::nfsd::{Net, NfsdNet};
+use crate::nfsd::{NfsdNet, Place};
 use crate::params::{self, LIMIT};
 use crate::pipe::{File, Pipe};
 use kernel::prelude::*;
@@ -29,8 +29,8 @@ impl Scene {
     /// With room for so many upcalls in flight.
     fn new(in_flight: usize, daemons: &[Habits]) -> Self {
         params::set_upcalls_in_flight(in_flight);
-        let nn = Arc::new(NfsdNet::default());
-        let pipe = Arc::pin_init(Pipe::new(Net, Channel::new()), GFP_KERNEL).unwrap();
+        let nn = NfsdNet::make();
+        let pipe = Arc::pin_init(Pipe::new(Place, Channel::new()), GFP_KERNEL).unwrap();
         pipe.publish(&nn).unwrap();
         let book = Arc::new(Book::default());
         let daemons = daemons

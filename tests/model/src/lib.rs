@@ -16,20 +16,26 @@ mod channel;
 mod cld;
 #[path = "../../../rust/index.rs"]
 mod index;
+#[path = "../../../rust/keeper.rs"]
+mod keeper;
 #[path = "../../../rust/records.rs"]
 mod records;
 #[path = "../../../rust/state.rs"]
 mod state;
+#[path = "../../../rust/tracker.rs"]
+mod tracker;
 #[path = "../../../rust/upcall.rs"]
 mod upcall;
 #[path = "../../../rust/xid.rs"]
 mod xid;
 
 mod clock;
+mod module_ref;
 mod nfs4_client;
 mod nfsd;
 mod params;
 mod pipe;
+mod private;
 mod siphash;
 
 #[cfg(test)]
@@ -40,3 +46,7 @@ mod channel_test;
 mod daemon;
 #[cfg(test)]
 mod explore;
+#[cfg(test)]
+mod nfsdcld;
+#[cfg(test)]
+mod tracker_test;

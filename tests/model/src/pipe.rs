@@ -3,7 +3,7 @@
 //! As `rust/pipe.rs`, with sunrpc in it (`net/sunrpc/rpc_pipe.c`), function by function: who holds
 //! which lock, and the order of what is done, are those of the C code.
 
-use crate::nfsd::{Net, NfsdNet};
+use crate::nfsd::{NfsdNet, Place};
 use core::sync::atomic::{AtomicBool, Ordering};
 use kernel::prelude::*;
 use kernel::sync::{new_condvar, new_mutex, Arc, CondVar, Mutex};
@@ -70,7 +70,6 @@ pub(crate) struct Queue<T> {
 
 #[pin_data(PinnedDrop)]
 pub(crate) struct Pipe<H: Handler> {
-    net: Net,
     queue: Arc<Queue<H::Body>>,
     /// `queue_timeout` is to run.
     timeout_due: Mutex<bool>,
@@ -102,7 +101,7 @@ impl<H: Handler> Copy for Behind<H> {}
 unsafe impl<H: Handler> Send for Behind<H> {}
 
 impl<H: Handler> Pipe<H> {
-    pub(crate) fn new<E>(net: Net, handler: impl PinInit<H, E>) -> impl PinInit<Self, Error>
+    pub(crate) fn new<E>(_: Place, handler: impl PinInit<H, E>) -> impl PinInit<Self, Error>
     where
         Error: From<E>,
     {
@@ -123,7 +122,6 @@ impl<H: Handler> Pipe<H> {
             queue: queue.clone(),
         });
         try_pin_init!(Self {
-            net,
             queue,
             timeout_due: new_mutex!(false, "queue_timeout"),
             timeout_runs: new_mutex!((), "queue_timeout runs"),

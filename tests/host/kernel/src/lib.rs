@@ -42,6 +42,10 @@ pub struct Flags;
 #[derive(Debug)]
 pub struct AllocError;
 
+/// A place without an element.
+#[derive(Debug)]
+pub struct RemoveError;
+
 /// An errno.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Error(pub i32);
@@ -117,6 +121,14 @@ impl<T> Vec<T> {
         Ok(())
     }
 
+    /// Takes an element out, if there is one at that place.
+    pub fn remove(&mut self, at: usize) -> Result<T, RemoveError> {
+        if at >= self.0.len() {
+            return Err(RemoveError);
+        }
+        Ok(self.0.remove(at))
+    }
+
     pub fn retain(&mut self, mut f: impl FnMut(&mut T) -> bool) {
         self.0.retain_mut(|value| f(value));
     }
@@ -147,6 +159,15 @@ impl<T> Deref for Vec<T> {
 impl<T> DerefMut for Vec<T> {
     fn deref_mut(&mut self) -> &mut [T] {
         &mut self.0
+    }
+}
+
+impl<'a, T> IntoIterator for &'a Vec<T> {
+    type Item = &'a T;
+    type IntoIter = std::slice::Iter<'a, T>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.iter()
     }
 }
 

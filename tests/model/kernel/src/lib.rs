@@ -14,6 +14,11 @@ pub use host::{AllocError, Error, Flags};
 #[doc(hidden)]
 pub use shuttle::lazy_static;
 
+/// C's types.
+pub mod ffi {
+    pub use core::ffi::*;
+}
+
 /// The numbers that the module takes from C.
 pub mod bindings {
     pub const EOPNOTSUPP: u32 = 95;
