@@ -18,6 +18,7 @@ help:
 ##make KDIR=DIR   nfsd_ha.ko, here, for the kernel whose build directory is DIR
 ##make clippy     the lints of the kernel, and ours
 ##make test-host  the tests that need no virtual machine
+##make test-model the parts that work at the same time, in 100 times as many schedules, and with faults
 ##make kernels    prepare the stock kernels, and print them
 ##make update     look for new kernels now, not once a day
 ##make clean      remove what was built; make distclean: the whole cache
@@ -29,6 +30,9 @@ export KERNEL V MODULES QUICK
 
 bench demo shell test test-host test-long test-debug clippy:
 	@scripts/$@
+
+test-model:
+	@scripts/test-model --long
 
 module:
 	@scripts/build-module
@@ -53,3 +57,4 @@ distclean: clean
 	@$(as_root) rm -rf --one-file-system "$(cache)"
 
 .PHONY: help bench demo shell test test-host test-long test-debug clippy module kdir kernels update clean distclean
+.PHONY: test-model

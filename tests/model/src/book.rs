@@ -70,7 +70,9 @@ impl Book {
         let message = cld::encode(state.version, command, Some(client))?;
         let (state, result) = Channel::call(pipe, state, command, message, patience);
         let result = result.map(|_| ());
-        assert!(state.in_flight().0 <= crate::params::upcalls_in_flight());
+        let in_flight = state.in_flight().0;
+        assert!(in_flight <= crate::params::upcalls_in_flight());
+        assert!(pipe.unread() <= in_flight, "one that was given up is there");
         let mut pages = self.pages();
         let call = pages.calls.entry(name.into()).or_default();
         assert!(call.result.replace(result).is_none());

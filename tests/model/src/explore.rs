@@ -11,7 +11,7 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Once;
 
 /// Schedules of each scenario by each scheduler.
-const SCHEDULES: usize = 400;
+const SCHEDULES: usize = 1_000;
 /// How many preemptions PCT looks for that a fault needs together.
 const DEPTH: usize = 3;
 /// Steps of a schedule that gets nowhere.
