@@ -31,9 +31,6 @@ export KERNEL V MODULES QUICK
 bench demo shell test test-host test-long test-debug clippy:
 	@scripts/$@
 
-test-model:
-	@scripts/test-model --long
-
 module:
 	@scripts/build-module
 
@@ -43,6 +40,11 @@ kdir:
 kernels:
 	@scripts/prepare-kernel
 	@scripts/kernels
+
+test-model:
+	@scripts/test-model --long
+
+.PHONY: test-model
 
 update:
 	@scripts/kernels --update
@@ -57,4 +59,3 @@ distclean: clean
 	@$(as_root) rm -rf --one-file-system "$(cache)"
 
 .PHONY: help bench demo shell test test-host test-long test-debug clippy module kdir kernels update clean distclean
-.PHONY: test-model
