@@ -18,6 +18,7 @@ help:
 ##make KDIR=DIR   nfsd_ha.ko, here, for the kernel whose build directory is DIR
 ##make clippy     the lints of the kernel, and ours
 ##make test-host  the tests that need no virtual machine
+##make test-model the parts that work at the same time, in 100 times as many schedules, and with faults
 ##make kernels    prepare the stock kernels, and print them
 ##make update     look for new kernels now, not once a day
 ##make clean      remove what was built; make distclean: the whole cache
@@ -39,6 +40,11 @@ kdir:
 kernels:
 	@scripts/prepare-kernel
 	@scripts/kernels
+
+test-model:
+	@scripts/test-model --long
+
+.PHONY: test-model
 
 update:
 	@scripts/kernels --update

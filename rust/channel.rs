@@ -73,9 +73,9 @@ impl Channel {
     ///
     /// `message` is what [`cld::encode`] made for the version in use. Fails with what the daemon
     /// answered; `ETIMEDOUT` if it did not in `patience` milliseconds, or goes on sending records
-    /// after 20 time limits; `ENOMEM`; `EPIPE` if the channel closed. A GraceDone that was read is
-    /// waited for as long as its reader is there, and fails with [`UNKNOWN`] if that goes. May
-    /// sleep; no lock may be held that a reader or writer of the pipe needs.
+    /// after 20 time limits; `ENOMEM`; `EPIPE` if the channel closed. A GraceDone that a daemon has
+    /// begun to read is waited for as long as that is there, and fails with [`UNKNOWN`] if it goes.
+    /// May sleep; no lock may be held that a reader or writer of the pipe needs.
     pub(crate) fn call<'a>(
         pipe: &'a Pipe<Self>,
         mut state: Locked<'a>,
@@ -143,10 +143,12 @@ impl Channel {
             if left == 0 && state.heard.left(patience) == 0 {
                 state.silent.get_or_insert(began);
             }
-            // To send a second one, after this was done, would delete all records (nfsdcld).
+            // To send a second one, after this was done, would delete all records (nfsdcld). So it
+            // must not be with a daemon, not even one that is reading it just now.
             if left == 0
                 && upcall.body.command == Command::GraceDone
-                && upcall.body.read.load(Ordering::Acquire)
+                && matches!(upcall.body.phase(&state), Phase::Sent(_))
+                && !pipe.withdraw(upcall)
             {
                 left = patience.max(1);
             }

@@ -160,15 +160,14 @@ impl Tracker {
         state.loading = true;
         let (mut state, result) = self.ask(state, Command::GraceStart);
         state.loading = false;
-        let done = result.is_ok();
-        if state.stage == Stage::Waiting {
-            if done {
-                state.stage = Stage::Ready;
-                state.silent = None;
-            } else {
-                state.version = Version::V1;
-                state.records.clear();
-            }
+        // The server may have stopped since the answer came.
+        let done = result.is_ok() && state.stage == Stage::Waiting;
+        if done {
+            state.stage = Stage::Ready;
+            state.silent = None;
+        } else if state.stage == Stage::Waiting {
+            state.version = Version::V1;
+            state.records.clear();
         }
         self.report(&mut state, Command::GraceStart, result.map(|_| ()));
         (state, done)

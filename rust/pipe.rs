@@ -256,12 +256,15 @@ impl<H: Handler> Pipe<H> {
         result
     }
 
-    /// Takes back a message that no reader has begun to read; otherwise does nothing.
-    pub(crate) fn withdraw(&self, message: &Message<H::Body>) {
+    /// Takes back a message that no reader has begun to read; otherwise does nothing. Returns
+    /// whether it did.
+    pub(crate) fn withdraw(&self, message: &Message<H::Body>) -> bool {
         let wanted = message.raw.get();
-        if self.take(|raw| raw == wanted).is_some() {
+        let taken = self.take(|raw| raw == wanted).is_some();
+        if taken {
             message.queued.store(false, Ordering::Release);
         }
+        taken
     }
 
     /// Takes the first unread message for which `pick` says yes out of the queue.

@@ -102,7 +102,11 @@ impl State {
     pub(crate) fn send(&mut self, pipe: &Pipe<Channel>, upcall: Arc<Upcall>) -> Result {
         let xid = self.upcalls.reserve()?;
         upcall.body.read.store(false, Ordering::Relaxed);
-        pipe.queue(upcall.clone(), |bytes| cld::set_xid(bytes, xid))?;
+        match pipe.queue(upcall.clone(), |bytes| cld::set_xid(bytes, xid)) {
+            // sunrpc's time-out has it, and is about to return it: then it is sent.
+            Ok(()) | Err(EBUSY) => {}
+            Err(e) => return Err(e),
+        }
         upcall.body.set_phase(self, Phase::Sent(xid));
         self.upcalls.insert(xid, upcall);
         Ok(())
@@ -159,6 +163,8 @@ impl State {
             return Err(EINVAL);
         }
         match downcall.body {
+            // After the grace period nobody may reclaim, also not while they still come.
+            Body::Record(_) if self.grace_done_due => {}
             // nfsdcld does not look whether a record was taken.
             Body::Record(client) => {
                 if let Err(e) = self.records.insert(client) {

@@ -166,22 +166,42 @@ fn record_hash_has_at_most_32_bytes() {
 }
 
 proptest! {
-    /// What we send is what a record says when the daemon sends it back.
+    /// What we send is what a record says when the daemon sends it back; version 1 has no hash.
     #[test]
     fn round_trip(
         name in proptest::collection::vec(any::<u8>(), 1..=1024),
         hash in proptest::collection::vec(any::<u8>(), 0..=32),
         xid: u32,
     ) {
-        let client = Client { name: &name, hash: &hash };
-        let mut up = encode(Version::V2, Command::GraceStart, Some(client)).unwrap();
-        set_xid(&mut up, xid);
-        let mut msg = up.to_vec();
+        for (version, hash_back) in [(Version::V1, &[][..]), (Version::V2, &hash)] {
+            let client = Client { name: &name, hash: &hash };
+            let mut up = encode(version, Command::GraceStart, Some(client)).unwrap();
+            set_xid(&mut up, xid);
+            let mut msg = up.to_vec();
+            prop_assert!(msg.len() <= version.message_len());
+            msg.resize(version.message_len(), 0);
+            msg[STATUS..XID].copy_from_slice(&(-115i16).to_ne_bytes());
+            let downcall = parse(version, &msg).unwrap();
+            prop_assert_eq!(downcall.xid, xid);
+            prop_assert_eq!(downcall.body, Body::Record(Client { name: &name, hash: hash_back }));
+        }
+    }
+
+    /// What we send is answered by what has its status changed, for each command.
+    #[test]
+    fn answer_round_trip(which in 0..5usize, xid: u32, status in -4095i16..=0, version: u8) {
+        prop_assume!(status != -115);
+        let command = Command::ALL[which];
+        let mut msg = encode(Version::V2, command, None).unwrap().to_vec();
+        set_xid(&mut msg, xid);
         msg.resize(Version::V2.message_len(), 0);
-        msg[STATUS..XID].copy_from_slice(&(-115i16).to_ne_bytes());
-        let downcall = parse(Version::V2, &msg).unwrap();
-        prop_assert_eq!(downcall.xid, xid);
-        prop_assert_eq!(downcall.body, Body::Record(client));
+        msg[STATUS..XID].copy_from_slice(&status.to_ne_bytes());
+        msg[NAME] = version;
+        let body = Body::Done { status, version };
+        prop_assert_eq!(
+            parse(Version::V2, &msg),
+            Ok(Downcall { xid, command: command as u8, body })
+        );
     }
 
     /// No message makes the parser panic.

@@ -81,19 +81,27 @@ fn no_memory_changes_nothing() {
 
 proptest! {
     #[test]
-    fn like_a_map(first: u32, steps in proptest::collection::vec(any::<Option<u8>>(), 0..500)) {
+    fn like_a_map(first: u32, steps in proptest::collection::vec(any::<(u8, u8)>(), 0..500)) {
         let mut table = XidTable::new(first);
         let mut map = HashMap::new();
         let mut xids = Vec::new();
-        for (n, step) in steps.into_iter().enumerate() {
+        for (n, (step, pick)) in steps.into_iter().enumerate() {
             match step {
+                // All of them go, and the xids go on.
+                0..8 => {
+                    let taken = table.take();
+                    prop_assert_eq!(taken.len(), map.len());
+                    prop_assert!(map.iter().all(|(x, value)| taken.get(*x) == Some(value)));
+                    map.clear();
+                }
                 // Remove one that was given out, there or not.
-                Some(pick) if !xids.is_empty() => {
+                8..120 if !xids.is_empty() => {
                     let xid = xids[pick as usize % xids.len()];
                     prop_assert_eq!(table.remove(xid), map.remove(&xid));
                 }
                 _ => {
                     let xid = insert(&mut table, n);
+                    prop_assert!(!xids.contains(&xid));
                     prop_assert!(map.insert(xid, n).is_none());
                     xids.push(xid);
                 }

@@ -6,6 +6,7 @@
 //! can be made to fail: [`fail_after`].
 
 use std::cell::Cell;
+use std::convert::Infallible;
 use std::ops::{Deref, DerefMut};
 
 thread_local! {
@@ -41,9 +42,23 @@ pub struct Flags;
 #[derive(Debug)]
 pub struct AllocError;
 
+/// A place without an element.
+#[derive(Debug)]
+pub struct RemoveError;
+
 /// An errno.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Error(pub i32);
+
+impl Error {
+    pub fn from_errno(errno: i32) -> Self {
+        Error(errno)
+    }
+
+    pub fn to_errno(self) -> i32 {
+        self.0
+    }
+}
 
 impl From<AllocError> for Error {
     fn from(_: AllocError) -> Self {
@@ -51,14 +66,25 @@ impl From<AllocError> for Error {
     }
 }
 
-/// The errnos that the logic uses.
+impl From<Infallible> for Error {
+    fn from(never: Infallible) -> Self {
+        match never {}
+    }
+}
+
+/// The errnos that the module uses.
 pub mod code {
     use super::Error;
     pub const ENOENT: Error = Error(-2);
+    pub const ESRCH: Error = Error(-3);
+    pub const EAGAIN: Error = Error(-11);
     pub const ENOMEM: Error = Error(-12);
     pub const EBUSY: Error = Error(-16);
+    pub const ENODEV: Error = Error(-19);
     pub const EINVAL: Error = Error(-22);
     pub const ENOSPC: Error = Error(-28);
+    pub const EPIPE: Error = Error(-32);
+    pub const ETIMEDOUT: Error = Error(-110);
 }
 
 /// A vector whose growth can fail.
@@ -95,6 +121,14 @@ impl<T> Vec<T> {
         Ok(())
     }
 
+    /// Takes an element out, if there is one at that place.
+    pub fn remove(&mut self, at: usize) -> Result<T, RemoveError> {
+        if at >= self.0.len() {
+            return Err(RemoveError);
+        }
+        Ok(self.0.remove(at))
+    }
+
     pub fn retain(&mut self, mut f: impl FnMut(&mut T) -> bool) {
         self.0.retain_mut(|value| f(value));
     }
@@ -125,6 +159,15 @@ impl<T> Deref for Vec<T> {
 impl<T> DerefMut for Vec<T> {
     fn deref_mut(&mut self) -> &mut [T] {
         &mut self.0
+    }
+}
+
+impl<'a, T> IntoIterator for &'a Vec<T> {
+    type Item = &'a T;
+    type IntoIter = std::slice::Iter<'a, T>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.iter()
     }
 }
 

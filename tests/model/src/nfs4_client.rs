@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! As `rust/nfs4_client.rs`, of clients whose use after they were freed is seen.
+
+use crate::cld::Client;
+use crate::nfsd::Net;
+use core::sync::atomic::{AtomicBool, Ordering};
+
+pub(crate) struct Nfs4Client {
+    net: Net,
+    name: Vec<u8>,
+    minor_version: u32,
+    stable: AtomicBool,
+    freed: std::sync::atomic::AtomicBool,
+}
+
+impl Nfs4Client {
+    pub(crate) fn make(net: Net, name: &str, minor_version: u32) -> Self {
+        Nfs4Client {
+            net,
+            name: name.into(),
+            minor_version,
+            stable: AtomicBool::new(false),
+            freed: false.into(),
+        }
+    }
+
+    /// nfsd frees it. Its memory stays, for [`Nfs4Client::alive`] to say so.
+    pub(crate) fn free(&self) {
+        self.freed.store(true, Ordering::SeqCst);
+    }
+
+    fn alive(&self) -> &Self {
+        assert!(
+            !self.freed.load(Ordering::SeqCst),
+            "a use after it is freed"
+        );
+        self
+    }
+
+    pub(crate) unsafe fn from_raw<'a>(raw: *mut Self) -> &'a Self {
+        // SAFETY: As in the module.
+        unsafe { &*raw }.alive()
+    }
+
+    pub(crate) fn net(&self) -> Net {
+        self.alive().net
+    }
+
+    pub(crate) fn name(&self) -> &[u8] {
+        &self.alive().name
+    }
+
+    pub(crate) fn minor_version(&self) -> u32 {
+        self.alive().minor_version
+    }
+
+    pub(crate) fn principal_hash(&self) -> Option<[u8; 32]> {
+        None
+    }
+
+    pub(crate) fn with_record<R>(&self, f: impl FnOnce(Client<'_>) -> R) -> R {
+        f(Client {
+            name: self.name(),
+            hash: &[],
+        })
+    }
+
+    pub(crate) fn is_stable(&self) -> bool {
+        self.alive().stable.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn set_stable(&self, stable: bool) {
+        self.alive().stable.store(stable, Ordering::SeqCst);
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ClientRef(*const Nfs4Client);
+
+// SAFETY: As in the module.
+unsafe impl Send for ClientRef {}
+// SAFETY: As in the module.
+unsafe impl Sync for ClientRef {}
+
+impl ClientRef {
+    pub(crate) fn new(client: &Nfs4Client) -> Self {
+        ClientRef(client.alive())
+    }
+
+    pub(crate) unsafe fn get<'a>(self) -> &'a Nfs4Client {
+        // SAFETY: As in the module.
+        unsafe { &*self.0 }.alive()
+    }
+}
