@@ -37,6 +37,8 @@ pub struct Bench {
     pub args: Vec<String>,
     /// How many times slower than a stock kernel the kernels may be.
     pub slow: u32,
+    /// Words for the kernel's command line.
+    pub boot: Vec<String>,
 }
 
 /// A kernel to test on.
@@ -189,6 +191,7 @@ impl Case<'_> {
             disks: &self.disks,
             net,
             env,
+            boot: &self.bench.boot,
         };
         vm.start(id, &machine, &self.sender)
     }

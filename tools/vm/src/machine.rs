@@ -31,6 +31,8 @@ pub struct Machine<'a> {
     pub net: Option<(usize, UnixDatagram)>,
     /// Variables for the guest's init.
     pub env: Vec<(&'static str, String)>,
+    /// More words of its command line, for the kernel.
+    pub boot: &'a [String],
 }
 
 /// A running QEMU. Dropping it kills it.
@@ -121,6 +123,9 @@ impl Machine<'_> {
         );
         for (key, value) in &self.env {
             cmdline += &format!(" {key}={value}");
+        }
+        for word in self.boot {
+            cmdline += &format!(" {word}");
         }
         qemu.args(["-append", &cmdline]);
         disk(&mut qemu, "root", &self.images.root, ",readonly=on");

@@ -86,6 +86,9 @@ struct Run {
     /// tests get it as VM_SLOW
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
     slow: u32,
+    /// A word for the kernels' command line; may be given more than once
+    #[arg(long = "boot", value_name = "WORD", value_parser = word)]
+    boot: Vec<String>,
     /// A word for the command line of the tests; may be given more than once
     #[arg(long = "arg", value_name = "WORD", value_parser = word)]
     args: Vec<String>,
@@ -259,6 +262,7 @@ fn run(args: &Run) -> Result<bool> {
         data_disk: common.data_disk.clone(),
         args: args.args.clone(),
         slow: args.slow,
+        boot: args.boot.clone(),
     };
     let last = kernels.len().saturating_sub(1);
     let wanted = |at: usize, spec: &Spec| !spec.once || at == last || !args.tests.is_empty();
@@ -331,6 +335,7 @@ fn shell(args: &Shell) -> Result<()> {
         data_disk: args.common.data_disk.clone(),
         args: Vec::new(),
         slow: 1,
+        boot: Vec::new(),
     };
     shell::run(&bench, &kernel, &spec)
 }

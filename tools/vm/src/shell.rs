@@ -42,6 +42,7 @@ pub fn run(bench: &Bench, kernel: &Kernel, spec: &Spec) -> Result<()> {
             ("VM_COLUMNS", columns.to_string()),
             ("VM_MODULE", module.into()),
         ],
+        boot: &[],
     };
     println!("Booting {} ...", kernel.release);
     machine.interact()?;
