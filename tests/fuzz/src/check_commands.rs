@@ -10,7 +10,7 @@ use crate::{seen, Weak};
 use kernel::prelude::*;
 use std::net::IpAddr;
 
-/// Is this one of `choices`, without the spaces and signs that parsers take?
+/// Is there something, and all of it as `is` wants? Parsers would take signs and spaces, too.
 fn all(text: &str, is: impl Fn(u8) -> bool) -> bool {
     !text.is_empty() && text.bytes().all(is)
 }
