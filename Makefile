@@ -13,6 +13,7 @@ help:
 ##make test-long  what takes longer: fail-over against the stock way, scale, a storm of locks
 ##make bench      how fast it is beside the stock kernel: a table, a plot, and whether goals are reached
 ##make test-debug the tests in virtual machines on a kernel that finds mistakes of its own
+##make fuzz       look for inputs that the module takes wrongly, for some minutes
 ##make shell      a virtual machine with the module loaded, to play with
 ##make module     nfsd_ha.ko for all stock kernels, in the cache
 ##make KDIR=DIR   nfsd_ha.ko, here, for the kernel whose build directory is DIR
@@ -28,7 +29,7 @@ help:
 # For the scripts.
 export KERNEL V MODULES QUICK
 
-bench demo shell test test-host test-long test-debug clippy:
+bench demo fuzz shell test test-host test-long test-debug clippy:
 	@scripts/$@
 
 module:
@@ -58,4 +59,4 @@ clean:
 distclean: clean
 	@$(as_root) rm -rf --one-file-system "$(cache)"
 
-.PHONY: help bench demo shell test test-host test-long test-debug clippy module kdir kernels update clean distclean
+.PHONY: help bench demo fuzz shell test test-host test-long test-debug clippy module kdir kernels update clean distclean

@@ -14,7 +14,7 @@
 //! Lock order: the pipe's inode lock (sunrpc's), then [`Channel::state`], then the pipe's
 //! spinlock, or nfsd's `client_lock`. `state` is never held while waiting for a daemon.
 
-use crate::cld::{self, Command, Version, ANSWER_LEN};
+use crate::cld::{self, Command, ANSWER_LEN};
 use crate::clock::Moment;
 use crate::params;
 use crate::pipe::{Handler, Message, Pipe};
@@ -29,9 +29,6 @@ use kernel::uaccess::UserSliceReader;
 
 /// How many time limits a GraceStart may take that goes on sending records.
 const GRACE_START_LIMITS: u64 = 20;
-
-/// The longest record of any version of the protocol, in bytes.
-const RECORD_MAX: usize = Version::V2.message_len();
 
 /// How long to wait between looks for an answer while a signal is pending.
 const SIGNAL_PAUSE: Delta = Delta::from_millis(100);
@@ -224,8 +221,7 @@ impl Handler for Channel {
         let mut answer = [0; ANSWER_LEN];
         let start = &mut answer[..len.min(ANSWER_LEN)];
         data.read_slice(start)?;
-        // Longer than any message: refused below.
-        let record = (ANSWER_LEN..=RECORD_MAX).contains(&len) && cld::is_record(start);
+        let record = cld::is_record(len, start);
         let mut bytes = KVec::new();
         if record {
             bytes.reserve(len, GFP_KERNEL)?;

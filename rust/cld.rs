@@ -27,6 +27,9 @@ pub(crate) const HEADER_LEN: usize = 8;
 /// Length of what is looked at in an answer that is no record, in bytes.
 pub(crate) const ANSWER_LEN: usize = HEADER_LEN + 1;
 
+/// The longest message of any version, in bytes.
+const MESSAGE_MAX: usize = Version::V2.message_len();
+
 /// A name's length field and its room.
 const NAME_ROOM: usize = 2 + NAME_MAX;
 /// The status of a downcall that carries one record and leaves its upcall open.
@@ -216,9 +219,10 @@ pub(crate) struct Downcall<'a> {
 impl<'a> Downcall<'a> {
     /// Reads a downcall of protocol version `version`, which has `len` bytes.
     ///
-    /// Of one that is no record, `msg` need only have the first [`ANSWER_LEN`] bytes. Fails with `EINVAL` if the length is not that of the version, the status is no errno,
-    /// or a record is not one: its command is not GraceStart, its name is empty or too long,
-    /// or its hash is too long.
+    /// Of one that is no record, `msg` need only have the first [`ANSWER_LEN`] bytes. Fails with
+    /// `EINVAL` if the length is not that of the version, the status is no errno, or a record is
+    /// not one: its command is not GraceStart, its name is empty or too long, or its hash is too
+    /// long.
     pub(crate) fn parse(version: Version, len: usize, msg: &'a [u8]) -> Result<Self> {
         if len != version.message_len() || msg.len() < ANSWER_LEN {
             return Err(EINVAL);
@@ -229,7 +233,7 @@ impl<'a> Downcall<'a> {
         if !(-MAX_ERRNO..=0).contains(&status) {
             return Err(EINVAL);
         }
-        let body = if is_record(msg) {
+        let body = if is_record(len, msg) {
             if msg.len() < len || command != Command::GraceStart as u8 {
                 return Err(EINVAL);
             }
@@ -249,9 +253,10 @@ fn status(msg: &[u8]) -> i16 {
     i16::from_ne_bytes([msg[2], msg[3]])
 }
 
-/// Is it a record, all of which has to be read? The header at least is there.
-pub(crate) fn is_record(msg: &[u8]) -> bool {
-    status(msg) == -EINPROGRESS
+/// Is a downcall of `len` bytes a record, all of which has to be read? `start` has its first
+/// [`ANSWER_LEN`] bytes, or all of a shorter one. A longer one than any message is refused without.
+pub(crate) fn is_record(len: usize, start: &[u8]) -> bool {
+    (ANSWER_LEN..=MESSAGE_MAX).contains(&len) && status(start) == -EINPROGRESS
 }
 
 /// Reads the name and the hash behind a message's header; `EINVAL` as for [`Downcall::parse`].

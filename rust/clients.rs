@@ -10,7 +10,7 @@ use crate::lines::Lines;
 use crate::lockd::Lockd;
 use crate::nfsd::Net;
 use crate::scope::{command, Fsid, Scope};
-use crate::seen::{Pair, Pairs, Peer};
+use crate::seen::{self, Pair, Pairs, Peer};
 use crate::siphash::SipHash;
 use crate::text::Text;
 use core::fmt::Write;
@@ -264,11 +264,7 @@ pub(crate) fn register(table: &PollTable<'_>, file: &File) {
 ///
 /// The net namespace of the file is alive.
 pub(crate) unsafe fn write(file: &Opened, data: &[u8], _: &mut Text) -> Result {
-    let line = command(data)?;
-    if !line.bytes().all(|c| c.is_ascii_digit()) {
-        return Err(EINVAL);
-    }
-    let sequence: u64 = line.parse().map_err(|_| EINVAL)?;
+    let sequence = seen::recorded(command(data)?)?;
     let clients = clients().ok_or(ENODEV)?;
     let mut state = clients.state.lock();
     if sequence > state.pairs.sequence() {

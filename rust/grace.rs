@@ -102,8 +102,11 @@ impl<H: KeyedHash> GraceTable<H> {
     /// How many scopes a table should have room for that takes over from this one: none if this
     /// one has room for another.
     pub(crate) fn wanted(&self, now: i64) -> Option<usize> {
+        if self.entries.len() < self.room {
+            return None;
+        }
         let used = self.entries.iter().filter(|e| e.in_grace(now)).count();
-        (self.entries.len() == self.room).then_some((used + 1) * 2)
+        Some((used + 1) * 2)
     }
 
     /// Moves what is in grace to `bigger`, which takes this table's place; returns the old one,

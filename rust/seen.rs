@@ -43,6 +43,14 @@ pub(crate) struct Pair {
     gone: bool,
 }
 
+/// Reads what a recorder says: the number of a change. Fails with `EINVAL`.
+pub(crate) fn recorded(line: &str) -> Result<u64> {
+    if !line.bytes().all(|c| c.is_ascii_digit()) {
+        return Err(EINVAL);
+    }
+    line.parse().map_err(|_| EINVAL)
+}
+
 /// All pairs.
 pub(crate) struct Pairs<H> {
     hash: H,

@@ -24,7 +24,7 @@ fn message(version: Version, command: u8, status: i16) -> Vec<u8> {
 fn parse(version: Version, msg: &[u8]) -> Result<Downcall<'_>> {
     let whole = Downcall::parse(version, msg.len(), msg);
     // Of an answer, its beginning is enough.
-    if msg.len() >= ANSWER_LEN && !is_record(msg) {
+    if msg.len() >= ANSWER_LEN && !is_record(msg.len(), msg) {
         assert_eq!(
             Downcall::parse(version, msg.len(), &msg[..ANSWER_LEN]),
             whole
@@ -130,6 +130,19 @@ fn status_is_zero_or_an_errno() {
             Err(EINVAL)
         );
     }
+}
+
+#[test]
+fn record_is_read_whole_if_it_may_be_one() {
+    let msg = record(Version::V2, 5);
+    let start = &msg[..ANSWER_LEN];
+    for (len, is) in [(9, true), (1034, true), (1067, true), (1068, false)] {
+        assert_eq!(is_record(len, start), is, "{len}");
+    }
+    for len in 0..ANSWER_LEN {
+        assert!(!is_record(len, &start[..len]));
+    }
+    assert!(!is_record(1067, &message(Version::V2, 4, 0)[..ANSWER_LEN]));
 }
 
 #[test]

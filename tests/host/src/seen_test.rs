@@ -3,6 +3,7 @@
 use crate::index::KeyedHash;
 use crate::scope::Fsid;
 use crate::seen::*;
+use kernel::code::EINVAL;
 use proptest::prelude::*;
 use std::collections::HashSet;
 use std::net::Ipv4Addr;
@@ -49,6 +50,16 @@ fn a_client_that_differs_in_anything_is_another() {
         },
     ] {
         assert!(pairs.get(&other, &Fsid::Num(7)).is_none(), "{other:?}");
+    }
+}
+
+#[test]
+fn a_recorder_says_a_number() {
+    assert_eq!(recorded("0"), Ok(0));
+    assert_eq!(recorded("0042"), Ok(42));
+    assert_eq!(recorded("18446744073709551615"), Ok(u64::MAX));
+    for line in ["", "+1", "-1", "1 ", "0x1", "18446744073709551616"] {
+        assert_eq!(recorded(line), Err(EINVAL), "{line:?}");
     }
 }
 

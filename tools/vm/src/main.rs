@@ -30,7 +30,7 @@ use std::time::Duration;
 use std::{fs, thread};
 
 /// The tests' programs, from the directory that this one is built in.
-const PROGRAMS: [&str; 2] = ["nfs4load", "cldstub"];
+const PROGRAMS: [&str; 3] = ["nfs4load", "cldstub", "filefuzz"];
 
 #[derive(Parser)]
 #[command(about = "Runs nfsd-ha's tests in virtual machines", version)]

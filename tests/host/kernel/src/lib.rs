@@ -115,6 +115,10 @@ impl<T> Vec<T> {
         Ok(())
     }
 
+    pub fn capacity(&self) -> usize {
+        self.0.capacity()
+    }
+
     pub fn push(&mut self, value: T, flags: Flags) -> Result<(), AllocError> {
         self.reserve(1, flags)?;
         self.0.push(value);

@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! An admin who writes anything to the control files.
+//!
+//! An input is what is written, at once, to `nlm_unlock`, to `fsid_grace` and to `nlm_clients`.
+
+use crate::grace::{self, GraceTable, MAX_SECONDS};
+use crate::scope::{command, Scope};
+use crate::{seen, Weak};
+use kernel::prelude::*;
+use std::net::IpAddr;
+
+/// Is there something, and all of it as `is` wants? Parsers would take signs and spaces, too.
+fn all(text: &str, is: impl Fn(u8) -> bool) -> bool {
+    !text.is_empty() && text.bytes().all(is)
+}
+
+/// A number without a further 0 before it, up to `max`.
+fn decimal(text: &str, max: u128) -> Option<u128> {
+    let good = all(text, |c| c.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
+    let number = text.parse().ok().filter(|n| *n <= max);
+    number.filter(|_| good)
+}
+
+/// How a scope is to be shown; `None` if it is none. The rules are those of README.md.
+fn shown(text: &str) -> Option<String> {
+    if let Some(address) = text.strip_prefix("ip:") {
+        let address: IpAddr = address.parse().ok()?;
+        return Some(format!("ip:{}", address.to_canonical()));
+    }
+    if let Some(device) = text.strip_prefix("dev:") {
+        let (major, minor) = device.split_once(':')?;
+        let (major, minor) = (decimal(major, 0xfff)?, decimal(minor, 0xf_ffff)?);
+        return Some(format!("dev:{major}:{minor}"));
+    }
+    if let Some(number) = decimal(text, u32::MAX.into()) {
+        return Some(number.to_string());
+    }
+    if let Some(digits) = text
+        .strip_prefix("0x")
+        .filter(|d| all(d, |c| c.is_ascii_hexdigit()))
+    {
+        // A number may begin with any number of zeros here, if it is no longer than a UUID.
+        let number = u32::from_str_radix(digits.trim_start_matches('0'), 16);
+        let zero = digits.trim_start_matches('0').is_empty();
+        let number = if zero { Some(0) } else { number.ok() };
+        return number.filter(|_| text.len() < 32).map(|n| n.to_string());
+    }
+    let dashes = [8, 13, 18, 23];
+    let dashed = text.len() == 36 && dashes.iter().all(|at| text.as_bytes()[*at] == b'-');
+    let digits = if dashed {
+        text.replace('-', "")
+    } else {
+        text.to_owned()
+    };
+    if digits.len() != 32 || !all(&digits, |c| c.is_ascii_hexdigit()) {
+        return None;
+    }
+    let mut uuid = digits.to_ascii_lowercase();
+    for at in dashes {
+        uuid.insert(at, '-');
+    }
+    Some(uuid)
+}
+
+/// The one line of a write; `None` if there is none.
+fn line(data: &[u8]) -> Option<&str> {
+    let text = std::str::from_utf8(data).ok()?;
+    let line = text.strip_suffix('\n').unwrap_or(text);
+    all(line, |c| (b' '..=b'~').contains(&c)).then_some(line)
+}
+
+/// A scope that was taken.
+fn check_scope(scope: Scope, text: &str) {
+    let printed = scope.to_string();
+    assert_eq!(Some(&printed), shown(text).as_ref());
+    assert_eq!(Scope::parse(&printed), Ok(scope), "{printed}");
+    let keys: Vec<_> = scope.keys().collect();
+    for (n, key) in keys.iter().enumerate() {
+        assert!(!keys[..n].contains(key), "{printed}");
+    }
+    match scope {
+        Scope::Export(fsid) => assert!(scope.has(&fsid) && keys[0] == fsid.key()),
+        Scope::Server(_) => assert_eq!(keys.len(), 1),
+    }
+}
+
+/// A command of `fsid_grace` that was taken: printed it is the same, and it does what it says.
+fn check_grace(scope: Scope, seconds: Option<u32>) {
+    let printed = match seconds {
+        Some(seconds) => format!("{scope} {seconds}"),
+        None => scope.to_string(),
+    };
+    assert_eq!(grace::parse(&printed), Ok((scope, seconds)));
+    assert!(seconds.is_none_or(|s| s <= MAX_SECONDS));
+    let until = i64::from(seconds.unwrap_or(90));
+    let mut table = GraceTable::with_room(Weak, 1).unwrap();
+    assert_eq!(table.start(0, 1, &scope, until), Ok(false));
+    let listed: Vec<_> = table.list(0, 1).map(|e| (e.scope, e.left(0))).collect();
+    let wanted: Vec<_> = (until > 0).then_some((scope, until)).into_iter().collect();
+    assert_eq!(listed, wanted);
+    table.end(1, &scope);
+    assert_eq!((table.deadline(), table.list(0, 1).count()), (0, 0));
+}
+
+/// An admin writes.
+pub fn commands(data: &[u8]) {
+    let Some(line) = line(data) else {
+        assert_eq!(command(data), Err(EINVAL));
+        return;
+    };
+    assert_eq!(command(data), Ok(line));
+    match Scope::parse(line) {
+        Ok(scope) => check_scope(scope, line),
+        Err(e) => assert_eq!((e, shown(line)), (EINVAL, None)),
+    }
+    let (scope, seconds) = match line.split_once(' ') {
+        Some((scope, seconds)) => (scope, Some(seconds)),
+        None => (line, None),
+    };
+    // Seconds may begin with zeros, which nobody takes for octal.
+    let number =
+        seconds.map(|digits| all(digits, |c| c.is_ascii_digit()).then(|| digits.parse().ok()));
+    let number = number.map(|n: Option<Option<u32>>| n.flatten().filter(|n| *n <= MAX_SECONDS));
+    match grace::parse(line) {
+        Ok((got, got_seconds)) => {
+            assert_eq!(
+                (Ok(got), got_seconds),
+                (Scope::parse(scope), number.flatten())
+            );
+            check_grace(got, got_seconds);
+        }
+        Err(e) => assert!(e == EINVAL && (shown(scope).is_none() || number == Some(None))),
+    }
+    let number = all(line, |c| c.is_ascii_digit()).then(|| line.parse().ok());
+    assert_eq!(seen::recorded(line).ok(), number.flatten());
+}
