@@ -221,14 +221,18 @@ impl Handler for Channel {
         let mut answer = [0; ANSWER_LEN];
         let start = &mut answer[..len.min(ANSWER_LEN)];
         data.read_slice(start)?;
-        let record = cld::is_record(len, start);
         let mut bytes = KVec::new();
-        if record {
-            bytes.reserve(len, GFP_KERNEL)?;
+        let message = if !cld::is_record(len, start) {
+            &*start
+        } else if bytes.reserve(len, GFP_KERNEL).is_ok() {
             bytes.extend_from_slice(start, GFP_KERNEL)?;
             data.read_all(&mut bytes, GFP_KERNEL)?;
-        }
-        let message = if record { &bytes[..] } else { &*start };
+            &bytes[..]
+        } else {
+            // nfsdcld does not look whether a record was taken, so its GraceStart has failed.
+            cld::set_status(start, ENOMEM);
+            &*start
+        };
         let mut state = pipe.handler.state.lock();
         let result = state.receive(pipe, len, message);
         state.stats.bad_downcalls += u64::from(result.is_err());

@@ -253,6 +253,11 @@ fn status(msg: &[u8]) -> i16 {
     i16::from_ne_bytes([msg[2], msg[3]])
 }
 
+/// Makes a message, of which at least the header is there, one that says that something failed.
+pub(crate) fn set_status(msg: &mut [u8], why: Error) {
+    msg[2..4].copy_from_slice(&(why.to_errno() as i16).to_ne_bytes());
+}
+
 /// Is a downcall of `len` bytes a record, all of which has to be read? `start` has its first
 /// [`ANSWER_LEN`] bytes, or all of a shorter one. A longer one than any message is refused without.
 pub(crate) fn is_record(len: usize, start: &[u8]) -> bool {
