@@ -21,11 +21,11 @@ const NFS_PROGRAM: u32 = 100_003;
 /// COMPOUND (RFC 8881, 16.2).
 const COMPOUND: u32 = 1;
 
-/// Whether a kthread's function is `own`, which is null if its module is not loaded. Only
+/// Whether a task's function is `own`, whose address is null if its module is not loaded, as is
+/// that of a task that is no kthread. (rustc takes it for granted that `own` is not null.) Only
 /// addresses are compared.
 fn runs(function: *const c_void, own: unsafe extern "C" fn(*mut c_void) -> c_int) -> bool {
-    let own = own as *const c_void;
-    !own.is_null() && core::ptr::eq(function, own)
+    !function.is_null() && core::ptr::eq(function, own as *const c_void)
 }
 
 /// The request of the current nfsd or lockd thread. Such a thread has one from its start; its
