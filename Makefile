@@ -11,6 +11,7 @@ help:
 ##make demo       a client keeps its lock while its server restarts, and is reset
 ##make test       all tests on all kernels; ends in "N passed, N failed"
 ##make test-long  what takes longer: fail-over against the stock way, scale, a storm of locks
+##make test-mutations  deliberate faults, each to be caught by a test: can the tests fail?
 ##make bench      how fast it is beside the stock kernel: a table, a plot, and whether goals are reached
 ##make test-debug the tests in virtual machines on a kernel that finds mistakes of its own
 ##make fuzz       look for inputs that the module takes wrongly, for some minutes
@@ -29,7 +30,7 @@ help:
 # For the scripts.
 export KERNEL V MODULES QUICK
 
-bench demo fuzz shell test test-host test-long test-debug clippy:
+bench demo fuzz shell test test-host test-long test-debug test-mutations clippy:
 	@scripts/$@
 
 module:
@@ -59,4 +60,4 @@ clean:
 distclean: clean
 	@$(as_root) rm -rf --one-file-system "$(cache)"
 
-.PHONY: help bench demo fuzz shell test test-host test-long test-debug clippy module kdir kernels update clean distclean
+.PHONY: help bench demo fuzz shell test test-host test-long test-debug test-mutations clippy module kdir kernels update clean distclean

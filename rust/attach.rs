@@ -39,29 +39,28 @@ static NOTHING: [Func; 1] = [Func::end()];
 static GRACE: [Func; 3] = [
     // SAFETY: The type is that of fs/nfs_common/grace.c. It does not sleep.
     unsafe { Func::new(c"locks_in_grace", locks_in_grace as *const c_void) },
-    // SAFETY: As above.
+    // SAFETY: As for `locks_in_grace`.
     unsafe { Func::new(c"opens_in_grace", opens_in_grace as *const c_void) },
     Func::end(),
 ];
 
 static LOCKD: [Func; 3] = [
-    // SAFETY: The types are those of fs/lockd/mon.c, and both hold a reference to this module.
+    // SAFETY: The type is that of fs/lockd/mon.c, and it holds a reference to this module.
     unsafe { Func::new(c"nsm_monitor", nsm_monitor as *const c_void) },
-    // SAFETY: As above.
+    // SAFETY: The type is that of fs/lockd/mon.c, and it holds a reference to this module.
     unsafe { Func::new(c"nsm_unmonitor", nsm_unmonitor as *const c_void) },
     Func::end(),
 ];
 
 static NFSD: [Func; 4] = [
-    // SAFETY: The types are those of fs/nfsd/nfs4recover.c and fs/nfsd/nfsctl.c, and both hold
-    // a reference to this module.
+    // SAFETY: The type is that of fs/nfsd/nfs4recover.c, and it holds a reference to this module.
     unsafe {
         Func::new(
             c"nfsd4_client_tracking_init",
             tracking_init as *const c_void,
         )
     },
-    // SAFETY: As above.
+    // SAFETY: The type is that of fs/nfsd/nfsctl.c, and it holds a reference to this module.
     unsafe { Func::new(c"nfsd_fs_get_tree", fs_get_tree as *const c_void) },
     // SAFETY: The type is that of fs/nfsd/export.c, and it holds a reference to this module.
     unsafe { Func::new(c"rqst_exp_find", rqst_exp_find as *const c_void) },
@@ -81,7 +80,7 @@ const NFSD_CALLBACKS: klp_callbacks = klp_callbacks {
 ///
 /// Called once, from this module's init, when everything else of it is ready.
 pub(crate) unsafe fn attach(module: &'static ThisModule) -> Result {
-    // SAFETY: By this function's requirement; the lists above have their ends.
+    // SAFETY: By this function's requirement; the lists above are static and have their ends.
     unsafe { PATCH.enable(module) }
 }
 
@@ -94,7 +93,7 @@ unsafe extern "C" fn tracking_init(net: *mut private::net) -> c_int {
     let Some(_module) = ModuleRef::get() else {
         return ENODEV.to_errno();
     };
-    // SAFETY: This is where nfsd calls it.
+    // SAFETY: This is where nfsd calls it, with a namespace that is alive.
     match unsafe { Tracker::start(Net::new(net)) } {
         Ok(()) => 0,
         Err(e) => {
@@ -172,7 +171,7 @@ unsafe extern "C" fn rqst_exp_find(
 ///
 /// As for the function replaced: `net` is alive.
 unsafe extern "C" fn locks_in_grace(net: *mut private::net) -> bool {
-    // SAFETY: By this function's requirement.
+    // SAFETY: By this function's requirement. nfsd and lockd ask in a request's procedure only.
     unsafe { private::__state_in_grace(net, false) || scopes::in_grace(Net::new(net)) }
 }
 
@@ -182,7 +181,7 @@ unsafe extern "C" fn locks_in_grace(net: *mut private::net) -> bool {
 ///
 /// As for the function replaced: `net` is alive.
 unsafe extern "C" fn opens_in_grace(net: *mut private::net) -> bool {
-    // SAFETY: By this function's requirement.
+    // SAFETY: By this function's requirement. nfsd and lockd ask in a request's procedure only.
     unsafe { private::__state_in_grace(net, true) || scopes::in_grace(Net::new(net)) }
 }
 
@@ -195,7 +194,7 @@ unsafe extern "C" fn nsm_monitor(host: *const private::nlm_host) -> c_int {
     let Some(_module) = ModuleRef::get() else {
         return ENODEV.to_errno();
     };
-    // SAFETY: This is where lockd calls it. A host's namespace outlives it.
+    // SAFETY: This is where lockd calls it. It frees a namespace's hosts before the namespace goes.
     match unsafe { monitor::monitor(host) } {
         Ok(()) => 0,
         Err(e) => e.to_errno(),
@@ -209,7 +208,7 @@ unsafe extern "C" fn nsm_monitor(host: *const private::nlm_host) -> c_int {
 /// As for the function replaced: the host is valid.
 unsafe extern "C" fn nsm_unmonitor(host: *const private::nlm_host) {
     if let Some(_module) = ModuleRef::get() {
-        // SAFETY: This is where lockd calls it. A host's namespace outlives it.
+        // SAFETY: This is where lockd calls it. It frees a namespace's hosts before the namespace goes.
         unsafe { monitor::unmonitor(host) };
     }
 }
@@ -230,7 +229,7 @@ unsafe extern "C" fn pre_patch(_object: *mut klp_object) -> c_int {
 ///
 /// For livepatch, with nfsd's object.
 unsafe extern "C" fn post_patch(object: *mut klp_object) {
-    // SAFETY: livepatch calls this with a loaded object.
+    // SAFETY: livepatch calls this with nfsd's object while nfsd is there, be it coming or going.
     unsafe { Mounts::update((*object).mod_, true) };
 }
 
@@ -240,6 +239,6 @@ unsafe extern "C" fn post_patch(object: *mut klp_object) {
 ///
 /// For livepatch, with nfsd's object.
 unsafe extern "C" fn post_unpatch(object: *mut klp_object) {
-    // SAFETY: livepatch calls this with a loaded object.
+    // SAFETY: livepatch calls this with nfsd's object while nfsd is there, be it coming or going.
     unsafe { Mounts::update((*object).mod_, false) };
 }

@@ -42,9 +42,10 @@ impl NlmFile {
         // Its lock keeps the blocks in its list: one that loses its last reference is removed
         // under it (`nlmsvc_free_block()`).
         let lock = self.lock();
-        // SAFETY: The list's lock is held.
+        // SAFETY: The list changes under the file's lock, which is held.
         for node in unsafe { list_entries(self.block_list()) } {
-            // SAFETY: As above; each node is in a block, which has a host.
+            // SAFETY: Each node is in a block, which stays and keeps its last reference while the
+            // file's lock is held, and has a host.
             unsafe {
                 let raw: *mut nlm_block = kernel::container_of!(node, nlm_block, b_flist);
                 let host = Host::new((*raw).b_host);
@@ -77,12 +78,12 @@ impl Block {
 
     /// Whose it is.
     pub(crate) fn host(&self) -> Host<'_> {
-        // SAFETY: A block has a reference to its host.
+        // SAFETY: We have a reference to the block, and it has one to its host, which never changes.
         unsafe { Host::new((*self.as_ptr()).b_host) }
     }
 
     fn listed(&self) -> *mut private::list_head {
-        // SAFETY: The address of a field of a valid structure.
+        // SAFETY: We have a reference to the block; the address of a field.
         unsafe { addr_of_mut!((*self.as_ptr()).b_list) }
     }
 
@@ -90,13 +91,14 @@ impl Block {
     /// must find it. lockd says so before it puts the block on `nlm_blocked` again, whose lock is
     /// held.
     fn is_granted(&self, _list: &SpinGuard) -> bool {
-        // SAFETY: Read in one go.
+        // SAFETY: We have a reference to the block; read in one go.
         unsafe { addr_of_mut!((*self.as_ptr()).b_granted).read_volatile() != 0 }
     }
 
     /// No more waiting in the VFS, which then has nothing to tell lockd. Does not sleep.
     fn stop_waiting(&self) {
-        // SAFETY: The block has its call.
+        // SAFETY: We have a reference to the block, which has its call until it is freed; the lock in
+        // it was prepared with it, and may be in no list.
         unsafe {
             let call = (*self.as_ptr()).b_call;
             private::locks_delete_block(addr_of_mut!((*call).a_args.lock.fl));
@@ -109,7 +111,7 @@ impl Block {
         self.stop_waiting();
         let listed = {
             let list = blocked_lock();
-            // SAFETY: The list's lock is held.
+            // SAFETY: We have a reference to the block, and the list's lock is held.
             unsafe {
                 let take = !is_unlinked(self.listed()) && (granted || !self.is_granted(&list));
                 if take {
@@ -130,7 +132,8 @@ impl Block {
     /// Gives up a callback that is on its way to the client.
     fn cancel_callback(&self) {
         // SAFETY: The block has its host and its call. The host's RPC client is made under its
-        // mutex, and goes with the host or when lockd stops, which the caller excludes.
+        // mutex, which is not held here, and goes with the host or when lockd stops, which the caller
+        // excludes. `is_call()` takes any task, and compares an address.
         unsafe {
             let block = self.as_ptr();
             let host = (*block).b_host;
@@ -153,7 +156,8 @@ impl Block {
         if !granted && self.is_granted(&list) {
             return true;
         }
-        // SAFETY: The list's lock is held; the count is read in one go.
+        // SAFETY: We have a reference to the block, and the list's lock is held; the count is read in
+        // one go.
         unsafe {
             let count = addr_of_mut!((*self.as_ptr()).b_count.refcount.refs.counter);
             is_unlinked(self.listed()) && count.read_volatile() == own
@@ -188,8 +192,9 @@ impl Block {
 
     /// Gives up a reference. May sleep.
     fn put(&self) {
-        // SAFETY: The reference is ours. As `nlmsvc_release_block()` and `nlmsvc_free_block()`
-        // do, but that the file is let go of as `NlmFile` does it.
+        // SAFETY: The reference is ours, and goes; with the last one the block is ours alone, with all
+        // that it has. As `nlmsvc_release_block()` and `nlmsvc_free_block()` do, but that the file is
+        // let go of as `NlmFile` does it.
         unsafe {
             let block = self.as_ptr();
             let (file, call) = ((*block).b_file, (*block).b_call);
@@ -220,7 +225,7 @@ impl Block {
 ///
 /// For `rpc_cancel_tasks()`.
 unsafe extern "C" fn is_call(task: *const private::rpc_task, call: *const c_void) -> bool {
-    // SAFETY: The caller's task is valid.
+    // SAFETY: By this function's requirement the task is valid; the addresses are only compared.
     unsafe { core::ptr::eq((*task).tk_calldata, call) }
 }
 

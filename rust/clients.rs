@@ -56,7 +56,7 @@ struct Recorder {
     late: bool,
 }
 
-// SAFETY: The pointer is only compared.
+// SAFETY: The pointer is only compared; all other fields may be sent.
 unsafe impl Send for Recorder {}
 
 impl State {
@@ -109,7 +109,8 @@ pub(crate) unsafe fn init_module() -> Result {
 pub(crate) fn exit_module() {
     let clients = CLIENTS.swap(ptr::null_mut(), Ordering::AcqRel);
     if !clients.is_null() {
-        // SAFETY: The reference is that of `init_module()`, and nobody uses the table any more.
+        // SAFETY: The reference is that of `init_module()`, and nobody uses the table any more: who
+        // does has a reference to this module, or an open file of ours.
         drop(unsafe { Arc::from_raw(clients.cast_const()) });
     }
 }
@@ -192,7 +193,7 @@ pub(crate) unsafe fn note(host: Host<'_>, fsid: Fsid, exported: impl FnOnce() ->
 /// A client has lost its locks on an export, and must be notified: it is known from now on, if
 /// it was not, as it took them before this module was loaded. May sleep.
 pub(crate) fn remember(host: Host<'_>, fsid: Fsid) {
-    // SAFETY: A host with locks has a net namespace that is alive.
+    // SAFETY: lockd frees the hosts of a net namespace before the namespace goes.
     if let (Some(clients), Some(peer)) = (clients(), unsafe { peer(host) }) {
         let mut state = clients.state.lock();
         if state.pairs.get(&peer, &fsid).is_none() {

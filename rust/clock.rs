@@ -13,14 +13,14 @@ pub(crate) struct Moment(Jiffies);
 impl Moment {
     /// Now. May be called anywhere.
     pub(crate) fn now() -> Self {
-        // SAFETY: The counter is always there, and read in one go.
+        // SAFETY: The kernel's own counter, which is always there, and read in one go.
         Moment(unsafe { (&raw const bindings::jiffies).read_volatile() })
     }
 
     /// How long ago it was, in milliseconds. May be called anywhere.
     pub(crate) fn elapsed(self) -> u64 {
         let jiffies = Self::now().0.wrapping_sub(self.0);
-        // SAFETY: A calculation.
+        // SAFETY: It takes every number, and looks at nothing else.
         unsafe { bindings::jiffies64_to_msecs(jiffies as u64) }
     }
 

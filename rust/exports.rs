@@ -33,9 +33,9 @@ const FSID_LEN: [usize; 8] = [8, 4, 12, 8, 8, 8, 16, FSID_MAX];
 ///
 /// # Safety
 ///
-/// The caller's reference goes.
+/// The export is valid, and the caller has a reference, which goes.
 unsafe fn put(export: *mut svc_export) {
-    // SAFETY: By this function's requirement.
+    // SAFETY: By this function's requirement; without references nobody else has it.
     unsafe {
         let count = addr_of_mut!((*export).h.ref_);
         if bindings::refcount_dec_and_test(addr_of_mut!((*count).refcount).cast()) {
@@ -142,8 +142,13 @@ pub(crate) unsafe fn find(question: Question) -> Result<*mut svc_export> {
 
 /// Is the file system exported to the client whose NLM request lockd works on, or may it be?
 /// Asks rpc.mountd if the kernel does not know, as lockd itself is about to do. May sleep.
-pub(crate) fn may_be_exported() -> bool {
-    let Some((request, handle)) = request::current_nlm() else {
+///
+/// # Safety
+///
+/// A thread of lockd calls this while it processes a request only.
+pub(crate) unsafe fn may_be_exported() -> bool {
+    // SAFETY: By this function's requirement.
+    let Some((request, handle)) = (unsafe { request::current_nlm() }) else {
         return false;
     };
     let request = request.as_ptr();
@@ -151,8 +156,8 @@ pub(crate) fn may_be_exported() -> bool {
     for (word, bytes) in words.iter_mut().zip(handle[4..].chunks_exact(4)) {
         *word = bytes.try_into().map_or(0, u32::from_ne_bytes);
     }
-    // SAFETY: As in `nlm_do_fopen()`: lockd has nfsd's operations while nfsd is loaded, and
-    // nfsd stays so while we have a reference to it.
+    // SAFETY: As in `nlm_do_fopen()`: lockd's pointer is null or to nfsd's operations, which are there
+    // until a grace period of RCU after nfsd has taken them back. Their owner is nfsd.
     let _nfsd = unsafe {
         let _guard = rcu::read_lock();
         let slot = (&raw mut private::nlmsvc_ops).cast::<AtomicPtr<private::nlmsvc_binding>>();
@@ -165,9 +170,11 @@ pub(crate) fn may_be_exported() -> bool {
             None => return false,
         }
     };
-    // SAFETY: The request is that of the current thread, which is inside of its processing; so
-    // does `fh_verify()` ask. The request is not to be put aside for later by this (`svc_defer()`),
-    // as lockd would go on with it.
+    // SAFETY: The request is that of the current thread, which is inside of its processing, and
+    // `svc_set_client()` has set its clients; so does `fh_verify()` ask. `words` has the length of
+    // every type of fsid. Everybody changes the flags atomically. nfsd is loaded as we have a
+    // reference. The request is not to be put aside for later by this (`svc_defer()`), as lockd would
+    // go on with it.
     unsafe {
         let flags = addr_of_mut!((*request).rq_flags);
         let deferral = private::RQ_USEDEFERRAL as usize;

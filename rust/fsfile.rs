@@ -88,7 +88,7 @@ struct State {
 /// The operations of our files.
 struct Operations(private::file_operations);
 
-// SAFETY: They are constant.
+// SAFETY: They are constant, and what they lead to is this module's text.
 unsafe impl Sync for Operations {}
 
 static OPERATIONS: Operations = Operations(private::file_operations {
@@ -109,7 +109,8 @@ static OPERATIONS: Operations = Operations(private::file_operations {
 ///
 /// `sb` is one of nfsd's and has a root, and its `s_umount` is held.
 pub(crate) unsafe fn add(sb: *mut super_block, kind: &'static Kind) -> Result {
-    // SAFETY: By this function's requirement. The steps are those of `nfsdfs_create_files()`:
+    // SAFETY: By this function's requirement; a kind of file is static. The steps are those of
+    // `nfsdfs_create_files()`:
     // a dentry that `simple_start_creating()` returns has its parent locked until
     // `simple_done_creating()`, and takes over the inode.
     unsafe {
@@ -142,7 +143,7 @@ pub(crate) unsafe fn add(sb: *mut super_block, kind: &'static Kind) -> Result {
 ///
 /// As for [`add`].
 pub(crate) unsafe fn remove(sb: *mut super_block, kind: &Kind) {
-    // SAFETY: By this function's requirement.
+    // SAFETY: By this function's requirement; under this name there is nothing but what `add()` made.
     unsafe { private::simple_remove_by_name((*sb).s_root, kind.name.as_char_ptr(), Some(disarm)) };
 }
 
@@ -181,7 +182,8 @@ unsafe extern "C" fn open(inode: *mut private::inode, file: *mut private::file) 
     };
     match opened {
         Ok(opened) => {
-            // SAFETY: As above; the pointer stays where it is, as `release()` takes it back.
+            // SAFETY: Nobody else knows the file yet. What it leads to does not move: it is used by
+            // reference only until `release()`, which frees it where it is.
             unsafe {
                 let raw = KBox::into_raw(Pin::into_inner_unchecked(opened));
                 (*file).private_data = raw.cast();
@@ -229,7 +231,7 @@ unsafe extern "C" fn read(
 ) -> isize {
     // SAFETY: The file is open during the call.
     let opened = unsafe { opened(file) };
-    // SAFETY: The VFS's own variable.
+    // SAFETY: A variable of the VFS's own for this call, which nobody else uses.
     let position = unsafe { &mut *position };
     match opened.read(user_ptr(to), len, position) {
         Ok(n) => n as isize,
@@ -248,7 +250,8 @@ unsafe extern "C" fn write(
     len: usize,
     position: *mut private::loff_t,
 ) -> isize {
-    // SAFETY: The file is open during the call, and so is its mount.
+    // SAFETY: The file is open during the call, and keeps its inode and mount, whose user namespace
+    // never changes. The position is a variable of the VFS's own for this call.
     unsafe {
         let opened = opened(file);
         let owner = (*(*(*file).f_inode).i_sb).s_user_ns;
@@ -277,7 +280,8 @@ unsafe extern "C" fn poll(
     file: *mut private::file,
     table: *mut private::poll_table_struct,
 ) -> private::__poll_t {
-    // SAFETY: The file is open during the call, and the table is the caller's.
+    // SAFETY: The file is open during the call, and the table is the caller's or null. Who polls has
+    // no position of the file (`fdget()`).
     unsafe {
         let opened = opened(file);
         let Some(news) = &opened.kind.news else {
@@ -300,7 +304,8 @@ impl Opened {
         let mut state = self.state.lock();
         if *position == 0 && !state.answer {
             let mut text = Text::default();
-            // SAFETY: The mount is alive while the file is open.
+            // SAFETY: The mount is there while the file is open, and keeps the namespace alive and
+            // nfsd loaded.
             unsafe {
                 state.seen = self.kind.news.as_ref().map(|news| (news.sequence)());
                 (self.kind.show)(self.net, &mut text).map_err(|e| {
@@ -334,7 +339,8 @@ impl Opened {
         let mut data = KVec::with_capacity(len, GFP_KERNEL)?;
         UserSlice::new(from, len).read_all(&mut data, GFP_KERNEL)?;
         let mut text = Text::default();
-        // SAFETY: The mount is alive while the file is open.
+        // SAFETY: The mount is there while the file is open, and keeps the namespace alive and nfsd
+        // loaded.
         let result = unsafe { run(self, &data, &mut text) };
         let mut state = self.state.lock();
         if result.is_ok() || !text.bytes().is_empty() {

@@ -30,49 +30,50 @@ impl Host<'_> {
 
     /// Its net namespace.
     pub(crate) fn net(self) -> Net {
-        // SAFETY: By `new()`, here and below.
+        // SAFETY: The host is valid, by `new()`. Set when it was made.
         Net::new(unsafe { (*self.0).net })
     }
 
     /// The client's address.
     pub(crate) fn client(self) -> Option<IpAddr> {
-        // SAFETY: As above.
+        // SAFETY: The host is valid, by `new()`. The address was set when it was made.
         unsafe { sockaddr::address(&raw const (*self.0).h_addr) }
     }
 
     /// The server's address that the client uses.
     pub(crate) fn server(self) -> Option<IpAddr> {
-        // SAFETY: As above.
+        // SAFETY: The host is valid, by `new()`. The address, or zeros, was set when it was made.
         unsafe { sockaddr::address(&raw const (*self.0).h_srcaddr) }
     }
 
     /// The NLM version.
     pub(crate) fn version(self) -> u32 {
-        // SAFETY: As above.
+        // SAFETY: The host is valid, by `new()`. Set when it was made.
         unsafe { (*self.0).h_version }
     }
 
     /// The transport: an IP protocol number.
     pub(crate) fn protocol(self) -> u16 {
-        // SAFETY: As above.
+        // SAFETY: The host is valid, by `new()`. Set when it was made.
         unsafe { (*self.0).h_proto }
     }
 
     /// How often the client has restarted since lockd has known it. This one changes.
     pub(crate) fn restarts(self) -> u32 {
-        // SAFETY: As above; read in one go.
+        // SAFETY: The host is valid, by `new()`. A word, read in one go.
         unsafe { (&raw const (*self.0).h_state).read_volatile() }
     }
 
     /// The name that the client gave itself.
     pub(crate) fn with_name<R>(self, f: impl FnOnce(&[u8]) -> R) -> R {
-        // SAFETY: The name is that of the host's NSM handle, which the host keeps.
+        // SAFETY: The host is valid, by `new()`. The name is that of its NSM handle, which it keeps, has
+        // an end, and never changes.
         f(unsafe { CStr::from_char_ptr((*self.0).h_name) }.to_bytes())
     }
 
     /// Keeps the client monitored when lockd forgets the host. Does not sleep.
     pub(crate) fn keep_monitored(self) {
-        // SAFETY: The host keeps its handle.
+        // SAFETY: The host is valid, by `new()`, and keeps its handle.
         unsafe { monitor::stay_monitored((*self.0).h_nsmhandle) };
     }
 }

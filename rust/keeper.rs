@@ -115,8 +115,8 @@ impl Tracker {
             None => return Err(EPIPE),
         };
         for &client in &clients {
-            // SAFETY: It was confirmed a moment ago; to free it, nfsd calls `remove` first, which
-            // needs the lock that we hold.
+            // SAFETY: It was among the confirmed clients when we had the channel's lock already. To free
+            // it, nfsd calls `remove` first, which needs that lock, and the channel is not closed.
             let confirmed = unsafe { client.get() };
             confirmed.with_record(|record| {
                 let key = state.changes.key(record.name);

@@ -17,7 +17,7 @@ use kernel::str::{as_char_ptr_in_const_context, CStr};
 #[repr(transparent)]
 pub(crate) struct Func(UnsafeCell<klp_func>);
 
-// SAFETY: Only livepatch uses what is inside, under its own lock.
+// SAFETY: Only livepatch uses what is inside, from any thread, and sees to that itself.
 unsafe impl Sync for Func {}
 
 impl Func {
@@ -36,7 +36,8 @@ impl Func {
     /// sleeps: the compiler may turn its last call into a jump, and then livepatch cannot see
     /// on the stack that this module is in use.
     pub(crate) const unsafe fn new(old: &'static CStr, new: *const c_void) -> Self {
-        // SAFETY: All zeros is a value of this type.
+        // SAFETY: All zeros is a value of this type: numbers, pointers that may be null, and lists that
+        // livepatch initialises.
         let mut func: klp_func = unsafe { core::mem::zeroed() };
         func.old_name = as_char_ptr_in_const_context(old);
         func.new_func = new.cast_mut();
@@ -48,7 +49,7 @@ impl Func {
 #[repr(transparent)]
 pub(crate) struct Object(UnsafeCell<klp_object>);
 
-// SAFETY: Only livepatch uses what is inside, under its own lock.
+// SAFETY: Only livepatch uses what is inside, from any thread, and sees to that itself.
 unsafe impl Sync for Object {}
 
 impl Object {
@@ -68,7 +69,7 @@ impl Object {
         callbacks: klp_callbacks,
     ) -> Self {
         assert!(!funcs.is_empty(), "Func::end() is missing");
-        // SAFETY: All zeros is a value of this type.
+        // SAFETY: All zeros is a value of this type, as for `Func`.
         let mut object: klp_object = unsafe { core::mem::zeroed() };
         object.name = as_char_ptr_in_const_context(name);
         object.funcs = funcs.as_ptr().cast_mut().cast();
@@ -78,20 +79,20 @@ impl Object {
 }
 
 /// No callbacks.
-// SAFETY: All zeros is a value of this type.
+// SAFETY: All zeros is a value of this type: callbacks that are not there.
 pub(crate) const NO_CALLBACKS: klp_callbacks = unsafe { core::mem::zeroed() };
 
 /// A livepatch: all that this module replaces.
 pub(crate) struct Patch(UnsafeCell<klp_patch>);
 
-// SAFETY: Only livepatch uses what is inside, under its own lock.
+// SAFETY: Only livepatch uses what is inside, from any thread, and sees to that itself.
 unsafe impl Sync for Patch {}
 
 impl Patch {
     /// A livepatch of `objects`, ended by [`Object::end()`].
     pub(crate) const fn new(objects: &'static [Object]) -> Self {
         assert!(!objects.is_empty(), "Object::end() is missing");
-        // SAFETY: All zeros is a value of this type.
+        // SAFETY: All zeros is a value of this type, as for `Func`.
         let mut patch: klp_patch = unsafe { core::mem::zeroed() };
         patch.objs = objects.as_ptr().cast_mut().cast();
         Patch(UnsafeCell::new(patch))
@@ -106,7 +107,8 @@ impl Patch {
     /// Called once, from this module's init, for a static whose lists end as they should.
     pub(crate) unsafe fn enable(&'static self, module: &'static ThisModule) -> Result {
         let patch = self.0.get();
-        // SAFETY: Nobody else knows the patch before `klp_enable_patch()`.
+        // SAFETY: Nobody else knows the patch before `klp_enable_patch()`, and by this function's
+        // requirement all that it leads to is static. It takes the module for what it is.
         unsafe {
             ptr::addr_of_mut!((*patch).mod_).write(module.as_ptr().cast());
             to_result(crate::private::klp_enable_patch(patch))

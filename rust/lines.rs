@@ -79,7 +79,8 @@ impl Lines {
             let Some(fsid) = file.fsid() else {
                 continue;
             };
-            // SAFETY: The namespace of these hosts is that of a mount that is in use.
+            // SAFETY: These hosts are of `net`, which is alive, as lockd frees a namespace's hosts before
+            // it goes.
             unsafe {
                 for lock in file.locks(ours)? {
                     self.count(fsid, lock.host(), |line| line.locks += 1)?;

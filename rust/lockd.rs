@@ -74,19 +74,20 @@ impl Lockd {
         (!server.is_null()).then_some(Lockd { _running: guard })
     }
 
-    /// The files whose handle's fsid is wanted, pinned. May sleep.
+    /// The files whose handle's fsid is wanted, pinned. May sleep; `want` is asked under the table's
+    /// lock.
     ///
     /// The order is that of lockd's table. Files that are added while this looks may be missing.
     pub(crate) fn files(&self, want: impl Fn(Option<Fsid>) -> bool) -> Result<KVVec<NlmFile>> {
         let mut files = KVVec::new();
         for chain in 0..FILE_CHAINS {
             // The lock is held for one chain only, as lockd needs it for every request.
-            // SAFETY: The table's lock.
-            let _lock = unsafe { MutexGuard::new(&raw mut private::nlm_file_mutex) };
-            // SAFETY: The table has so many chains, and its lock is held.
+            let _lock = table_lock();
+            // SAFETY: lockd is loaded, the table has so many chains, and its lock is held.
             let mut node = unsafe { (&raw const private::nlm_files[chain].first).read_volatile() };
             while !node.is_null() {
-                // SAFETY: The chain's nodes are in files, which stay while the lock is held.
+                // SAFETY: The chain's nodes are in files, which stay while the lock is held. Their count
+                // changes under this lock and the file's.
                 unsafe {
                     let file: *mut nlm_file = kernel::container_of!(node, nlm_file, f_list);
                     node = (*file).f_list.next;
@@ -144,7 +145,8 @@ impl NlmFile {
 
     /// The open files that its locks are set on, by access mode; null where there is none.
     pub(crate) fn opens(&self) -> [*mut private::file; 2] {
-        // SAFETY: The file is pinned. lockd sets each of these once, in one go.
+        // SAFETY: The file is pinned. lockd sets each of these once, in one go, and only lets go of them
+        // when it frees the file.
         unsafe { addr_of_mut!((*self.as_ptr()).f_file).read_volatile() }
     }
 
@@ -166,13 +168,14 @@ impl NlmFile {
 
     /// Its list of blocked locks, which changes under its `f_mutex`.
     pub(crate) fn block_list(&self) -> *mut list_head {
-        // SAFETY: The address of a field of a valid structure.
+        // SAFETY: The file is pinned; the address of a field.
         unsafe { addr_of_mut!((*self.as_ptr()).f_blocks) }
     }
 
     /// Its `f_mutex`, held. May sleep.
     pub(crate) fn lock(&self) -> MutexGuard {
-        // SAFETY: The file is pinned; nothing here keeps this lock and asks for it again.
+        // SAFETY: The file is pinned, and who has the guard has the file. Nothing here keeps this lock
+        // and asks for it again.
         unsafe { MutexGuard::new(addr_of_mut!((*self.as_ptr()).f_mutex)) }
     }
 
@@ -231,19 +234,20 @@ impl Drop for NlmFile {
             return;
         };
         for open in opens.into_iter().filter(|open| !open.is_null()) {
-            // SAFETY: It was the file's, which is not in the table any more. `fclose` of nfsd's
-            // operations is the same as this (`include/linux/lockd/bind.h`).
+            // SAFETY: The reference was that of lockd's file, which is not in the table any more.
+            // `fclose` of nfsd's operations is the same as this (`include/linux/lockd/bind.h`).
             unsafe { private::fput(open) };
         }
-        // SAFETY: `nlm_lookup_file()` allocated it, and nobody else knows it.
+        // SAFETY: `nlm_lookup_file()` allocated it. Nobody else has it: it is not in the table, and
+        // nobody was counted as its user.
         unsafe { bindings::kfree(self.as_ptr().cast()) };
     }
 }
 
 /// The lock of lockd's table of files, held. May sleep.
 pub(crate) fn table_lock() -> MutexGuard {
-    // SAFETY: Whoever has a file of lockd's knows that lockd is loaded, and nothing here keeps
-    // this lock and asks for it again.
+    // SAFETY: lockd is loaded: who calls has a `Lockd` or a file of lockd's. Nothing here keeps this
+    // lock and asks for it again.
     unsafe { MutexGuard::new(&raw mut private::nlm_file_mutex) }
 }
 

@@ -54,7 +54,7 @@ impl NlmFile {
     }
 
     /// The locks that lockd set through this file and whose host is wanted, in the order of the
-    /// VFS. May sleep.
+    /// VFS. May sleep; `want` is asked under a spinlock.
     ///
     /// Not those of the same inode that were set through another file handle.
     pub(crate) fn locks(&self, want: impl Fn(Host<'_>) -> bool) -> Result<KVVec<HeldLock>> {
@@ -70,11 +70,11 @@ impl NlmFile {
                 // SAFETY: An inode keeps its context. Its lock is held, so that its locks, and
                 // the owners of those that are lockd's, stay.
                 let _lock = unsafe { SpinGuard::new(addr_of_mut!((*context).flc_lock)) };
-                // SAFETY: As above; each node is in a lock, and one of lockd's has an owner, who
-                // has a host.
+                // SAFETY: The list's lock is held, and `want` changes nothing.
                 for node in unsafe { list_entries(addr_of_mut!((*context).flc_posix)) } {
                     let fl = file_lock_of(node);
-                    // SAFETY: As above.
+                    // SAFETY: Each node is in a lock, which stays while the list's lock is held. One of
+                    // lockd's has a reference to its owner, who has one to a host.
                     let held = unsafe {
                         let Some(mode) = opens.iter().position(|open| *open == (*fl).c.flc_file)
                         else {
@@ -107,9 +107,9 @@ impl NlmFile {
     /// Fails as the file system's lock operation does.
     fn change(&self, held: &HeldLock, remove: bool) -> Result {
         let open = self.opens()[held.mode];
-        // SAFETY: All zeros is a value of this type, which `locks_init_lock()` then prepares.
+        // SAFETY: All zeros is a value of this type: numbers, and pointers that may be null.
         let mut fl: private::file_lock = unsafe { core::mem::zeroed() };
-        // SAFETY: It is ours.
+        // SAFETY: It is ours, and does not move from here on.
         unsafe { private::locks_init_lock(&mut fl) };
         fl.c.flc_flags = FL_POSIX;
         fl.c.flc_type = if remove {
@@ -126,7 +126,9 @@ impl NlmFile {
             // The VFS takes its own reference to the owner.
             fl.fl_lmops = &raw const private::nlmsvc_lock_operations;
         }
-        // SAFETY: The file is pinned, so it stays open; the owner is there.
+        // SAFETY: The file is pinned, so it stays open; we have the owner. Nobody keeps the lock that
+        // we hand in: one that is not to wait is copied, and file systems that would answer later are
+        // not asked (`locks_are_deferred()`).
         let result =
             unsafe { private::vfs_lock_file(open, private::F_SETLK, &mut fl, ptr::null_mut()) };
         match result {
@@ -183,10 +185,10 @@ impl HeldLock {
     ///
     /// # Safety
     ///
-    /// The lock is valid, and is the owner's.
+    /// The lock is valid, is the owner's, and does not change during the call: the list's lock is held.
     unsafe fn new(owner: Owner, fl: *const private::file_lock, mode: usize) -> Self {
         let restarts = owner.host().restarts();
-        // SAFETY: By this function's requirement; the caller holds the list's lock.
+        // SAFETY: By this function's requirement.
         unsafe {
             HeldLock {
                 owner,
@@ -224,7 +226,7 @@ impl Owner {
     ///
     /// # Safety
     ///
-    /// `owner` is valid.
+    /// Somebody has a reference to `owner` during the call.
     unsafe fn get(owner: *mut nlm_lockowner) -> Self {
         // SAFETY: By this function's requirement (`nlmsvc_get_lockowner()`).
         unsafe {
@@ -244,7 +246,7 @@ impl Owner {
 
 impl Drop for Owner {
     fn drop(&mut self) {
-        // SAFETY: The reference is ours.
+        // SAFETY: The reference is ours, and goes.
         unsafe { private::nlmsvc_put_lockowner(self.0.as_ptr()) };
     }
 }

@@ -15,7 +15,7 @@ extern "C" {
 /// This module (`THIS_MODULE` in C). The kernel crate has it under different names from release
 /// to release.
 pub(crate) const fn this_module() -> *mut bindings::module {
-    // SAFETY: The linker makes it; it is there as long as this code.
+    // SAFETY: modpost makes it, and it is there as long as this code. Only its address is taken.
     unsafe { __this_module.get() }
 }
 
@@ -26,9 +26,9 @@ pub(crate) const fn this_module() -> *mut bindings::module {
 /// drop must not sleep.
 pub(crate) struct ModuleRef(NonNull<bindings::module>);
 
-// SAFETY: A reference count belongs to no thread.
+// SAFETY: A reference to a module may be given up by another thread than that which took it.
 unsafe impl Send for ModuleRef {}
-// SAFETY: As above; there is nothing to share but the pointer.
+// SAFETY: There is nothing to share but the pointer, which is not changed.
 unsafe impl Sync for ModuleRef {}
 
 impl ModuleRef {
@@ -55,7 +55,7 @@ impl ModuleRef {
 
 impl Drop for ModuleRef {
     fn drop(&mut self) {
-        // SAFETY: The reference is ours.
+        // SAFETY: The reference is ours, and goes.
         unsafe { bindings::module_put(self.0.as_ptr()) };
     }
 }

@@ -31,7 +31,8 @@ const STICKY: u8 = 2;
 ///
 /// The handle is valid for `'a`.
 unsafe fn flags<'a>(handle: *mut nsm_handle) -> &'a AtomicU8 {
-    // SAFETY: By this function's requirement.
+    // SAFETY: By this function's requirement. What lockd writes is a byte, too, so that an update
+    // may be lost, as between lockd's own, but no other field changes.
     unsafe { AtomicU8::from_ptr(addr_of_mut!((*handle)._bitfield_1).cast()) }
 }
 
@@ -56,7 +57,7 @@ unsafe fn call(host: *const nlm_host, procedure: u32) -> Result<nsm_res> {
         status: 0,
         state: 0,
     };
-    // SAFETY: By this function's requirement.
+    // SAFETY: By this function's requirement; a host keeps its handle, and the answer is ours.
     unsafe {
         let handle = (*host).h_nsmhandle;
         to_result(private::nsm_mon_unmon(handle, procedure, &mut answer, host))?;
@@ -97,8 +98,8 @@ unsafe fn say(host: *const nlm_host, what: &str) {
 ///
 /// The host is valid, its net namespace is alive, and this is where lockd calls `nsm_monitor()`.
 pub(crate) unsafe fn monitor(host: *const nlm_host) -> Result {
-    // SAFETY: By this function's requirement. The name may be written by several tasks of the
-    // client side at a time, the same one each time.
+    // SAFETY: By this function's requirement; a host keeps its handle. The handle's name may be
+    // written by several tasks of the client side at a time, the same one each time.
     unsafe {
         if (*host).h_server() != 0 {
             note(Host::new(host))?;
@@ -127,13 +128,17 @@ pub(crate) unsafe fn monitor(host: *const nlm_host) -> Result {
 ///
 /// # Safety
 ///
-/// The host's net namespace is alive.
+/// The host's net namespace is alive, and this is where lockd calls `nsm_monitor()`, which for its
+/// server side is while it processes a request.
 unsafe fn note(host: Host<'_>) -> Result {
-    let Some((fsid, reclaims)) = request::nlm_fsid() else {
+    // SAFETY: By this function's requirement.
+    let Some((fsid, reclaims)) = (unsafe { request::nlm_fsid() }) else {
         return Ok(());
     };
     // SAFETY: By this function's requirement.
-    let noted = unsafe { clients::note(host, fsid, exports::may_be_exported) };
+    let may_be_exported = || unsafe { exports::may_be_exported() };
+    // SAFETY: By this function's requirement.
+    let noted = unsafe { clients::note(host, fsid, may_be_exported) };
     if reclaims {
         Ok(())
     } else {

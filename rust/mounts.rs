@@ -146,7 +146,7 @@ impl Mounts {
     ///
     /// # Safety
     ///
-    /// `sb` is one of nfsd's, and its `s_umount` is held.
+    /// `sb` is one of nfsd's and has a root, and its `s_umount` is held.
     pub(crate) unsafe fn add_files(sb: *mut super_block) {
         for kind in &FILES {
             // SAFETY: By this function's requirement.
@@ -190,7 +190,8 @@ impl WorkItem for Mounts {
 ///
 /// For `iterate_supers_type()`, with a superblock of nfsd's.
 unsafe extern "C" fn add(sb: *mut super_block, _: *mut c_void) {
-    // SAFETY: `iterate_supers_type()` holds the lock.
+    // SAFETY: By this function's requirement: `iterate_supers_type()` holds `s_umount`, and skips what
+    // has no root.
     unsafe { Mounts::add_files(sb) };
     // SAFETY: A superblock of nfsd's has a reference to its namespace, and nfsd is loaded.
     unsafe {
@@ -211,7 +212,8 @@ unsafe extern "C" fn add(sb: *mut super_block, _: *mut c_void) {
 /// For `iterate_supers_type()`, with a superblock of nfsd's.
 unsafe extern "C" fn remove(sb: *mut super_block, _: *mut c_void) {
     for kind in &FILES {
-        // SAFETY: `iterate_supers_type()` holds the lock.
+        // SAFETY: By this function's requirement: `iterate_supers_type()` holds `s_umount`, and skips
+        // what has no root.
         unsafe { fsfile::remove(sb, kind) };
     }
 }

@@ -31,7 +31,8 @@ impl<'a> Node<'a> {
     /// Its client.
     pub(crate) fn client(self) -> &'a Nfs4Client {
         let raw: *const private::rb_node = self.0;
-        // SAFETY: The tree has the clients' `cl_namenode`s.
+        // SAFETY: The nodes of the tree are the clients' `cl_namenode`s; a client in it has a name, and
+        // stays as long as the lock is held.
         unsafe {
             Nfs4Client::from_raw(container_of!(
                 raw.cast_mut(),
@@ -43,13 +44,13 @@ impl<'a> Node<'a> {
 
     /// Where the lesser names are.
     pub(crate) fn left(self) -> Option<Self> {
-        // SAFETY: A child in the same tree.
+        // SAFETY: A child in the same tree, whose lock is held for `'a`, or null.
         unsafe { Self::new(self.0.rb_left) }
     }
 
     /// Where the greater names are.
     pub(crate) fn right(self) -> Option<Self> {
-        // SAFETY: A child in the same tree.
+        // SAFETY: A child in the same tree, whose lock is held for `'a`, or null.
         unsafe { Self::new(self.0.rb_right) }
     }
 }
@@ -115,7 +116,8 @@ impl Nfs4Client {
 
     /// Its principal, where it authenticated with one.
     fn principal(&self) -> Option<&CStr> {
-        // SAFETY: The credential is set when the client is made, and freed with it.
+        // SAFETY: The credential is set when the client is made, and freed with it; its principals are
+        // null or have an end.
         unsafe {
             let cred = &(*self.0.get()).cl_cred;
             let raw = [cred.cr_raw_principal, cred.cr_principal]
@@ -130,7 +132,7 @@ impl Nfs4Client {
         self.principal().map(|principal| {
             let bytes = principal.to_bytes();
             let mut digest = [0; 32];
-            // SAFETY: Both are valid for their lengths.
+            // SAFETY: The bytes are valid for their length, and the digest has that of SHA-256.
             unsafe { private::sha256(bytes.as_ptr(), bytes.len(), digest.as_mut_ptr()) };
             digest
         })
@@ -159,7 +161,7 @@ impl Nfs4Client {
     /// Notes that it is, or is no more, on stable storage.
     pub(crate) fn set_stable(&self, stable: bool) {
         let bit = private::NFSD4_CLIENT_STABLE as usize;
-        // SAFETY: `flags` is valid.
+        // SAFETY: A word of a valid structure, which nfsd changes with `set_bit()` and the like only.
         unsafe { assign_bit(bit, self.flags(), stable) }
     }
 }
@@ -168,9 +170,9 @@ impl Nfs4Client {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ClientRef(*const Nfs4Client);
 
-// SAFETY: A pointer that is not dereferenced without a further promise.
+// SAFETY: It is only dereferenced in an unsafe function, whose callers say that it is valid.
 unsafe impl Send for ClientRef {}
-// SAFETY: As above.
+// SAFETY: As for `Send`; it is never changed.
 unsafe impl Sync for ClientRef {}
 
 impl ClientRef {

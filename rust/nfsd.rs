@@ -19,9 +19,9 @@ use kernel::types::Opaque;
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Net(*mut private::net);
 
-// SAFETY: A pointer that is not dereferenced without a further promise.
+// SAFETY: It is only dereferenced in unsafe functions, whose callers say that it is valid.
 unsafe impl Send for Net {}
-// SAFETY: As above.
+// SAFETY: As for `Send`; it is never changed.
 unsafe impl Sync for Net {}
 
 impl Net {
@@ -138,17 +138,28 @@ impl NfsdNet {
         unsafe { addr_of_mut!((*self.0.get()).client_tracking_ops).read_volatile() }
     }
 
-    /// Sets the tracking operations. For a server that is being started: nfsd holds
-    /// `nfsd_mutex`, and no nfsd thread runs.
-    pub(crate) fn set_tracking_ops(&self, ops: *const private::nfsd4_client_tracking_ops) {
-        // SAFETY: As for `tracking_ops()`.
+    /// Sets the tracking operations.
+    ///
+    /// # Safety
+    ///
+    /// A server is being started: nfsd holds `nfsd_mutex`, and no nfsd thread runs. The operations
+    /// stay until nfsd has called their `exit`.
+    pub(crate) unsafe fn set_tracking_ops(&self, ops: *const private::nfsd4_client_tracking_ops) {
+        // SAFETY: The field of a valid structure, which by this function's requirement nobody else
+        // changes.
         unsafe { addr_of_mut!((*self.0.get()).client_tracking_ops).write_volatile(ops) }
     }
 
     /// Sets what nfsd's rpc_pipefs notifier sees of a pipe. It reads this pointer under
     /// sunrpc's `pipefs_sb_lock` at any time.
-    pub(crate) fn set_cld_net(&self, cld_net: *mut private::cld_net) {
-        // SAFETY: As for `tracking_ops()`.
+    ///
+    /// # Safety
+    ///
+    /// nfsd holds `nfsd_mutex`. What the pointer leads to, and the pipe, stay until another one has
+    /// been set and the caller has had `pipefs_sb_lock` after that.
+    pub(crate) unsafe fn set_cld_net(&self, cld_net: *mut private::cld_net) {
+        // SAFETY: The field of a valid structure, which by this function's requirement nobody else
+        // changes; a pointer is written in one go.
         unsafe { addr_of_mut!((*self.0.get()).cld_net).write_volatile(cld_net) }
     }
 
@@ -158,7 +169,7 @@ impl NfsdNet {
     /// must be clear when requests are served, as `inc_reclaim_complete()` walks the table.
     pub(crate) fn set_own_table(&self, used: bool) {
         let bit = private::nfsd_net_flag_NFSD_NET_TRACK_RECLAIM_COMPLETES as usize;
-        // SAFETY: `flags` is valid.
+        // SAFETY: A word of a valid structure, which nfsd changes with `set_bit()` and the like only.
         unsafe { assign_bit(bit, self.flags(), used) }
     }
 
@@ -224,8 +235,9 @@ impl NfsdNet {
 
     /// Calls `f` with the root of the tree of confirmed clients by name, under `client_lock`.
     fn with_clients_by_name<R>(&self, f: impl FnOnce(Option<Node<'_>>) -> R) -> R {
-        // SAFETY: The tree of confirmed clients is guarded by `client_lock`: who is in it is
-        // valid, has a name, and stays as long as we hold the lock.
+        // SAFETY: nfsd has initialised its `client_lock` before a server starts, and takes it in
+        // process context only. It guards the tree of confirmed clients: who is in it is valid, has a
+        // name, and stays as long as we hold the lock, which is as long as `f` can have the node.
         unsafe {
             let lock = addr_of_mut!((*self.0.get()).client_lock).cast();
             bindings::spin_lock(lock);
@@ -239,7 +251,8 @@ impl NfsdNet {
     ///
     /// For a server that runs and uses our operations. Does not sleep.
     pub(crate) fn end_grace(&self) {
-        // SAFETY: nfsd is loaded, as it called the operation that this is called from.
+        // SAFETY: nfsd's state is valid, so nfsd is loaded. nfsd has made the work that this queues
+        // before it called `nfsd4_client_tracking_init()`, and refuses it once the server stops.
         unsafe { private::nfsd4_force_end_grace(self.0.get()) };
     }
 }

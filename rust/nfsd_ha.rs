@@ -116,7 +116,7 @@ impl Drop for NfsdHa {
         clients::exit_module();
         // A task that has dropped its reference to this module may still be in its last
         // instructions, preempted; none of them sleeps there.
-        // SAFETY: We may sleep.
+        // SAFETY: We may sleep, and hold no lock.
         unsafe { private::synchronize_rcu_tasks() };
     }
 }

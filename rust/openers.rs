@@ -92,14 +92,15 @@ impl<'a> Search<'a> {
 pub(crate) fn find(files: &[NlmFile]) -> Result<Option<(&NlmFile, Opener)>> {
     let mut search = Search::new(files)?;
     let _guard = rcu::read_lock();
-    // SAFETY: Processes are in this list, which is under RCU: what is read stays valid.
+    // SAFETY: The list of processes changes under RCU, and this is a critical section.
     for node in unsafe { list_entries(addr_of_mut!(private::init_task.tasks)) } {
-        // SAFETY: As above.
+        // SAFETY: Each node of this list is in a task.
         let task: *mut task_struct = unsafe { kernel::container_of!(node, task_struct, tasks) };
         let context: *mut c_void = (&raw mut search).cast();
         let mut next: c_uint = 0;
         loop {
-            // SAFETY: As above. The task's lock keeps its files; the search is ours.
+            // SAFETY: A task that was in the list stays until the critical section ends. Its lock keeps
+            // its files, or that it has none. The search outlives the call, and only the call uses it.
             next = unsafe {
                 let _lock = SpinGuard::new(addr_of_mut!((*task).alloc_lock));
                 let context = context.cast_const();
@@ -110,7 +111,8 @@ pub(crate) fn find(files: &[NlmFile]) -> Result<Option<(&NlmFile, Opener)>> {
             }
         }
         if let Some(at) = search.found {
-            // SAFETY: As above.
+            // SAFETY: The task stays until the critical section ends. Its name may change meanwhile, and
+            // always ends.
             let opener = unsafe {
                 let kind = private::pid_type_PIDTYPE_TGID;
                 Opener {
@@ -135,7 +137,7 @@ unsafe extern "C" fn is_wanted(
     file: *mut private::file,
     number: c_uint,
 ) -> c_int {
-    // SAFETY: The caller's file is open, and the search is its caller's.
+    // SAFETY: By this function's requirement; the caller's file is open, and so has its inode.
     let (search, inode) = unsafe {
         let search = context.cast_mut().cast::<Search<'_>>();
         (&mut *search, (*file).f_inode)
@@ -150,14 +152,16 @@ unsafe extern "C" fn is_wanted(
     }
 }
 
-/// Adds the path of an open file to a text, as the current process sees it. May sleep.
-pub(crate) fn write_path(file: *mut private::file, text: &mut Text) -> Result {
+/// Adds the path of a file of lockd's to a text, as the current process sees it. May sleep.
+pub(crate) fn write_path(file: &NlmFile, text: &mut Text) -> Result {
+    let open = file.any_open();
     let mut buffer: KVec<u8> = KVec::with_capacity(PATH_MAX, GFP_KERNEL)?;
     let space = buffer.spare_capacity_mut();
-    // SAFETY: The file is open, and the buffer as long as it says.
+    // SAFETY: lockd's file is pinned, so that this one is open. The buffer is as long as it says, and
+    // the path that is returned is in it, with an end.
     let path = unsafe {
         let path = private::d_path(
-            &raw const (*file).__bindgen_anon_1.f_path,
+            &raw const (*open).__bindgen_anon_1.f_path,
             space.as_mut_ptr().cast(),
             space.len() as c_int,
         );

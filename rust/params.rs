@@ -25,7 +25,8 @@ pub(crate) fn upcalls_in_flight() -> usize {
 #[repr(transparent)]
 struct Param(kernel_param);
 
-// SAFETY: The table is constant, and the kernel serialises what goes through it.
+// SAFETY: The table is constant. What goes through it is serialised by the kernel's lock of parameters,
+// and we read the value atomically.
 unsafe impl Sync for Param {}
 
 impl Param {

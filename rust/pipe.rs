@@ -56,7 +56,7 @@ pub(crate) struct Message<T> {
 // SAFETY: `raw` is used by sunrpc under the pipe's lock, or by who has set `queued`, and `bytes` is
 // only read while sunrpc has the message; the other fields are of types that may be shared.
 unsafe impl<T: Sync> Sync for Message<T> {}
-// SAFETY: Nothing in a message depends on the thread.
+// SAFETY: The pipe's lists, and memory, may be changed by any thread; the body may be sent.
 unsafe impl<T: Send> Send for Message<T> {}
 
 impl<T> Message<T> {
@@ -71,7 +71,8 @@ impl<T> Message<T> {
     {
         try_pin_init!(Self {
             raw <- Opaque::ffi_init(|slot: *mut rpc_pipe_msg| {
-                // SAFETY: `slot` is valid for writes, and all zeros is a value of this type.
+                // SAFETY: `slot` is valid for writes and does not move any more. All zeros is a value
+                // of this type.
                 unsafe {
                     slot.write_bytes(0, 1);
                     init_list_head(addr_of_mut!((*slot).list));
@@ -133,7 +134,7 @@ pub(crate) struct Pipe<H: Handler> {
 // SAFETY: `raw` is used under sunrpc's own locks only, `ops` and `cld_net` are not written once
 // they are initialised, and a `Handler` may be shared.
 unsafe impl<H: Handler> Sync for Pipe<H> {}
-// SAFETY: Nothing in a pipe depends on the thread.
+// SAFETY: sunrpc's functions for a pipe may be called by any thread; a `Handler` may be sent.
 unsafe impl<H: Handler> Send for Pipe<H> {}
 
 impl<H: Handler> Pipe<H> {
@@ -151,7 +152,8 @@ impl<H: Handler> Pipe<H> {
                 destroy_msg: Some(destroy_msg::<H>),
             },
             raw: {
-                // SAFETY: `ops` stays where it is and is dropped after the pipe.
+                // SAFETY: `ops` is initialised, does not move, and is there until `drop()` has
+                // destroyed the pipe. sunrpc does not write to it.
                 let raw = unsafe {
                     private::rpc_mkpipe_data(
                         addr_of_mut!((*this.as_ptr()).ops),
@@ -168,10 +170,17 @@ impl<H: Handler> Pipe<H> {
 
     /// Lets rpc_pipefs show the pipe as `nfsd/cld`, now if it is mounted and else when it is.
     /// May sleep; takes sunrpc's `pipefs_sb_lock`.
-    pub(crate) fn publish(&self, nn: &NfsdNet) -> Result {
-        nn.set_cld_net(addr_of_mut_const(&self.cld_net));
-        // SAFETY: `net` is valid as long as the pipe. A superblock that is returned comes with
-        // `pipefs_sb_lock` held, so it stays mounted, and no notifier runs, until the put.
+    ///
+    /// # Safety
+    ///
+    /// nfsd starts a server in this pipe's net namespace, whose state `nn` is, and holds `nfsd_mutex`.
+    /// [`Pipe::unpublish`] is called before the pipe is dropped, also if this fails.
+    pub(crate) unsafe fn publish(&self, nn: &NfsdNet) -> Result {
+        // SAFETY: By this function's requirement; `cld_net` and the pipe do not move.
+        unsafe { nn.set_cld_net(addr_of_mut_const(&self.cld_net)) };
+        // SAFETY: By this function's requirement `net` is alive. A superblock that is returned comes
+        // with `pipefs_sb_lock` held, so it stays mounted, and no notifier runs, until the put. The
+        // directory is our reference until `dput()`.
         unsafe {
             let sb = private::rpc_get_sb_net(self.net.as_ptr());
             if sb.is_null() {
@@ -201,12 +210,18 @@ impl<H: Handler> Pipe<H> {
     /// [`Handler::returned`]. May sleep; takes `pipefs_sb_lock` and the pipe's inode lock.
     ///
     /// The handler queues nothing any more.
-    pub(crate) fn unpublish(&self, nn: &NfsdNet) {
+    ///
+    /// # Safety
+    ///
+    /// nfsd starts or stops a server in this pipe's net namespace, whose state `nn` is, and holds
+    /// `nfsd_mutex`.
+    pub(crate) unsafe fn unpublish(&self, nn: &NfsdNet) {
         self.cancel_timeout();
-        nn.set_cld_net(ptr::null_mut());
-        // SAFETY: As in `publish()`. nfsd's notifier runs with `pipefs_sb_lock` held: one that
-        // still saw `cld_net` has ended when we get that lock.
+        // SAFETY: By this function's requirement `net` is alive, and it is this pipe that nfsd has.
+        // Its notifier runs with `pipefs_sb_lock` held: one that still saw `cld_net` has ended when
+        // we get that lock. Where no file system is mounted nobody has the pipe open.
         unsafe {
+            nn.set_cld_net(ptr::null_mut());
             if !private::rpc_get_sb_net(self.net.as_ptr()).is_null() {
                 private::rpc_unlink(self.raw.as_ptr());
                 private::rpc_put_sb_net(self.net.as_ptr());
@@ -270,9 +285,9 @@ impl<H: Handler> Pipe<H> {
     /// Takes the first unread message for which `pick` says yes out of the queue.
     fn take(&self, pick: impl Fn(*mut rpc_pipe_msg) -> bool) -> Option<Arc<Message<H::Body>>> {
         let pipe = self.raw.as_ptr();
-        // SAFETY: The pipe is valid, and its lock guards the list of unread messages, each of
-        // which holds a reference to its `Message`. The entry that is taken was linked by
-        // `queue()`, so that reference is ours now.
+        // SAFETY: The pipe is valid, and its lock, which sunrpc takes in process context only, guards
+        // the list of unread messages. Each of them was linked by `queue()` and has a reference to
+        // its `Message`, which is ours when we have taken it out.
         unsafe {
             let lock = addr_of_mut!((*pipe).lock).cast();
             let head = addr_of_mut!((*pipe).pipe);
@@ -392,8 +407,9 @@ unsafe extern "C" fn upcall<H: Handler>(
 ) -> isize {
     // As long as what may follow a client's name in a message of the cld pipe.
     static ZEROS: [u8; 1088] = [0; 1088];
-    // SAFETY: sunrpc has taken the message out of the queue for this reader: `raw` is ours
-    // until `destroy_msg()`, and so is the reference to the message.
+    // SAFETY: sunrpc has taken the message out of the queue for this reader, so that it and the
+    // reference to it stay until `destroy_msg()`, and nobody writes `bytes`. It holds the inode's lock,
+    // under which alone messages that are being read are changed and linked.
     let (raw, bytes) = unsafe {
         let message = &*message_of::<H::Body>(raw);
         (&mut *raw, &*message.bytes.get())

@@ -35,7 +35,7 @@ impl MutexGuard {
 
 impl Drop for MutexGuard {
     fn drop(&mut self) {
-        // SAFETY: It is held.
+        // SAFETY: It is valid, and held by this task, by `new()`; the guard cannot be sent to another.
         unsafe { bindings::mutex_unlock(self.0) };
     }
 }
@@ -59,7 +59,7 @@ impl SpinGuard {
 
 impl Drop for SpinGuard {
     fn drop(&mut self) {
-        // SAFETY: It is held.
+        // SAFETY: It is valid, and held on this CPU, by `new()`.
         unsafe { bindings::spin_unlock(self.0) };
     }
 }

@@ -118,7 +118,7 @@ impl Busy {
             path: Text::default(),
             reason: Text::default(),
         };
-        if openers::write_path(file.any_open(), &mut busy.path).is_err() {
+        if openers::write_path(file, &mut busy.path).is_err() {
             // Too long, or no memory.
             busy.path.write_str("?")?;
         }
@@ -388,7 +388,7 @@ fn park(lockd: &Lockd, waiting: &[Waiting<'_>], granted: bool) -> Result<Result<
         // In 7.2, lockd may have taken a block from the list and not yet have a reference to it,
         // or have given it up and not be done. It does not sleep in between, so that a second
         // look sees it.
-        // SAFETY: We may sleep.
+        // SAFETY: We may sleep. It does not wait for who sleeps, so nobody can wait for our locks.
         unsafe { private::synchronize_rcu_tasks() };
         settled = busy.is_none();
         let Some(file) = busy else {
@@ -439,7 +439,7 @@ fn put_back(removed: &[(&NlmFile, HeldLock)]) {
     for (file, lock) in removed.iter().filter(|(_, lock)| !lock.is_stale()) {
         if let Err(e) = file.relock(lock) {
             let mut path = Text::default();
-            let _ = openers::write_path(file.any_open(), &mut path);
+            let _ = openers::write_path(file, &mut path);
             let ((start, end), path) = (lock.range(), path.as_str());
             pr_err!(
                 "{path}: lock {start}-{end} is lost, error {}\n",

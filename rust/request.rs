@@ -21,18 +21,19 @@ const NFS_PROGRAM: u32 = 100_003;
 /// COMPOUND (RFC 8881, 16.2).
 const COMPOUND: u32 = 1;
 
-/// Whether a kthread's function is `own`, which is null if its module is not loaded. Only
+/// Whether a task's function is `own`, whose address is null if its module is not loaded, as is
+/// that of a task that is no kthread. (rustc takes it for granted that `own` is not null.) Only
 /// addresses are compared.
 fn runs(function: *const c_void, own: unsafe extern "C" fn(*mut c_void) -> c_int) -> bool {
-    let own = own as *const c_void;
-    !own.is_null() && core::ptr::eq(function, own)
+    !function.is_null() && core::ptr::eq(function, own as *const c_void)
 }
 
 /// The request of the current nfsd or lockd thread. Such a thread has one from its start; its
 /// fields describe what it last received.
 fn current() -> Option<(NonNull<svc_rqst>, Kind)> {
-    // SAFETY: The current task is there while it runs. It is a kthread with this data, if it
-    // has one of these functions.
+    // SAFETY: The current task is there while it runs; `kthread_func()` takes any task. Its address
+    // is that of a function or null, and is not called. A kthread with one of these functions has its
+    // `svc_rqst` as data, which is freed at their end.
     unsafe {
         let task = bindings::get_current().cast();
         let function: *const c_void = core::mem::transmute(private::kthread_func(task));
@@ -53,11 +54,16 @@ enum Kind {
 }
 
 /// What the request is about that the current thread works on, if it is one of NFSv4 or NLM.
+/// Does not sleep.
 ///
-/// For a function that such a request calls. Does not sleep.
-pub(crate) fn subject() -> Option<Subject> {
+/// # Safety
+///
+/// A thread of nfsd or lockd calls this while it processes a request only: else the request's
+/// arguments are those of the last one, whose memory may be gone.
+pub(crate) unsafe fn subject() -> Option<Subject> {
     let (request, kind) = current()?;
-    // SAFETY: The request is that of the current thread, which is inside of its processing.
+    // SAFETY: The request is that of the current thread, which by this function's requirement is
+    // inside of its processing.
     unsafe {
         let request = request.as_ref();
         let mut subject = match kind {
@@ -147,13 +153,14 @@ unsafe fn nlm(request: &svc_rqst) -> Option<Subject> {
 ///
 /// # Safety
 ///
-/// The current thread processes this request.
+/// The current thread processes this request, which is one of NLM, and its arguments are decoded.
 unsafe fn nlm_arguments(request: &svc_rqst) -> Option<(&[u8], Option<u32>)> {
     /// The handle, and for a request that can reclaim whether it does.
     macro_rules! arguments {
         ($test:ident, $lock:ident, $cancel:ident, $unlock:ident, $share:ident) => {{
             let arguments = request.rq_argp;
-            // SAFETY: The arguments of this procedure in this version begin so.
+            // SAFETY: By this function's requirement the arguments are decoded, and those of this
+            // procedure in this version begin so (`pc_argzero` clears what the decoder leaves out).
             unsafe {
                 match request.rq_proc {
                     private::NLMPROC_TEST | private::NLMPROC_TEST_MSG => {
@@ -205,7 +212,8 @@ unsafe fn nlm_arguments(request: &svc_rqst) -> Option<(&[u8], Option<u32>)> {
     if handle.data.is_null() {
         return None;
     }
-    // SAFETY: The decoder made it so: `len` bytes of the request.
+    // SAFETY: The decoder made it so: `len` bytes in the pages of the request, which stay as they are
+    // while it is processed.
     let handle = unsafe { core::slice::from_raw_parts(handle.data, handle.len as usize) };
     Some((handle, reclaim_asks))
 }
@@ -214,21 +222,32 @@ unsafe fn nlm_arguments(request: &svc_rqst) -> Option<(&[u8], Option<u32>)> {
 /// sleep.
 pub(crate) fn server() -> Option<IpAddr> {
     let (request, _) = current()?;
-    // SAFETY: The request is that of the current thread.
+    // SAFETY: The request is that of the current thread, and stays as long as it. This field has
+    // always an address in it, or zeros.
     unsafe { sockaddr::address(&raw const (*request.as_ptr()).rq_daddr) }
 }
 
 /// The fsid that the NLM request is about that the current thread works on, and whether it
 /// reclaims. Does not sleep.
-pub(crate) fn nlm_fsid() -> Option<(Fsid, bool)> {
-    let (_, handle, reclaim_asks) = current_arguments()?;
+///
+/// # Safety
+///
+/// As for [`subject`].
+pub(crate) unsafe fn nlm_fsid() -> Option<(Fsid, bool)> {
+    // SAFETY: By this function's requirement.
+    let (_, handle, reclaim_asks) = unsafe { current_arguments()? };
     Some((Fsid::of_handle(handle)?, reclaim_asks.is_some()))
 }
 
 /// The NLM request that the current thread works on, and the first 28 bytes of its file handle,
 /// which are all of its fsid; zeros follow a shorter one.
-pub(crate) fn current_nlm() -> Option<(NonNull<svc_rqst>, [u8; 28])> {
-    let (request, handle, _) = current_arguments()?;
+///
+/// # Safety
+///
+/// As for [`subject`].
+pub(crate) unsafe fn current_nlm() -> Option<(NonNull<svc_rqst>, [u8; 28])> {
+    // SAFETY: By this function's requirement.
+    let (request, handle, _) = unsafe { current_arguments()? };
     let mut start = [0; 28];
     for (to, from) in start.iter_mut().zip(handle) {
         *to = *from;
@@ -236,13 +255,17 @@ pub(crate) fn current_nlm() -> Option<(NonNull<svc_rqst>, [u8; 28])> {
     Some((request, start))
 }
 
-/// The NLM request that the current thread works on, with what `nlm_arguments()` says of it, which
-/// is there as long as the thread does so.
-fn current_arguments<'a>() -> Option<(NonNull<svc_rqst>, &'a [u8], Option<u32>)> {
+/// The NLM request that the current thread works on, with what `nlm_arguments()` says of it.
+///
+/// # Safety
+///
+/// As for [`subject`], for all of `'a`.
+unsafe fn current_arguments<'a>() -> Option<(NonNull<svc_rqst>, &'a [u8], Option<u32>)> {
     let (request, Kind::Lockd) = current()? else {
         return None;
     };
-    // SAFETY: The request is that of the current thread, which is inside of its processing.
+    // SAFETY: lockd has the program NLM only, and by this function's requirement the current thread is
+    // inside of this request's processing. lockd asks when it has decoded the arguments.
     let (handle, reclaim_asks) = unsafe { nlm_arguments(&*request.as_ptr())? };
     Some((request, handle, reclaim_asks))
 }

@@ -50,7 +50,8 @@ pub(crate) fn exit_module() {
 
 /// Nanoseconds since boot, suspension included.
 fn now() -> i64 {
-    // SAFETY: It can always be called outside of NMIs.
+    // SAFETY: It reads the clock, which works in every context while timekeeping is not suspended,
+    // and then no task runs.
     unsafe { bindings::ktime_get_boottime() }
 }
 
@@ -60,12 +61,13 @@ fn now() -> i64 {
 ///
 /// # Safety
 ///
-/// `net` is alive.
+/// `net` is alive, and a thread of nfsd or lockd calls this while it processes a request only.
 pub(crate) unsafe fn in_grace(net: Net) -> bool {
     if !any_in_grace() {
         return false;
     }
-    let Some(subject) = request::subject() else {
+    // SAFETY: By this function's requirement.
+    let Some(subject) = (unsafe { request::subject() }) else {
         return false;
     };
     // SAFETY: By this function's requirement.

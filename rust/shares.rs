@@ -45,7 +45,7 @@ impl Share {
 
     /// Was it one of this file's?
     pub(crate) fn is_of(&self, file: &NlmFile) -> bool {
-        // SAFETY: Set when the share is made, and never changed.
+        // SAFETY: The share is ours. The pointer, which is only compared, never changes.
         unsafe { self.raw.as_ref().s_file == file.as_ptr() }
     }
 
@@ -57,7 +57,8 @@ impl Share {
 
 impl Drop for Share {
     fn drop(&mut self) {
-        // SAFETY: It is ours, and was allocated with its owner by `nlmsvc_share_file()`.
+        // SAFETY: It is ours alone, and in no list; `nlmsvc_share_file()` allocated it, in one piece
+        // with its owner's name.
         unsafe { bindings::kfree(self.raw.as_ptr().cast()) };
     }
 }
@@ -77,14 +78,14 @@ pub(crate) fn take(
                 if file.is_in_use_locked(&table) {
                     return Ok(Err(at));
                 }
-                // SAFETY: Nobody else uses the list, and nobody can begin to.
+                // SAFETY: The file has no user, and gets none while the table's lock is held.
                 count += unsafe { wanted(file, &want) }.count();
             }
             if count <= shares.capacity() {
                 for file in files {
-                    // SAFETY: As above, for all files, as the table's lock was held all the time.
+                    // SAFETY: None of the files has a user, as the table's lock was held all the time.
                     for link in unsafe { wanted(file, &want) } {
-                        // SAFETY: As above; the link points to a share.
+                        // SAFETY: The link is one of `wanted()`, and nobody else uses the list.
                         let share = unsafe { Share::unlink(link, file.fsid()) };
                         shares.push(share, GFP_KERNEL)?;
                     }
@@ -109,7 +110,8 @@ unsafe fn wanted<'a>(
     let mut link = unsafe { addr_of_mut!((*file.as_ptr()).f_shares) };
     let mut returned: Option<*mut lockd_share> = None;
     core::iter::from_fn(move || loop {
-        // SAFETY: By this function's requirement.
+        // SAFETY: By this function's requirement; a link leads to a share of this file or is its end,
+        // and a share in a file has a host.
         unsafe {
             // Past the share that was returned, unless it was unlinked.
             if returned.take().is_some_and(|share| share == *link) {
@@ -136,7 +138,7 @@ pub(crate) fn count(file: &NlmFile, mut each: impl FnMut(Host<'_>)) {
     if file.is_in_use_locked(&table) {
         return;
     }
-    // SAFETY: Nobody else uses the list; a share has a host.
+    // SAFETY: The file has no user, and gets none while the table's lock is held; a share has a host.
     unsafe {
         let mut share = (*file.as_ptr()).f_shares;
         while !share.is_null() {

@@ -28,7 +28,7 @@ impl SipHash {
 
 impl KeyedHash for SipHash {
     fn hash(&self, key: &[u8]) -> u64 {
-        // SAFETY: Both are valid, `key` for its length.
+        // SAFETY: `key` is valid for its length and may be unaligned, and our own key is valid.
         unsafe { private::__siphash_unaligned(key.as_ptr().cast(), key.len(), &self.0) }
     }
 }

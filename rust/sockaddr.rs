@@ -15,7 +15,8 @@ const INET6: u16 = 10;
 ///
 /// `storage` is valid, and holds an address as its family says.
 pub(crate) unsafe fn address(storage: *const private::__kernel_sockaddr_storage) -> Option<IpAddr> {
-    // SAFETY: By this function's requirement.
+    // SAFETY: By this function's requirement; it begins with its family, and has room for an address of
+    // any.
     unsafe {
         match *storage.cast::<u16>() {
             INET => {

@@ -86,9 +86,10 @@ pub(crate) struct Tracker {
     _module: ModuleRef,
 }
 
-// SAFETY: `nn` is dereferenced where it is valid only; the rest may be sent and shared.
+// SAFETY: `nn`, a pointer to what may be shared, is dereferenced in `Tracker::nn()` only, which says
+// why it is valid. All other fields are of types that may be sent.
 unsafe impl Send for Tracker {}
-// SAFETY: As above.
+// SAFETY: As for `Send`; all other fields are of types that may be shared.
 unsafe impl Sync for Tracker {}
 
 impl Tracker {
@@ -115,19 +116,26 @@ impl Tracker {
     ///
     /// Called where nfsd calls `nfsd4_client_tracking_init()`.
     pub(crate) unsafe fn start(net: Net) -> Result {
-        // SAFETY: nfsd, which calls, is loaded, and the namespace is alive.
+        // SAFETY: nfsd, which calls, is loaded, and the namespace is alive, until `exit` at least.
         let (nn, inum) = unsafe { (NfsdNet::of(net), net.inum()) };
         let tracker = Arc::pin_init(Tracker::new(net, nn, inum), GFP_KERNEL)?;
         TRACKERS.lock().push(tracker.clone(), GFP_KERNEL)?;
-        tracker
-            .pipe
-            .publish(nn)
-            .inspect_err(|_| Self::stop(net, nn))?;
-        tracker.begin(nn);
+        // SAFETY: By this function's requirement. `stop()` takes the pipe back, whether now or when
+        // nfsd calls `exit`.
+        let published = unsafe { tracker.pipe.publish(nn) };
+        // SAFETY: By this function's requirement.
+        published.inspect_err(|_| unsafe { Self::stop(net, nn) })?;
+        // SAFETY: By this function's requirement.
+        unsafe { tracker.begin(nn) };
         Ok(())
     }
 
-    fn begin(self: &Arc<Self>, nn: &NfsdNet) {
+    /// Waits for a daemon and its records, and has nfsd use the tracker.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Tracker::start`]; `nn` is nfsd's state of the tracker's namespace.
+    unsafe fn begin(self: &Arc<Self>, nn: &NfsdNet) {
         let channel = &self.pipe.handler;
         let (state, there) =
             channel.wait_until(channel.state(), &channel.came, DAEMON_TIMEOUT, |s| s.daemon);
@@ -146,7 +154,9 @@ impl Tracker {
         }
         // With nobody to reclaim there is no grace period.
         nn.set_own_table(connected && state.records.counts().known == 0);
-        nn.set_tracking_ops(&OPERATIONS.0);
+        // SAFETY: By this function's requirement. The operations are there as long as this module, to
+        // which the tracker has a reference until `exit`.
+        unsafe { nn.set_tracking_ops(&OPERATIONS.0) };
         drop(state);
         if !connected {
             self.wake_keeper();
@@ -154,7 +164,11 @@ impl Tracker {
     }
 
     /// Ends tracking. Who still waits for the daemon is told that it ends.
-    fn stop(net: Net, nn: &NfsdNet) {
+    ///
+    /// # Safety
+    ///
+    /// nfsd starts or stops a server in `net`, whose state `nn` is, and holds `nfsd_mutex`.
+    unsafe fn stop(net: Net, nn: &NfsdNet) {
         let mut trackers = TRACKERS.lock();
         let tracker = match trackers.iter().position(|t| t.net == net) {
             Some(at) => trackers.remove(at).ok(),
@@ -178,7 +192,8 @@ impl Tracker {
         }
         drop(state);
         tracker.settled.notify_all();
-        tracker.pipe.unpublish(nn);
+        // SAFETY: By this function's requirement; the closed channel queues nothing.
+        unsafe { tracker.pipe.unpublish(nn) };
     }
 
     /// Calls `f` with the tracker of `net`, if it has one; its server does not stop meanwhile.
@@ -325,9 +340,8 @@ impl Tracker {
 /// For nfsd, as an operation of a [`Tracker`] that a server uses.
 unsafe extern "C" fn exit(net: *mut private::net) {
     let net = Net::new(net);
-    // SAFETY: nfsd, which calls, is loaded, and the namespace is alive.
-    let nn = unsafe { NfsdNet::of(net) };
-    Tracker::stop(net, nn);
+    // SAFETY: nfsd, which calls with `nfsd_mutex` held, is loaded, and the namespace is alive.
+    unsafe { Tracker::stop(net, NfsdNet::of(net)) };
 }
 
 /// Calls `f` with a client, nfsd's state and the tracker of its server, if that has not stopped.
@@ -356,7 +370,7 @@ unsafe fn with_client<R>(
 ///
 /// For nfsd, as an operation of a [`Tracker`] that a server uses.
 unsafe extern "C" fn create(client: *mut private::nfs4_client) {
-    // SAFETY: nfsd calls this as an operation.
+    // SAFETY: nfsd calls this as an operation, for a client that stays until it returns.
     unsafe { with_client(client, |tracker, _, client| tracker.store(client)) };
 }
 
@@ -366,7 +380,7 @@ unsafe extern "C" fn create(client: *mut private::nfs4_client) {
 ///
 /// For nfsd, as an operation of a [`Tracker`] that a server uses.
 unsafe extern "C" fn remove(client: *mut private::nfs4_client) {
-    // SAFETY: nfsd calls this as an operation.
+    // SAFETY: nfsd calls this as an operation, for a client that stays until it returns.
     unsafe { with_client(client, |tracker, nn, client| tracker.remove(nn, client)) };
 }
 
@@ -376,7 +390,7 @@ unsafe extern "C" fn remove(client: *mut private::nfs4_client) {
 ///
 /// For nfsd, as an operation of a [`Tracker`] that a server uses.
 unsafe extern "C" fn check(client: *mut private::nfs4_client) -> c_int {
-    // SAFETY: nfsd calls this as an operation.
+    // SAFETY: nfsd calls this as an operation, for a client that stays until it returns.
     let result = unsafe { with_client(client, |tracker, _, client| tracker.check(client)) };
     result
         .unwrap_or(Err(ENOENT))
@@ -392,7 +406,8 @@ unsafe extern "C" fn grace_done(nn: *mut private::nfsd_net) {
     let Some(_module) = ModuleRef::get() else {
         return;
     };
-    // SAFETY: nfsd calls this as an operation, with the state of the namespace.
+    // SAFETY: nfsd calls this as an operation, with its state of the namespace, which is there until
+    // `exit` has been called.
     let nn = unsafe { NfsdNet::from_raw(nn) };
     if let Some(tracker) = Tracker::of(nn) {
         tracker.grace_done(nn);

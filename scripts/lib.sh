@@ -11,6 +11,8 @@
 #   build/RELEASE/     nfsd_ha.ko for that kernel
 #   tools/             cargo's target directory for tools/
 #   images/            what the virtual machines boot from
+#   mutations/         a copy of the source, for deliberate faults
+#   coverage/          the module with nothing inlined
 #   logs/              the full output of each step
 
 set -euo pipefail

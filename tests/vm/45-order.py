@@ -104,6 +104,9 @@ def test_grace_done_last():
     set_parameter("upcall_timeout", 3)
     check("the grace period ends", wait_until(lambda: not server.in_grace(), 60))
     check("some time later", wait_until(lambda: server.status()["grace_done_due"], 10))
+    asked = [u.command for u in daemon.read].count(CREATE)
+    check("the keeper asks for the record again",
+          wait_until(lambda: [u.command for u in daemon.read].count(CREATE) > asked, 40))
     equal("the daemon has not been told", [u.command for u in daemon.read].count(GRACE_DONE), 0)
     full = False
     check("it is when it has stored the record",

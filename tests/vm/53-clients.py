@@ -12,7 +12,7 @@ import time
 from control import clients, command, read, sequence
 from fullserver import FullServer, RawHost
 from ktap import check, done, equal
-from nfs import SLOW, Client, sh, wait_until
+from nfs import SLOW, Client, kernel_log, sh, wait_until
 from nfs3 import Nfs3, mount_handle
 from nlm import Nlm
 
@@ -165,6 +165,15 @@ began = time.monotonic()
 os.write(quick, str(sequence()).encode())
 check("one that does not want to wait does not", time.monotonic() - began < 0.5 * SLOW)
 os.close(quick)
+
+# A client that cannot be told of a restart must not have a lock. rpc.statd dies without a word to rpcbind.
+sh("kill -9 $(pidof rpc.statd)")
+third = Client("third", "raw")
+unheard = Nlm(4, third.server_ip, "third", netns=third.netns)
+equal("a client that nobody monitors, as rpc.statd is gone, gets no lock", unheard.lock(b, offset=300), "NOLOCKS")
+check("the log says so", "cannot be monitored: is rpc.statd running?" in kernel_log())
+sh("rpc.statd --no-notify")
+equal("it does when rpc.statd is back", unheard.lock(b, offset=300), "GRANTED")
 
 check("a stopped server forgets them", wait_until(lambda: (server.stop() or True) and clients() == [], 1))
 check("that is news, too", news(fd))
