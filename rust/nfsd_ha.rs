@@ -85,15 +85,18 @@ struct NfsdHa {
 impl kernel::Module for NfsdHa {
     fn init(module: &'static ThisModule) -> Result<Self> {
         // SAFETY: The module's init runs once, and this comes before it attaches.
-        let mounts = unsafe {
+        unsafe {
             tracker::init_module();
             scopes::init_module();
             release::init_module();
-            let mounts = Mounts::new()?;
-            clients::init_module()?;
-            mounts
+        }
+        // From here on, what fails is undone by `drop()`.
+        let this = NfsdHa {
+            // SAFETY: The module's init runs once, and this comes before it attaches.
+            mounts: unsafe { Mounts::new()? },
         };
-        let this = NfsdHa { mounts };
+        // SAFETY: The module's init runs once, and this comes before it attaches.
+        unsafe { clients::init_module()? };
         // SAFETY: The module's init runs once, and everything is ready.
         unsafe { attach::attach(module)? };
         if this.mounts.wait_attached() {
