@@ -14,7 +14,7 @@ from control import FILES
 from fullserver import FullServer
 from inject import Inject
 from ktap import check, done, equal
-from nfs import LIVEPATCH, MODULE, kernel_log, sh, succeeds, wait_until
+from nfs import LIVEPATCH, MODULE, kernel_log, sh, succeeds, unload, wait_until
 from nfs3 import Nfs3, mount_handle
 from nfs4 import Nfs4
 from nlm import Nlm
@@ -38,13 +38,6 @@ def each(function, value, act, pid=-1):
             if not inject.hits():
                 return results
             results.append(result)
-
-
-def unload():
-    """Switches off and unloads."""
-    sh(f"echo 0 > {LIVEPATCH}/enabled")
-    assert wait_until(lambda: not os.path.exists(LIVEPATCH), 60), "the livepatch stays"
-    assert wait_until(lambda: succeeds("rmmod nfsd_ha"), 30), sh("rmmod nfsd_ha", check=False)
 
 
 def load():

@@ -50,6 +50,13 @@ def kernel_log():
     return sh("dmesg")
 
 
+def unload():
+    """Switches the livepatch off and unloads the module, which waits for what still uses it."""
+    sh(f"echo 0 > {LIVEPATCH}/enabled")
+    assert wait_until(lambda: not os.path.exists(LIVEPATCH), 90, 0.02), "the livepatch stays"
+    assert wait_until(lambda: succeeds("rmmod nfsd_ha"), 90, 0.02), sh("rmmod nfsd_ha", check=False)
+
+
 class Server:
     """The NFS server of this VM, or with `netns` that of a net namespace."""
 
@@ -146,6 +153,7 @@ class Server:
     def records(self):
         """The clients in nfsdcld's database, by epoch: the name of each."""
         with sqlite3.connect(f"file:{self.state}/main.sqlite?mode=ro", uri=True) as db:
+            db.execute("BEGIN")  # the daemon may begin another epoch meanwhile
             current, recovery = db.execute("SELECT current, recovery FROM grace").fetchone()
             names = {}
             for key, epoch in (("current", current), ("recovery", recovery)):
