@@ -29,7 +29,9 @@ impl MutexGuard {
     pub(crate) unsafe fn try_new(mutex: *mut private::mutex) -> Option<Self> {
         let mutex = mutex.cast();
         // SAFETY: By this function's requirement.
-        (unsafe { bindings::mutex_trylock(mutex) } != 0).then_some(MutexGuard(mutex))
+        let taken = unsafe { bindings::mutex_trylock(mutex) } != 0;
+        // Not `then_some()`: a guard that is made is dropped, and would unlock for who has the mutex.
+        taken.then(|| MutexGuard(mutex))
     }
 }
 
