@@ -9,7 +9,9 @@
 #   kernels/RELEASE/   a stock kernel: vmlinuz, modules/, build/ (for external modules), src/
 #   debug/RELEASE/     the debug kernel, with the same
 #   build/RELEASE/     nfsd_ha.ko for that kernel
-#   tools/             cargo's target directory for tools/
+#   tools/             cargo's target directories
+#   cargo/             the crates that Debian does not have
+#   fuzz/              what the fuzz targets find
 #   images/            what the virtual machines boot from
 #   mutations/         a copy of the source, for deliberate faults
 #   coverage/          the module with nothing inlined
@@ -36,6 +38,13 @@ die() {
 # enter_root "$@": go on in the build root with the script that calls this.
 enter_root() {
 	[ -e "$in_root" ] || exec "$repo/scripts/inroot" "$repo/scripts/${0##*/}" "$@"
+}
+
+# other_crates: let cargo have crates that are not Debian's. The build root's configuration replaces
+# all by those; cargo looks for it in its home, and above the working directory.
+other_crates() {
+	export CARGO_HOME=$cache/cargo
+	cd /
 }
 
 # key FILE...: a short name for what the files say.
