@@ -46,8 +46,6 @@ kernels:
 test-model:
 	@scripts/test-model --long
 
-.PHONY: test-model
-
 update:
 	@scripts/kernels --update
 
@@ -60,4 +58,4 @@ clean:
 distclean: clean
 	@$(as_root) rm -rf --one-file-system "$(cache)"
 
-.PHONY: help bench demo fuzz shell test test-host test-long test-debug test-mutations clippy module kdir kernels update clean distclean
+.PHONY: help bench demo fuzz shell test test-host test-long test-debug test-model test-mutations clippy module kdir kernels update clean distclean
