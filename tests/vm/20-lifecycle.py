@@ -6,7 +6,7 @@
 import os
 
 from ktap import check, done, equal
-from nfs import LIVEPATCH, MODULE, Client, Server, kernel_log, sh, succeeds, wait_until
+from nfs import MODULE, Client, Server, kernel_log, sh, succeeds, switch_off, wait_until
 
 STATUS = "/proc/fs/nfsd/client_tracking"
 
@@ -14,12 +14,6 @@ STATUS = "/proc/fs/nfsd/client_tracking"
 def load():
     """insmod: when it returns, the module is attached."""
     sh(f"insmod {MODULE}")
-
-
-def switch_off():
-    """Disables the livepatch; returns whether that came to its end."""
-    sh(f"echo 0 > {LIVEPATCH}/enabled")
-    return wait_until(lambda: not os.path.exists(LIVEPATCH), 60)
 
 
 def unload():

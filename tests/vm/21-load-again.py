@@ -12,7 +12,8 @@ import re
 import sys
 
 from ktap import check, done, equal
-from nfs import LIVEPATCH, MODULE, Client, Server, kernel_log, sh, succeeds, wait_until
+from nfs import (LIVEPATCH, MODULE, Client, Server, kernel_log, sh, succeeds, switch_off,
+                 wait_until)
 
 WARM_UP = 10
 ROUNDS = int(sys.argv[1]) if len(sys.argv) > 1 else 30
@@ -34,8 +35,7 @@ def rounds(number):
         if n % 2:
             server.restart()
         results.add(holder.write())
-        sh(f"echo 0 > {LIVEPATCH}/enabled")
-        assert wait_until(lambda: not os.path.exists(LIVEPATCH), 60, 0.02), "the livepatch stays"
+        assert switch_off(), "the livepatch stays"
         if n % 2:
             server.restart()
         assert wait_until(lambda: succeeds("rmmod nfsd_ha"), 30, 0.02), "rmmod fails"

@@ -7,13 +7,12 @@ nfsd does not wait for such a writer when it stops: it must not find its trackin
 """
 
 import glob
-import os
 import signal
 import subprocess
 import time
 
 from ktap import check, done, equal
-from nfs import LIVEPATCH, MODULE, SLOW, Client, Server, sh, succeeds, wait_until
+from nfs import MODULE, SLOW, Client, Server, sh, succeeds, switch_off, wait_until
 
 sh(f"insmod {MODULE}")
 server = Server(lease=10)
@@ -34,7 +33,6 @@ with subprocess.Popen(["sh", "-c", f"echo expire > {control}"]) as writer:
     equal("the writer comes back", writer.wait(20 * SLOW), 0)
 server.daemon.send_signal(signal.SIGCONT)
 server.stop_daemon()
-sh(f"echo 0 > {LIVEPATCH}/enabled")
-check("the livepatch can be switched off", wait_until(lambda: not os.path.exists(LIVEPATCH), 60))
+check("the livepatch can be switched off", switch_off())
 check("and the module unloaded", wait_until(lambda: succeeds("rmmod nfsd_ha"), 10))
 done()

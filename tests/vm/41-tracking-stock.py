@@ -17,7 +17,7 @@ import time
 from cld import CREATE, GET_VERSION, GRACE_DONE, GRACE_START, Daemon
 from harness import allow
 from ktap import check, done
-from nfs import LIVEPATCH, MODULE, Server, sh, succeeds, wait_until
+from nfs import MODULE, Server, sh, succeeds, switch_off, wait_until
 from nfs4 import Nfs4
 
 LIMIT = 3
@@ -167,8 +167,7 @@ for key, function in CASES:
     check(f"{function.__doc__}", ours[key][1], ours[key][0])
     check("and the server stops", timed(this.server.stop, 20) is not None)
 check("no thread hangs", stuck_threads() == 0)
-sh(f"echo 0 > {LIVEPATCH}/enabled")
-wait_until(lambda: not succeeds(f"test -e {LIVEPATCH}"), 60)
+switch_off()
 check("the module can be unloaded", wait_until(lambda: succeeds("rmmod nfsd_ha"), 10))
 for key, function in CASES:
     text, good = function(Case(f"stock-{key}"))

@@ -19,7 +19,7 @@ import time
 
 from cld import PIPE
 from ktap import check, done, equal
-from nfs import LIVEPATCH, MODULE, Server, sh, succeeds, wait_until
+from nfs import MODULE, Server, sh, succeeds, switch_off, wait_until
 from nfs4 import Nfs4
 
 LIMIT = 1
@@ -219,7 +219,6 @@ check(f"no client waited much longer than the limit of {LIMIT} s (longest {walk.
 equal("no thread hangs", stuck_threads(), 0)
 walk.server.stop()
 walk.server.stop_daemon()
-sh(f"echo 0 > {LIVEPATCH}/enabled")
-check("the livepatch can be switched off", wait_until(lambda: not os.path.exists(LIVEPATCH), 60))
+check("the livepatch can be switched off", switch_off())
 check("and the module unloaded", wait_until(lambda: succeeds("rmmod nfsd_ha"), 10))
 done()

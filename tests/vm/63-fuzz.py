@@ -10,7 +10,6 @@ stops, and no daemon but the fuzzer. Words: writes=N, seed=N.
 
 import collections
 import json
-import os
 import subprocess
 import sys
 import threading
@@ -19,7 +18,7 @@ import time
 import v3
 from control import FILES, read, release
 from ktap import check, done, equal
-from nfs import LIVEPATCH, Server, sh, succeeds, wait_until
+from nfs import Server, sh, succeeds, switch_off, wait_until
 from nfs3 import Nfs3, mount_handle
 from nfs4 import Nfs4
 from nlm import Nlm
@@ -181,7 +180,6 @@ end_grace()
 locker.stop()
 v3.lib("in_client c1 umount /mnt/calm /mnt/calm4; stop_server; stop_nfsdcld")
 other.stop()
-sh(f"echo 0 > {LIVEPATCH}/enabled")
-check("the livepatch can be switched off", wait_until(lambda: not os.path.exists(LIVEPATCH), 60))
+check("the livepatch can be switched off", switch_off())
 check("and the module unloaded", wait_until(lambda: succeeds("rmmod nfsd_ha"), 10))
 done()

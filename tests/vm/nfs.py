@@ -50,10 +50,15 @@ def kernel_log():
     return sh("dmesg")
 
 
+def switch_off(timeout=60):
+    """Disables the livepatch; returns whether that came to its end."""
+    sh(f"echo 0 > {LIVEPATCH}/enabled")
+    return wait_until(lambda: not os.path.exists(LIVEPATCH), timeout, 0.02)
+
+
 def unload():
     """Switches the livepatch off and unloads the module, which waits for what still uses it."""
-    sh(f"echo 0 > {LIVEPATCH}/enabled")
-    assert wait_until(lambda: not os.path.exists(LIVEPATCH), 90, 0.02), "the livepatch stays"
+    assert switch_off(90), "the livepatch stays"
     assert wait_until(lambda: succeeds("rmmod nfsd_ha"), 90, 0.02), sh("rmmod nfsd_ha", check=False)
 
 
