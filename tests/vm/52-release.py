@@ -19,7 +19,6 @@ NOTHING = {"locks": 0, "blocks": 0, "shares": 0, "files": 0, "clients": 0}
 
 server = FullServer(grace=10)
 server.set_up()
-server.start_daemon()
 server.start()
 host = RawHost()
 Responder(host.netns)

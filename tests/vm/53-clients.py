@@ -20,7 +20,6 @@ PATH = "/proc/fs/nfsd/nlm_clients"
 
 server = FullServer(grace=10)
 server.set_up()
-server.start_daemon()
 server.start()
 host, other = RawHost(), Client("other", "raw")
 server.end_grace()

@@ -17,7 +17,6 @@ PORT = 4045
 first = FullServer(grace=10)
 first.set_up()
 sh(f"echo {PORT} > /proc/sys/fs/nfs/nlm_tcpport")
-first.start_daemon()
 first.start()
 host = RawHost()
 first.end_grace()

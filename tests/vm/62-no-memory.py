@@ -82,7 +82,6 @@ if not os.path.exists(LIVEPATCH):
 faults.limit(faults.text())
 print("# the module's functions are at %#x to %#x" % faults.text())
 
-server.start_daemon()
 server.start()
 host = RawHost()
 Responder(host.netns)

@@ -106,6 +106,8 @@ class Server:
 
     def start_daemon(self):
         """Starts nfsdcld, the real one."""
+        # Two would share the upcalls, each with an idea of its own of the current epoch.
+        assert self.daemon is None or self.daemon.poll() is not None, "nfsdcld is running"
         command = f"nfsdcld -F -s {self.state} -p {self.pipefs}"
         if self.netns:
             command = f"nsenter --net=/run/netns/{self.netns} {command}"
