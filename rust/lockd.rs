@@ -71,7 +71,7 @@ impl Lockd {
     unsafe fn if_running(guard: MutexGuard) -> Option<Self> {
         // SAFETY: By this function's requirement; the pointer changes under this lock.
         let server = unsafe { (&raw const private::nlmsvc_serv).read_volatile() };
-        (!server.is_null()).then_some(Lockd { _running: guard })
+        (!server.is_null()).then(|| Lockd { _running: guard })
     }
 
     /// The files whose handle's fsid is wanted, pinned. May sleep; `want` is asked under the table's
