@@ -11,6 +11,7 @@ import ctypes
 import errno
 import itertools
 import os
+import threading
 
 import faults
 from cld import Daemon
@@ -246,19 +247,34 @@ equal("afterwards it can be stopped", strange, [])
 
 # What a daemon says: records, and answers. As nfsdcld, this one does not look what becomes of them.
 server.stop_daemon()
-daemon = Daemon(records=[b"record-%d" % n for n in range(3)])
+may_answer, daemons = threading.Event(), []
 
 
-def ask_for_records():
-    """The server starts; whether it knows all records a little later."""
-    sh("rpc.nfsd 1")
-    known = wait_until(lambda: server.status()["records_known"] == 3, 20)
+def no_server():
+    """The server stops, and the daemon goes."""
     sh("rpc.nfsd 0")
-    return known
+    while daemons:
+        daemons.pop().close()
 
 
-results = [result for _, result in faults.each(ask_for_records, [daemon.thread.native_id])]
-daemon.close()
+def wait_for_daemon():
+    """A server starts, then a daemon comes, which does not answer yet; its thread."""
+    no_server()
+    may_answer.clear()
+    sh("rpc.nfsd 1")
+    daemons.append(Daemon(records=[b"record-%d" % n for n in range(3)],
+                          answer=lambda upcall: 0 if may_answer.wait() else None))
+    return [daemons[0].thread.native_id]
+
+
+def get_records():
+    """The daemon answers; whether the server knows all records a little later."""
+    may_answer.set()
+    return wait_until(lambda: server.status()["records_known"] == 3, 10)
+
+
+results = [result for _, result in faults.each(get_records, wait_for_daemon)]
+no_server()
 report("downcalls", results)
 check("allocations of downcalls have failed", results)
 equal("no record is lost", set(results), {True})
