@@ -102,7 +102,7 @@ class Daemon:
     """
 
     def __init__(self, path=PIPE, answer=lambda upcall: 0, records=(), version=2, patience=20):
-        end = time.monotonic() + patience
+        end = time.monotonic() + patience * SLOW
         while not os.path.exists(path):
             assert time.monotonic() < end, f"{path} did not come"
             time.sleep(0.02)
