@@ -108,9 +108,9 @@ check("a second client is there", wait_until(lambda: os.path.exists("/tmp/grab.l
 calm = time.monotonic()
 say(f"{BASELINE:.0f} s, in which other exports come and go, and a new client comes")
 for server in OTHERS:
-    # lockd has one thread, which waits until a client that is new is on record.
+    # lockd has one thread, which waits until a client that is new is on record. Its file is not the one of the loop.
     sh(f"mkdir -p /mnt/new; nsenter --net=/run/netns/second unshare --mount sh -ec 'mount -t nfs -o {OPTIONS} "
-       f"{server}:/srv/local /mnt/new; touch /mnt/new/f; python3 /test/lock.py try /mnt/new/f; umount /mnt/new'")
+       f"{server}:/srv/local /mnt/new; python3 /test/lock.py try /mnt/new/new; umount /mnt/new'")
 DAYS = 10 if FULL else 4
 for _ in range(DAYS):
     for server in OTHERS:
