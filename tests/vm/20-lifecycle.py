@@ -6,7 +6,7 @@
 import os
 
 from ktap import check, done, equal
-from nfs import MODULE, Client, Server, kernel_log, sh, succeeds, switch_off, wait_until
+from nfs import MODULE, Client, Server, kernel_log, sh, succeeds, switch_off, unload, wait_until
 
 STATUS = "/proc/fs/nfsd/client_tracking"
 
@@ -14,12 +14,6 @@ STATUS = "/proc/fs/nfsd/client_tracking"
 def load():
     """insmod: when it returns, the module is attached."""
     sh(f"insmod {MODULE}")
-
-
-def unload():
-    """Disables, and unloads."""
-    assert switch_off(), "the livepatch stays"
-    assert wait_until(lambda: succeeds("rmmod nfsd_ha"), 10), sh("rmmod nfsd_ha", check=False)
 
 
 # Before nfsd is there.
@@ -43,7 +37,7 @@ server.start_daemon()
 server.start()
 equal("and is attached to again when it is loaded again", server.status()["state"], "active")
 server.stop()
-unload()
+unload(switching=60, removing=10)
 check("unloaded with nfsd in place", not os.path.exists("/sys/module/nfsd_ha"))
 check("its file is gone", not os.path.exists(STATUS))
 

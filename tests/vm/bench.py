@@ -12,7 +12,7 @@ import sys
 import time
 
 from ktap import check
-from nfs import MODULE, Server, sh, succeeds, switch_off, wait_until
+from nfs import MODULE, Server, sh, unload
 
 STOCK, OURS = "stock", "ours"
 # As the Linux client names itself. The stock table looks at the first 8 bytes only.
@@ -34,8 +34,7 @@ def attach(side):
     if side == OURS and not loaded:
         sh(f"insmod {MODULE}")
     if side == STOCK and loaded:
-        assert switch_off(), "the livepatch stays"
-        assert wait_until(lambda: succeeds("rmmod nfsd_ha"), 10), "the module stays"
+        unload(switching=60, removing=10)
 
 
 def records_name(number):

@@ -56,10 +56,13 @@ def switch_off(timeout=60):
     return wait_until(lambda: not os.path.exists(LIVEPATCH), timeout, 0.02)
 
 
-def unload():
-    """Switches the livepatch off and unloads the module, which waits for what still uses it."""
-    assert switch_off(90), "the livepatch stays"
-    assert wait_until(lambda: succeeds("rmmod nfsd_ha"), 90, 0.02), sh("rmmod nfsd_ha", check=False)
+def unload(switching=90, removing=90):
+    """Switches the livepatch off and unloads the module, each in so many seconds at most.
+
+    The latter waits for what still uses it.
+    """
+    assert switch_off(switching), "the livepatch stays"
+    assert wait_until(lambda: succeeds("rmmod nfsd_ha"), removing, 0.02), sh("rmmod nfsd_ha", check=False)
 
 
 class Server:
