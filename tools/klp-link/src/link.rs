@@ -2,11 +2,12 @@
 
 //! Livepatch symbols and relocations (Documentation/livepatch/module-elf-format.rst).
 
-use crate::symbols::{Symbols, KERNEL};
+use crate::symbols::{Place, Symbols, KERNEL};
 use anyhow::{bail, Context, Result};
 use object::build::elf::{Builder, Relocation, SectionData, SectionId, SymbolId};
 use object::elf::{
-    FileHeader64, SectionHeader64, SHF_ALLOC, SHF_INFO_LINK, SHN_UNDEF, SHT_PROGBITS, SHT_RELA,
+    FileHeader64, SectionHeader64, R_X86_64_PLT32, SHF_ALLOC, SHF_INFO_LINK, SHN_UNDEF,
+    SHT_PROGBITS, SHT_RELA,
 };
 use object::read::elf::{FileHeader as _, SectionHeader as _};
 use object::{Endian as _, Endianness, Object, ObjectSection};
@@ -56,11 +57,11 @@ pub fn link(module: &[u8], symbols: &Symbols) -> Result<Option<(Vec<u8>, Summary
     for section in elf.sections.iter_mut() {
         section.delete |= LLVM_NAMES.iter().any(|name| section.name.starts_with(name));
     }
-    let objects = rename(&mut elf, symbols)?;
+    let places = rename(&mut elf, symbols)?;
     let mut summary = Summary::new();
     let sections: Vec<SectionId> = elf.sections.iter().map(|s| s.id()).collect();
     for id in sections {
-        for (object, relocations) in take(&mut elf, id, &objects)? {
+        for (object, relocations) in take(&mut elf, id, &places)? {
             *summary.entry(object.clone()).or_default() += relocations.len();
             add(&mut elf, id, &object, relocations)?;
         }
@@ -86,20 +87,20 @@ fn plain_sections(module: &[u8]) -> Result<Cow<'_, [u8]>> {
     Ok(plain)
 }
 
-/// The livepatch symbols, each with its object.
-type Objects = Vec<(SymbolId, String)>;
+/// The livepatch symbols, each with its place.
+type Places<'a> = Vec<(SymbolId, &'a Place)>;
 
-/// The object of the symbol of a relocation, if that is a livepatch symbol.
-fn object_of<'a>(objects: &'a Objects, relocation: &Relocation) -> Option<&'a str> {
-    objects
+/// The place of the symbol of a relocation, if that is a livepatch symbol.
+fn place_of<'a>(places: &Places<'a>, relocation: &Relocation) -> Option<&'a Place> {
+    places
         .iter()
         .find(|(id, _)| relocation.symbol == Some(*id))
-        .map(|(_, object)| &**object)
+        .map(|(_, place)| *place)
 }
 
-/// Renames the symbols; returns the object of each.
-fn rename(elf: &mut Builder<'_>, symbols: &Symbols) -> Result<Objects> {
-    let mut objects = Objects::new();
+/// Renames the symbols; returns the place of each.
+fn rename<'a>(elf: &mut Builder<'_>, symbols: &'a Symbols) -> Result<Places<'a>> {
+    let mut places = Places::new();
     for symbol in elf.symbols.iter_mut() {
         if symbol.section.is_some() || symbol.st_shndx != SHN_UNDEF {
             continue;
@@ -112,17 +113,17 @@ fn rename(elf: &mut Builder<'_>, symbols: &Symbols) -> Result<Objects> {
                 .into_bytes()
                 .into();
             symbol.st_shndx = SHN_LIVEPATCH;
-            objects.push((symbol.id(), object.clone()));
+            places.push((symbol.id(), place));
         }
     }
-    Ok(objects)
+    Ok(places)
 }
 
 /// Takes the relocations to livepatch symbols out of one section, by object.
 fn take(
     elf: &mut Builder<'_>,
     id: SectionId,
-    objects: &Objects,
+    places: &Places<'_>,
 ) -> Result<BTreeMap<String, Vec<Relocation>>> {
     let mut by_object: BTreeMap<String, Vec<Relocation>> = BTreeMap::new();
     let section = elf.sections.get(id);
@@ -141,12 +142,17 @@ fn take(
         .any(|name| target.name.starts_with(name.as_bytes()));
     let mut others = Vec::new();
     for relocation in all {
-        let Some(object) = object_of(objects, relocation) else {
+        let Some(place) = place_of(places, relocation) else {
             others.push(*relocation);
             continue;
         };
+        let object = &place.object;
+        // Its address is for replacing it. The body's would be no target of indirect calls (IBT).
+        if place.body && relocation.r_type != R_X86_64_PLT32 {
+            bail!("in {}, a function's body is not called", target.name);
+        }
         // Those of the kernel itself are resolved in time (klp_write_section_relocs()).
-        if early && object != KERNEL {
+        if early && *object != KERNEL {
             let symbol = relocation.symbol.context("a relocation without a symbol")?;
             bail!(
                 "{} is used in {}, before livepatch resolves it: use it in a function that is \
@@ -156,9 +162,12 @@ fn take(
             );
         }
         by_object
-            .entry(object.into())
+            .entry(object.clone())
             .or_default()
-            .push(*relocation);
+            .push(Relocation {
+                r_addend: relocation.r_addend + place.offset,
+                ..*relocation
+            });
     }
     elf.sections.get_mut(id).data = SectionData::Relocation(others);
     Ok(by_object)

@@ -3,7 +3,7 @@
 //! Kernel modules as files.
 
 use anyhow::{bail, ensure, Context, Result};
-use object::{Object, ObjectSymbol};
+use object::{Object, ObjectSection, ObjectSymbol, RelocationTarget};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -37,6 +37,35 @@ pub fn check_symbol(module: &[u8], file: &str, name: &str, position: usize) -> R
         (n, p) if p > n => bail!("{file} has {n} of the symbol {name}: there is no position {p}"),
         _ => Ok(()),
     }
+}
+
+/// Where the function `name` of `module` begins to do what it does, in bytes from its address: behind
+/// the call of `__fentry__` at its start, where it can be replaced. Nothing is done before, so who
+/// jumps there with the function's arguments calls it.
+pub fn body(module: &[u8], file: &str, name: &str) -> Result<i64> {
+    /// `ENDBR64`, and the opcode of a call with its 4 bytes.
+    const START: u64 = 4 + 1;
+    let elf = object::File::parse(module).with_context(|| format!("{file} is no ELF file"))?;
+    let function = elf
+        .symbols()
+        .find(|s| s.is_definition() && s.name() == Ok(name))
+        .with_context(|| format!("{file} has no function {name}"))?;
+    let section = function
+        .section_index()
+        .context("a function without a section")?;
+    let fentry = elf.symbol_by_name("__fentry__").map(|s| s.index());
+    let start = function.address();
+    let call = elf
+        .section_by_index(section)?
+        .relocations()
+        .find(|(at, relocation)| {
+            (start..=start + START).contains(at)
+                && matches!(relocation.target(), RelocationTarget::Symbol(s) if Some(s) == fentry)
+        });
+    let Some((at, _)) = call else {
+        bail!("{name} of {file} does not begin with a call of __fentry__: it cannot be replaced");
+    };
+    Ok(i64::try_from(at + 4 - start)?)
 }
 
 /// The file of the module `name` in a tree such as /lib/modules/RELEASE/kernel.

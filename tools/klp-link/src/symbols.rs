@@ -22,12 +22,16 @@ pub struct Place {
     pub object: String,
     /// Which of the symbols of that name, from 1; 0 if there is one only.
     pub position: usize,
+    /// Calls go to what the function itself does, also if it is replaced.
+    pub body: bool,
+    /// Where that begins, in bytes from the function's address.
+    pub offset: i64,
 }
 
 /// The symbols by name, each with its place.
 pub type Symbols = BTreeMap<String, Place>;
 
-/// Reads a list of `OBJECT SYMBOL [POSITION]` lines.
+/// Reads a list of `OBJECT SYMBOL [POSITION | body]` lines.
 pub fn read(path: &Path) -> Result<Symbols> {
     let text =
         fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
@@ -38,10 +42,11 @@ fn parse(text: &str) -> Result<Symbols> {
     let mut symbols = Symbols::new();
     for (number, line) in lines(text) {
         let words: Vec<_> = line.split_whitespace().collect();
-        let (object, name, position) = match words[..] {
-            [object, name] => (object, name, Ok(0)),
-            [object, name, position] => (object, name, position.parse()),
-            _ => bail!("line {number}: want OBJECT SYMBOL [POSITION], found '{line}'"),
+        let (object, name, position, body) = match words[..] {
+            [object, name] => (object, name, Ok(0), false),
+            [object, name, "body"] => (object, name, Ok(0), true),
+            [object, name, position] => (object, name, position.parse(), false),
+            _ => bail!("line {number}: want OBJECT SYMBOL [POSITION | body], found '{line}'"),
         };
         let position =
             position.with_context(|| format!("line {number}: the position must be a number"))?;
@@ -56,6 +61,8 @@ fn parse(text: &str) -> Result<Symbols> {
         let place = Place {
             object: object.into(),
             position,
+            body,
+            offset: 0,
         };
         if symbols.insert(name.into(), place).is_some() {
             bail!("line {number}: {name} is there twice: keep one of the lines");
@@ -89,10 +96,14 @@ mod tests {
 
     #[test]
     fn reads_comments_and_names() {
-        let symbols = parse("# a list\n\nnfsd one # why\nsunrpc\ttwo 3\n").unwrap();
-        let place = |name: &str| (&*symbols[name].object, symbols[name].position);
-        assert_eq!(place("one"), ("nfsd", 0));
-        assert_eq!(place("two"), ("sunrpc", 3));
+        let symbols = parse("# a list\n\nnfsd one # why\nsunrpc\ttwo 3\nnfsd x body").unwrap();
+        let place = |name: &str| {
+            let place = &symbols[name];
+            (&*place.object, place.position, place.body)
+        };
+        assert_eq!(place("one"), ("nfsd", 0, false));
+        assert_eq!(place("two"), ("sunrpc", 3, false));
+        assert_eq!(place("x"), ("nfsd", 0, true));
         assert_eq!(
             symvers(&symbols).lines().next(),
             Some("0x00000000\tone\tvmlinux\tEXPORT_SYMBOL_GPL\t")

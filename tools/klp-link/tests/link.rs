@@ -6,8 +6,8 @@ use klp_link::link::link;
 use klp_link::symbols::{Place, Symbols};
 use object::build::elf::{Builder, Relocation, SectionData, SectionId, SymbolId};
 use object::elf::{
-    EM_X86_64, ET_REL, R_X86_64_PC32, SHF_ALLOC, SHF_INFO_LINK, SHT_PROGBITS, SHT_RELA, SHT_STRTAB,
-    SHT_SYMTAB, STB_GLOBAL, STT_NOTYPE,
+    Rela64, EM_X86_64, ET_REL, R_X86_64_PLT32, SHF_ALLOC, SHF_INFO_LINK, SHT_PROGBITS, SHT_RELA,
+    SHT_STRTAB, SHT_SYMTAB, STB_GLOBAL, STT_NOTYPE,
 };
 use object::read::elf::{ElfFile64, FileHeader, Rela, SectionHeader, Sym};
 use object::{Endianness, Object, ObjectSection, ObjectSymbol};
@@ -47,7 +47,7 @@ fn module(sections: &[(&str, u32)]) -> Vec<u8> {
         let relocations = symbols.map(|symbol| Relocation {
             r_offset: 8,
             symbol: Some(symbol),
-            r_type: R_X86_64_PC32,
+            r_type: R_X86_64_PLT32,
             r_addend: -4,
         });
         let section = elf.sections.add();
@@ -67,21 +67,36 @@ fn module(sections: &[(&str, u32)]) -> Vec<u8> {
 
 fn symbols(object: &str, position: usize) -> Symbols {
     let object = object.to_string();
-    Symbols::from([("used".to_string(), Place { object, position })])
+    let place = Place {
+        object,
+        position,
+        body: false,
+        offset: 0,
+    };
+    Symbols::from([("used".to_string(), place)])
 }
 
-/// The names of the symbols that the relocations of a section are against.
-fn relocations(elf: &ElfFile64<'_>, section: &str) -> Vec<String> {
+/// The relocations of a section: their symbols' names, and what they add.
+fn targets(elf: &ElfFile64<'_>, section: &str) -> Vec<(String, i64)> {
     let index = elf.section_by_name(section).unwrap().index();
     let header = elf.elf_section_table().section(index).unwrap();
     let (entries, _) = header
         .rela(Endianness::Little, elf.data())
         .unwrap()
         .unwrap();
-    entries
-        .iter()
-        .map(|r| r.symbol(Endianness::Little, false).unwrap())
-        .map(|index| elf.symbol_by_index(index).unwrap().name().unwrap().into())
+    let target = |r: &Rela64<Endianness>| {
+        let index = r.symbol(Endianness::Little, false).unwrap();
+        let name = elf.symbol_by_index(index).unwrap().name().unwrap().into();
+        (name, r.r_addend(Endianness::Little))
+    };
+    entries.iter().map(target).collect()
+}
+
+/// The names of the symbols that the relocations of a section are against.
+fn relocations(elf: &ElfFile64<'_>, section: &str) -> Vec<String> {
+    targets(elf, section)
+        .into_iter()
+        .map(|(name, _)| name)
         .collect()
 }
 
@@ -110,6 +125,20 @@ fn moves_symbols_and_relocations() {
     assert_eq!(header.info_link(Endianness::Little), text);
     let header = elf.elf_header();
     assert_eq!(header.e_type(Endianness::Little), ET_REL);
+}
+
+#[test]
+fn leads_to_the_body_of_a_function() {
+    let mut symbols = symbols("nfsd", 0);
+    let place = symbols.get_mut("used").unwrap();
+    (place.body, place.offset) = (true, 9);
+    let (data, _) = link(&module(&[(".text", SHF_ALLOC)]), &symbols)
+        .unwrap()
+        .unwrap();
+    let elf = ElfFile64::<Endianness>::parse(&*data).unwrap();
+    let linked = (".klp.sym.nfsd.used,0".to_string(), -4 + 9);
+    assert_eq!(targets(&elf, ".klp.rela.nfsd..text"), [linked]);
+    assert_eq!(targets(&elf, ".rela.text"), [("other".to_string(), -4)]);
 }
 
 #[test]

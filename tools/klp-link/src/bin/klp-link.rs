@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 #[derive(Parser)]
 #[command(about = "Turns undefined symbols of a kernel module into livepatch symbols")]
 struct Args {
-    /// The list of symbols: lines of OBJECT SYMBOL [POSITION]
+    /// The list of symbols: lines of OBJECT SYMBOL [POSITION | body]
     #[arg(long)]
     symbols: PathBuf,
     #[command(subcommand)]
@@ -36,23 +36,26 @@ enum Command {
 
 fn main() -> Result<()> {
     let args = Args::parse();
-    let symbols = symbols::read(&args.symbols)?;
+    let mut symbols = symbols::read(&args.symbols)?;
     match args.command {
         Command::Symvers => print!("{}", symbols::symvers(&symbols)),
         Command::Link { objects, module } => {
-            check(&symbols, &objects)?;
+            check(&mut symbols, &objects)?;
             link(&symbols, &module)?;
         }
     }
     Ok(())
 }
 
-/// Checks that each symbol is where the list says. For those of the kernel the loader does it,
+/// Checks that each symbol is where the list says, and finds the functions' own bodies. For those of the kernel the loader does it,
 /// when it loads the module: the `vmlinux` of a headers package has no symbols.
-fn check(symbols: &symbols::Symbols, objects: &Path) -> Result<()> {
+fn check(symbols: &mut symbols::Symbols, objects: &Path) -> Result<()> {
     let mut files = HashMap::new();
-    for (name, place) in symbols.iter().filter(|(_, p)| p.object != symbols::KERNEL) {
-        let (file, module) = match files.entry(&place.object) {
+    let of_objects = symbols
+        .iter_mut()
+        .filter(|(_, p)| p.object != symbols::KERNEL);
+    for (name, place) in of_objects {
+        let (file, module) = match files.entry(place.object.clone()) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(new) => {
                 let path = modules::find(objects, &place.object)?;
@@ -60,6 +63,9 @@ fn check(symbols: &symbols::Symbols, objects: &Path) -> Result<()> {
             }
         };
         modules::check_symbol(module, file, name, place.position)?;
+        if place.body {
+            place.offset = modules::body(module, file, name)?;
+        }
     }
     Ok(())
 }
