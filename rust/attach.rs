@@ -6,17 +6,24 @@
 //! |---|---|---|
 //! | `nfsd4_client_tracking_init` | nfsd | installs our tracking operations |
 //! | `nfsd_fs_get_tree` | nfsd | the same as nfsd's, then adds our files to the mount |
+//! | `nfsd4_exchange_id`, `nfsd4_setclientid` | nfsd | the same, with another name for who comes to a floating address |
+//! | `nfs4_check_open_reclaim` | nfsd | the same, and lets the clients reclaim that are listed for a scope |
+//! | `nfsd4_reclaim_complete` | nfsd | the same, then notes that the client has finished |
 //! | `rqst_exp_find` | nfsd | the same, but does not say that an export is missing that is expected |
 //! | `locks_in_grace`, `opens_in_grace` | grace | the same, and asks whether the request's scope is in grace |
 //! | `nsm_monitor`, `nsm_unmonitor` | lockd | notes the client, then the same |
 
 use crate::exports::{self, Question};
+use crate::floating;
 use crate::klp::{Func, Object, Patch, NO_CALLBACKS};
 use crate::module_ref::ModuleRef;
 use crate::monitor;
 use crate::mounts::Mounts;
+use crate::nfs4_client::Nfs4Client;
 use crate::nfsd::Net;
 use crate::private::{self, klp_callbacks, klp_object};
+use crate::reclaimers::{self, Refusal};
+use crate::request;
 use crate::scopes;
 use crate::tracker::Tracker;
 use kernel::error::to_result;
@@ -52,7 +59,7 @@ static LOCKD: [Func; 3] = [
     Func::end(),
 ];
 
-static NFSD: [Func; 4] = [
+static NFSD: [Func; 8] = [
     // SAFETY: The type is that of fs/nfsd/nfs4recover.c, and it holds a reference to this module.
     unsafe {
         Func::new(
@@ -62,6 +69,19 @@ static NFSD: [Func; 4] = [
     },
     // SAFETY: The type is that of fs/nfsd/nfsctl.c, and it holds a reference to this module.
     unsafe { Func::new(c"nfsd_fs_get_tree", fs_get_tree as *const c_void) },
+    // SAFETY: The type is that of fs/nfsd/nfs4state.c, and it holds a reference to this module.
+    unsafe {
+        Func::new(
+            c"nfs4_check_open_reclaim",
+            check_open_reclaim as *const c_void,
+        )
+    },
+    // SAFETY: The type is that of fs/nfsd/nfs4state.c, and it holds a reference to this module.
+    unsafe { Func::new(c"nfsd4_reclaim_complete", reclaim_complete as *const c_void) },
+    // SAFETY: The type is that of fs/nfsd/nfs4state.c, and it holds a reference to this module.
+    unsafe { Func::new(c"nfsd4_exchange_id", exchange_id as *const c_void) },
+    // SAFETY: The type is that of fs/nfsd/nfs4state.c, and it holds a reference to this module.
+    unsafe { Func::new(c"nfsd4_setclientid", setclientid as *const c_void) },
     // SAFETY: The type is that of fs/nfsd/export.c, and it holds a reference to this module.
     unsafe { Func::new(c"rqst_exp_find", rqst_exp_find as *const c_void) },
     Func::end(),
@@ -163,6 +183,125 @@ unsafe extern "C" fn rqst_exp_find(
     };
     // SAFETY: By this function's requirement.
     unsafe { exports::find(question) }.unwrap_or_else(|e| e.to_ptr())
+}
+
+/// Replaces `nfs4_check_open_reclaim()`. May sleep.
+///
+/// # Safety
+///
+/// As for the function replaced: a request of this client is being processed.
+unsafe extern "C" fn check_open_reclaim(client: *mut private::nfs4_client) -> u32 {
+    let Some(_module) = ModuleRef::get() else {
+        return private::nfsstat4_NFS4ERR_DELAY.to_be();
+    };
+    // SAFETY: By this function's requirement.
+    match unsafe { reclaimers::check_open_reclaim(client) } {
+        Ok(()) => 0,
+        Err(Refusal::NoGrace) => private::nfsstat4_NFS4ERR_NO_GRACE.to_be(),
+        Err(Refusal::ReclaimBad) => private::nfsstat4_NFS4ERR_RECLAIM_BAD.to_be(),
+    }
+}
+
+/// Replaces `nfsd4_reclaim_complete()`. May sleep.
+///
+/// # Safety
+///
+/// As for the function replaced: this is an operation of the compound that is being processed.
+unsafe extern "C" fn reclaim_complete(
+    request: *mut private::svc_rqst,
+    state: *mut private::nfsd4_compound_state,
+    op: *mut private::nfsd4_op_nfsd4_op_u,
+) -> u32 {
+    let Some(_module) = ModuleRef::get() else {
+        return private::nfsstat4_NFS4ERR_DELAY.to_be();
+    };
+    // SAFETY: By this function's requirement. The decoder has set the argument. The client is that of
+    // the compound's session.
+    unsafe {
+        let status = private::nfsd4_reclaim_complete(request, state, op);
+        let client = (*state).clp;
+        let already = private::nfsstat4_NFS4ERR_COMPLETE_ALREADY.to_be();
+        if (status == 0 || status == already) && !client.is_null() {
+            let one_fs = (*op).reclaim_complete.rca_one_fs != 0;
+            reclaimers::complete(Nfs4Client::from_raw(client), one_fs);
+        }
+        status
+    }
+}
+
+/// Has an operation done under the name of the client that presents this owner here.
+///
+/// # Safety
+///
+/// The request is being processed, and `owner` is what it has decoded.
+unsafe fn identify(
+    request: *const private::svc_rqst,
+    owner: *mut private::xdr_netobj,
+    operation: impl FnOnce() -> u32,
+) -> u32 {
+    // SAFETY: By this function's requirement; its namespace is alive.
+    let (own, net, presented) = unsafe {
+        let own = *owner;
+        let presented = core::slice::from_raw_parts(own.data, own.len as usize);
+        (own, Net::new(request::net(request)).cookie(), presented)
+    };
+    match floating::name(net, presented, request::server()) {
+        Ok(None) => operation(),
+        Ok(Some(mut name)) => {
+            let (len, data) = (name.len() as u32, name.as_mut_ptr());
+            // SAFETY: By this function's requirement. nfsd copies what it keeps of it.
+            unsafe { *owner = private::xdr_netobj { len, data } };
+            let status = operation();
+            // SAFETY: By this function's requirement.
+            unsafe { *owner = own };
+            status
+        }
+        Err(_) => private::nfsstat4_NFS4ERR_DELAY.to_be(),
+    }
+}
+
+/// Replaces `nfsd4_exchange_id()`. May sleep.
+///
+/// # Safety
+///
+/// As for the function replaced: this is an operation of the compound that is being processed.
+unsafe extern "C" fn exchange_id(
+    request: *mut private::svc_rqst,
+    state: *mut private::nfsd4_compound_state,
+    op: *mut private::nfsd4_op_nfsd4_op_u,
+) -> u32 {
+    let Some(_module) = ModuleRef::get() else {
+        return private::nfsstat4_NFS4ERR_DELAY.to_be();
+    };
+    // SAFETY: By this function's requirement. The decoder has set the argument.
+    unsafe {
+        let owner = &raw mut (*op).exchange_id.clname;
+        identify(request, owner, || {
+            private::nfsd4_exchange_id(request, state, op)
+        })
+    }
+}
+
+/// Replaces `nfsd4_setclientid()`. May sleep.
+///
+/// # Safety
+///
+/// As for the function replaced: this is an operation of the compound that is being processed.
+unsafe extern "C" fn setclientid(
+    request: *mut private::svc_rqst,
+    state: *mut private::nfsd4_compound_state,
+    op: *mut private::nfsd4_op_nfsd4_op_u,
+) -> u32 {
+    let Some(_module) = ModuleRef::get() else {
+        return private::nfsstat4_NFS4ERR_DELAY.to_be();
+    };
+    // SAFETY: By this function's requirement. The decoder has set the argument.
+    unsafe {
+        let owner = &raw mut (*op).setclientid.se_name;
+        identify(request, owner, || {
+            private::nfsd4_setclientid(request, state, op)
+        })
+    }
 }
 
 /// Replaces `locks_in_grace()`. Does not sleep.

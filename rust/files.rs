@@ -6,9 +6,11 @@
 //! than `/var/lib/nfs/sm` and rmtab do, and rpc.statd, which is not root, has reason to read it.
 
 use crate::clients;
+use crate::floating;
 use crate::fsfile::{Kind, News, Opened};
 use crate::lockd;
 use crate::nfsd::{Net, NfsdNet};
+use crate::reclaimers;
 use crate::release;
 use crate::scopes;
 use crate::status;
@@ -16,7 +18,7 @@ use crate::text::Text;
 use kernel::prelude::*;
 
 /// The files.
-pub(crate) static FILES: [Kind; 5] = [
+pub(crate) static FILES: [Kind; 7] = [
     Kind {
         name: c"client_tracking",
         mode: 0o444,
@@ -36,6 +38,20 @@ pub(crate) static FILES: [Kind; 5] = [
         // The name that the published fail-over procedure has for it.
         name: c"nlm_set_ip_grace",
         ..FSID_GRACE
+    },
+    Kind {
+        name: c"reclaim_clients",
+        mode: 0o600,
+        show: reclaimers::show,
+        write: Some(list_clients),
+        news: None,
+    },
+    Kind {
+        name: c"floating_addresses",
+        mode: 0o600,
+        show: floating::show,
+        write: Some(float),
+        news: None,
     },
     Kind {
         name: c"nlm_clients",
@@ -90,4 +106,24 @@ unsafe fn grace(file: &Opened, data: &[u8], out: &mut Text) -> Result {
         let default = own.max(lockd::grace_seconds(file.net));
         scopes::write(file.net, default, data, out)
     }
+}
+
+/// For [`reclaimers::write`].
+///
+/// # Safety
+///
+/// The file is open.
+unsafe fn list_clients(file: &Opened, data: &[u8], out: &mut Text) -> Result {
+    // SAFETY: The file's mount keeps the namespace alive.
+    unsafe { reclaimers::write(file.net, data, out) }
+}
+
+/// For [`floating::write`].
+///
+/// # Safety
+///
+/// The file is open.
+unsafe fn float(file: &Opened, data: &[u8], out: &mut Text) -> Result {
+    // SAFETY: The file's mount keeps the namespace alive.
+    unsafe { floating::write(file.net, data, out) }
 }

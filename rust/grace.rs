@@ -34,6 +34,16 @@ pub(crate) struct Subject {
     pub(crate) reclaim_asks: Option<u32>,
 }
 
+impl Subject {
+    /// Is the request about something of this scope?
+    pub(crate) fn is_of(&self, scope: &Scope) -> bool {
+        let mut fsids = self.fsids.iter().flatten();
+        self.server
+            .is_some_and(|server| *scope == Scope::Server(server))
+            || fsids.any(|fsid| scope.has(fsid))
+    }
+}
+
 /// One scope.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Scoped {
@@ -282,6 +292,11 @@ impl<H: KeyedHash> GraceTable<H> {
         true
     }
 
+    /// Is a scope in grace by command?
+    pub(crate) fn is_in_grace(&mut self, now: i64, net: u64, scope: &Scope) -> bool {
+        self.find(net, scope).is_some_and(|entry| now < entry.until)
+    }
+
     /// The scopes of a namespace in grace by command.
     pub(crate) fn list(&self, now: i64, net: u64) -> impl Iterator<Item = &Scoped> {
         self.entries
@@ -293,10 +308,20 @@ impl<H: KeyedHash> GraceTable<H> {
 /// Longest grace period that can be asked for, in seconds; as `nfsv4gracetime` allows.
 pub(crate) const MAX_SECONDS: u32 = 3600;
 
-/// Reads `SCOPE [SECONDS]`: the scope, and the seconds if there are any. Fails with `EINVAL`.
-pub(crate) fn parse(line: &str) -> Result<(Scope, Option<u32>)> {
-    let (scope, seconds) = match line.split_once(' ') {
-        None => (line, None),
+/// What is wanted of a scope.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wish {
+    /// A grace period of so many seconds, or of the usual length; none ends it.
+    Grace(Option<u32>),
+    /// Its end when those who are listed for the scope have finished.
+    Listed,
+}
+
+/// Reads `SCOPE [SECONDS]` or `SCOPE listed`. Fails with `EINVAL`.
+pub(crate) fn parse(line: &str) -> Result<(Scope, Wish)> {
+    let (scope, wish) = match line.split_once(' ') {
+        None => (line, Wish::Grace(None)),
+        Some((scope, "listed")) => (scope, Wish::Listed),
         Some((scope, digits)) => {
             if !digits.bytes().all(|c| c.is_ascii_digit()) {
                 return Err(EINVAL);
@@ -305,8 +330,8 @@ pub(crate) fn parse(line: &str) -> Result<(Scope, Option<u32>)> {
             if seconds > MAX_SECONDS {
                 return Err(EINVAL);
             }
-            (scope, Some(seconds))
+            (scope, Wish::Grace(Some(seconds)))
         }
     };
-    Ok((Scope::parse(scope)?, seconds))
+    Ok((Scope::parse(scope)?, wish))
 }

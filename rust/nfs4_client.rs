@@ -152,10 +152,19 @@ impl Nfs4Client {
         unsafe { addr_of_mut!((*self.0.get()).cl_flags) }
     }
 
+    fn has_flag(&self, bit: u32) -> bool {
+        // SAFETY: A word of a valid structure, read in one go.
+        unsafe { self.flags().read_volatile() >> bit & 1 != 0 }
+    }
+
     /// Is it on stable storage (`NFSD4_CLIENT_STABLE`)?
     pub(crate) fn is_stable(&self) -> bool {
-        // SAFETY: A word of a valid structure, read in one go.
-        unsafe { self.flags().read_volatile() >> private::NFSD4_CLIENT_STABLE & 1 != 0 }
+        self.has_flag(private::NFSD4_CLIENT_STABLE)
+    }
+
+    /// Has it sent RECLAIM_COMPLETE (`NFSD4_CLIENT_RECLAIM_COMPLETE`)?
+    pub(crate) fn is_complete(&self) -> bool {
+        self.has_flag(private::NFSD4_CLIENT_RECLAIM_COMPLETE)
     }
 
     /// Notes that it is, or is no more, on stable storage.

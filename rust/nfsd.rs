@@ -8,7 +8,7 @@
 
 use crate::nfs4_client::{for_each, ClientRef, Nfs4Client, Node};
 use crate::private;
-use core::ptr::addr_of_mut;
+use core::ptr::{addr_of, addr_of_mut};
 use core::sync::atomic::{AtomicPtr, Ordering};
 use kernel::bindings;
 use kernel::prelude::*;
@@ -130,6 +130,30 @@ impl NfsdNet {
                 .read_volatile()
                 .is_null()
         }
+    }
+
+    /// Calls `f` with the server's name, which NFSv4.1 and later get as its scope and as its owner's
+    /// major id (RFC 8881, 2.10.4 and 2.10.5). rpc.nfsd sets it.
+    pub(crate) fn with_name<R>(&self, f: impl FnOnce(&[u8]) -> R) -> R {
+        // SAFETY: The field of a valid structure, copied in one go. If it is being set, the copy may be of
+        // both names; nothing but text depends on it.
+        let name = unsafe { addr_of!((*self.0.get()).nfsd_name).read_volatile() };
+        f(name.split(|c| *c == 0).next().unwrap_or_default())
+    }
+
+    /// Makes the server's boot time one that no other server has.
+    ///
+    /// It is in NFSv4.0's client ids and stateids, and a server tells by it which ones are its own: of
+    /// those that it does not know it says NFS4ERR_EXPIRED, whose client gives its locks up, and of others'
+    /// NFS4ERR_STALE, whose client reclaims (`STALE_CLIENTID()` in `fs/nfsd/nfs4state.c`). Two servers that
+    /// were started in the same second could not be told apart. As a time it is used in messages only.
+    ///
+    /// # Safety
+    ///
+    /// As for [`NfsdNet::set_tracking_ops`].
+    pub(crate) unsafe fn make_boot_time_unique(&self, random: u32) {
+        // SAFETY: The field of a valid structure, which by this function's requirement nobody else uses.
+        unsafe { *addr_of_mut!((*self.0.get()).boot_time) ^= i64::from(random) };
     }
 
     /// The tracking operations in use, or null. They change when a server starts or stops.

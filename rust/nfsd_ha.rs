@@ -26,9 +26,11 @@ mod clients;
 mod clock;
 mod exports;
 mod files;
+mod floating;
 mod fsfile;
 mod grace;
 mod host;
+mod identity;
 mod index;
 mod keeper;
 mod klp;
@@ -45,6 +47,8 @@ mod params;
 mod pipe;
 mod private;
 mod raw;
+mod reclaim;
+mod reclaimers;
 mod records;
 mod release;
 mod request;
@@ -88,6 +92,8 @@ impl kernel::Module for NfsdHa {
         unsafe {
             tracker::init_module();
             scopes::init_module();
+            reclaimers::init_module();
+            floating::init_module();
             release::init_module();
         }
         // From here on, what fails is undone by `drop()`.
@@ -115,6 +121,8 @@ impl Drop for NfsdHa {
     fn drop(&mut self) {
         self.mounts.stop();
         tracker::exit_module();
+        floating::exit_module();
+        reclaimers::exit_module();
         scopes::exit_module();
         clients::exit_module();
         // A task that has dropped its reference to this module may still be in its last

@@ -76,7 +76,25 @@ extern "C" {
     pub(crate) static mut nfsd_fs_type: file_system_type;
     pub(crate) static nfsd_net_id: ffi::c_uint;
     pub(crate) fn nfsd_fill_super(sb: *mut super_block, fc: *mut fs_context) -> ffi::c_int;
+    pub(crate) fn nfsd4_client_record_check(client: *mut nfs4_client) -> ffi::c_int;
+    pub(crate) fn nfsd4_client_record_create(client: *mut nfs4_client);
     pub(crate) fn nfsd4_force_end_grace(nn: *mut nfsd_net) -> bool;
+    // What nfsd's own do, though they are replaced.
+    pub(crate) fn nfsd4_exchange_id(
+        request: *mut svc_rqst,
+        state: *mut nfsd4_compound_state,
+        op: *mut nfsd4_op_nfsd4_op_u,
+    ) -> u32;
+    pub(crate) fn nfsd4_reclaim_complete(
+        request: *mut svc_rqst,
+        state: *mut nfsd4_compound_state,
+        op: *mut nfsd4_op_nfsd4_op_u,
+    ) -> u32;
+    pub(crate) fn nfsd4_setclientid(
+        request: *mut svc_rqst,
+        state: *mut nfsd4_compound_state,
+        op: *mut nfsd4_op_nfsd4_op_u,
+    ) -> u32;
 
     pub(crate) fn rpc_cancel_tasks(
         client: *mut rpc_clnt,

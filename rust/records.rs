@@ -20,6 +20,17 @@ struct Record {
     complete: bool,
 }
 
+/// How far a client on record is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Progress {
+    /// It has not reclaimed anything.
+    Waiting,
+    /// It has.
+    Reclaimed,
+    /// It has sent RECLAIM_COMPLETE.
+    Complete,
+}
+
 /// How many records there are, and what became of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counts {
@@ -134,6 +145,18 @@ impl<H: KeyedHash> RecordTable<H> {
         let first = !core::mem::replace(&mut record.complete, true);
         self.complete += usize::from(first);
         first && self.complete == self.records.len()
+    }
+
+    /// The clients on record.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Client<'_>, Progress)> {
+        self.records.iter().map(|record| {
+            let progress = match record {
+                Record { complete: true, .. } => Progress::Complete,
+                Record { claimed: true, .. } => Progress::Reclaimed,
+                _ => Progress::Waiting,
+            };
+            (record.client.get(), progress)
+        })
     }
 
     /// Forgets all records and their memory. May sleep.

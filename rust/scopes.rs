@@ -6,8 +6,9 @@
 //! knows in what context a lock manager may ask; it is never held while memory is allocated.
 
 use crate::clients;
-use crate::grace::{self, GraceTable, Scoped, Subject, MAX_SECONDS};
+use crate::grace::{self, GraceTable, Scoped, Subject, Wish, MAX_SECONDS};
 use crate::nfsd::Net;
+use crate::reclaimers;
 use crate::request;
 use crate::scope::{command, Fsid, Scope};
 use crate::siphash::SipHash;
@@ -107,6 +108,22 @@ pub(crate) unsafe fn is_expected(net: Net, fsid: Fsid) -> bool {
         .is_some_and(|table| table.covers(now(), net, &subject))
 }
 
+/// Is a scope in grace by command? Does not sleep.
+pub(crate) fn is_in_grace(net: u64, scope: &Scope) -> bool {
+    let mut table = SCOPES.lock();
+    table
+        .as_mut()
+        .is_some_and(|table| table.is_in_grace(now(), net, scope))
+}
+
+/// Ends a scope's grace period. Does not sleep.
+pub(crate) fn end(net: u64, scope: &Scope) {
+    if let Some(table) = SCOPES.lock().as_mut() {
+        table.end(net, scope);
+        DEADLINE.store(table.deadline(), Ordering::Release);
+    }
+}
+
 /// Changes the table, in which there is room for another scope. May sleep.
 fn change<R>(f: impl Fn(&mut GraceTable<SipHash>, i64) -> Result<R>) -> Result<R> {
     loop {
@@ -164,27 +181,34 @@ impl Drop for Hold {
     }
 }
 
-/// Does a command of `fsid_grace`: `SCOPE [SECONDS]`, where 0 ends the grace period. Without
-/// seconds it lasts `default`. May sleep.
+/// Does a command of `fsid_grace`: `SCOPE [SECONDS]`, where 0 ends the grace period, or
+/// `SCOPE listed`. Without seconds it lasts `default`. May sleep.
 ///
-/// Fails with `EINVAL` for another command, with `ENOMEM`, and with `ENOSPC` if there are too many
-/// scopes already (65,536 fit).
+/// Fails with `EINVAL` for another command, with `ENOMEM`, with `ENOSPC` if there are too many
+/// scopes already (65,536 fit), and of a scope that is not in grace `listed` with `ETIME`.
 ///
 /// # Safety
 ///
 /// `net` is alive.
 pub(crate) unsafe fn write(net: Net, default: u32, data: &[u8], out: &mut Text) -> Result {
-    let (scope, seconds) = grace::parse(command(data)?)?;
+    let (scope, wish) = grace::parse(command(data)?)?;
     // SAFETY: By this function's requirement.
     let cookie = unsafe { net.cookie() };
-    let seconds = seconds.unwrap_or(default.min(MAX_SECONDS));
+    let seconds = match wish {
+        Wish::Grace(seconds) => seconds.unwrap_or(default.min(MAX_SECONDS)),
+        Wish::Listed => {
+            reclaimers::close(cookie, &scope)?;
+            return list(cookie, out, |entry| entry.scope == scope);
+        }
+    };
     if seconds == 0 {
-        change(|table, _| {
-            table.end(cookie, &scope);
-            Ok(())
-        })?;
+        end(cookie, &scope);
+        reclaimers::forget(cookie, &scope);
         writeln!(out, "{scope} ended")?;
         return Ok(());
+    }
+    if !is_in_grace(cookie, &scope) {
+        reclaimers::forget(cookie, &scope);
     }
     let was =
         change(|table, now| table.start(now, cookie, &scope, now + i64::from(seconds) * SECOND))?;

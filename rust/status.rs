@@ -17,15 +17,23 @@ use kernel::prelude::*;
 pub(crate) unsafe fn show(net: Net, m: &mut Text) -> Result {
     // SAFETY: By this function's requirement.
     let nn = unsafe { NfsdNet::of(net) };
-    if let Some(result) = Tracker::with(net, |tracker| show_tracker(m, nn, tracker)) {
-        return Ok(result?);
+    match Tracker::with(net, |tracker| show_tracker(m, nn, tracker)) {
+        Some(result) => result?,
+        None => {
+            let state = match (nn.is_running(), nn.tracking_ops().is_null()) {
+                (false, _) => "off",
+                (true, false) => "stock",
+                (true, true) => "failed",
+            };
+            writeln!(m, "state {state}")?;
+        }
     }
-    let state = match (nn.is_running(), nn.tracking_ops().is_null()) {
-        (false, _) => "off",
-        (true, false) => "stock",
-        (true, true) => "failed",
-    };
-    Ok(writeln!(m, "state {state}")?)
+    if nn.is_running() {
+        m.write_str("server_scope ")?;
+        nn.with_name(|name| m.word(name))?;
+        m.write_str("\n")?;
+    }
+    Ok(())
 }
 
 fn show_tracker(m: &mut Text, nn: &NfsdNet, tracker: &Tracker) -> fmt::Result {

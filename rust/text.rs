@@ -37,6 +37,20 @@ impl Text {
         Ok(self.bytes.extend_from_slice(bytes, GFP_KERNEL)?)
     }
 
+    /// Adds a word as nfsd's caches show it (`qword_add()` in `net/sunrpc/cache.c`): visible ASCII as
+    /// it is, everything else and the backslash as `\ooo`.
+    pub(crate) fn word(&mut self, word: &[u8]) -> fmt::Result {
+        use fmt::Write;
+        for &byte in word {
+            if byte.is_ascii_graphic() && byte != b'\\' {
+                self.write_char(char::from(byte))?;
+            } else {
+                write!(self, "\\{byte:03o}")?;
+            }
+        }
+        Ok(())
+    }
+
     /// Adds a name that somebody chose: visible ASCII as it is, everything else and the backslash as `\xHH`.
     pub(crate) fn name(&mut self, name: &[u8]) -> fmt::Result {
         use fmt::Write;

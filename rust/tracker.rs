@@ -17,6 +17,7 @@ use crate::nfsd::{Net, NfsdNet};
 use crate::params;
 use crate::pipe::Pipe;
 use crate::private;
+use crate::siphash::SipHash;
 use crate::state::{Stage, State};
 use kernel::ffi::c_int;
 use kernel::prelude::*;
@@ -156,7 +157,10 @@ impl Tracker {
         nn.set_own_table(connected && state.records.counts().known == 0);
         // SAFETY: By this function's requirement. The operations are there as long as this module, to
         // which the tracker has a reference until `exit`.
-        unsafe { nn.set_tracking_ops(&OPERATIONS.0) };
+        unsafe {
+            nn.make_boot_time_unique(SipHash::random().word());
+            nn.set_tracking_ops(&OPERATIONS.0);
+        }
         drop(state);
         if !connected {
             self.wake_keeper();

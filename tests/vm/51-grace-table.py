@@ -24,9 +24,10 @@ from nlm import Nlm, Responder
 SETTINGS = "abcde"
 # A row whose answer in the scope is not that of the server's grace period.
 DIFFERENT = {
-    # Who may reclaim is a question of its own: a client of 4.1 or later that has not sent
-    # RECLAIM_COMPLETE is looked up among the records that the server started with. Stock nfsd
-    # drops them when its own grace period ends, which it did before the scope's began.
+    # Who may reclaim is a question of its own: outside of the server's own grace period, those that are listed for
+    # the scope (70-reclaim-clients). The records that the server started with are dropped when that ends, and that
+    # it has a client of NFSv4.0 on record says nothing of the scope.
+    "4.0 OPEN reclaim": "RECLAIM_BAD",
     "4.1 OPEN reclaim": "RECLAIM_BAD",
     "4.2 OPEN reclaim": "RECLAIM_BAD",
 }

@@ -4,7 +4,8 @@
 import errno
 import os
 
-FILES = ("client_tracking", "fsid_grace", "nlm_clients", "nlm_set_ip_grace", "nlm_unlock")
+FILES = ("client_tracking", "floating_addresses", "fsid_grace", "nlm_clients", "nlm_set_ip_grace",
+         "nlm_unlock", "reclaim_clients")
 
 
 def command(name, data, directory="/proc/fs/nfsd"):

@@ -113,6 +113,9 @@ class Lock:
 class Nfs4(Rpc):
     """A client with a name; `minor` is 0, 1 or 2. establish() makes it known to the server."""
 
+    # Where an NFSv4.0 client can be called back: netid and address.
+    callback = ("tcp", "0.0.0.0.0.0")
+
     def __init__(self, minor, server, name, **where):
         super().__init__(NFS, 4, server, port=2049, **where)
         self.minor, self.name = minor, name
@@ -160,7 +163,9 @@ class Nfs4(Rpc):
         self.session, self.sequence = None, 0
         who = Packer().raw(self.verifier).opaque(self.name).bytes()
         if self.minor == 0:
-            arguments = Packer().raw(who).uint(0x40000000).opaque("tcp").opaque("0.0.0.0.0.0")
+            arguments = Packer().raw(who).uint(0x40000000)
+            for word in self.callback:
+                arguments.opaque(word)
             status, results = self.compound(
                 Op(35, arguments.uint(1).bytes(), lambda answer: answer.fixed(16)))
             if status != "OK":
@@ -181,9 +186,13 @@ class Nfs4(Rpc):
             self.session = results[0]
         return status
 
-    def reclaim_complete(self):
-        """RECLAIM_COMPLETE, of all file systems; 4.0 has none."""
-        return self.status(simple(58, arguments=bytes(4))) if self.minor else "OK"
+    def reclaim_complete(self, fh=None):
+        """RECLAIM_COMPLETE, of all file systems or of that of a handle; 4.0 has none."""
+        if not self.minor:
+            return "OK"
+        if fh is None:
+            return self.status(simple(58, arguments=bytes(4)))
+        return self.status(putfh(fh), simple(58, arguments=Packer().uint(1).bytes()))
 
     def renew(self):
         """Renews the lease."""

@@ -2,9 +2,10 @@
 
 //! An admin who writes anything to the control files.
 //!
-//! An input is what is written, at once, to `nlm_unlock`, to `fsid_grace` and to `nlm_clients`.
+//! An input is what is written, at once, to `nlm_unlock`, to `fsid_grace`, to `nlm_clients` and to `reclaim_clients`.
 
-use crate::grace::{self, GraceTable, MAX_SECONDS};
+use crate::check_lists::check_lists;
+use crate::grace::{self, GraceTable, Wish, MAX_SECONDS};
 use crate::scope::{command, Scope};
 use crate::{seen, Weak};
 use kernel::prelude::*;
@@ -23,7 +24,7 @@ fn decimal(text: &str, max: u128) -> Option<u128> {
 }
 
 /// How a scope is to be shown; `None` if it is none. The rules are those of README.md.
-fn shown(text: &str) -> Option<String> {
+pub(crate) fn shown(text: &str) -> Option<String> {
     if let Some(address) = text.strip_prefix("ip:") {
         let address: IpAddr = address.parse().ok()?;
         return Some(format!("ip:{}", address.to_canonical()));
@@ -64,7 +65,7 @@ fn shown(text: &str) -> Option<String> {
 }
 
 /// The one line of a write; `None` if there is none.
-fn line(data: &[u8]) -> Option<&str> {
+pub(crate) fn line(data: &[u8]) -> Option<&str> {
     let text = std::str::from_utf8(data).ok()?;
     let line = text.strip_suffix('\n').unwrap_or(text);
     all(line, |c| (b' '..=b'~').contains(&c)).then_some(line)
@@ -86,12 +87,16 @@ fn check_scope(scope: Scope, text: &str) {
 }
 
 /// A command of `fsid_grace` that was taken: printed it is the same, and it does what it says.
-fn check_grace(scope: Scope, seconds: Option<u32>) {
-    let printed = match seconds {
-        Some(seconds) => format!("{scope} {seconds}"),
-        None => scope.to_string(),
+fn check_grace(scope: Scope, wish: Wish) {
+    let printed = match wish {
+        Wish::Grace(Some(seconds)) => format!("{scope} {seconds}"),
+        Wish::Grace(None) => scope.to_string(),
+        Wish::Listed => format!("{scope} listed"),
     };
-    assert_eq!(grace::parse(&printed), Ok((scope, seconds)));
+    assert_eq!(grace::parse(&printed), Ok((scope, wish)));
+    let Wish::Grace(seconds) = wish else {
+        return;
+    };
     assert!(seconds.is_none_or(|s| s <= MAX_SECONDS));
     let until = i64::from(seconds.unwrap_or(90));
     let mut table = GraceTable::with_room(Weak, 1).unwrap();
@@ -105,6 +110,7 @@ fn check_grace(scope: Scope, seconds: Option<u32>) {
 
 /// An admin writes.
 pub fn commands(data: &[u8]) {
+    check_lists(data);
     let Some(line) = line(data) else {
         assert_eq!(command(data), Err(EINVAL));
         return;
@@ -122,15 +128,17 @@ pub fn commands(data: &[u8]) {
     let number =
         seconds.map(|digits| all(digits, |c| c.is_ascii_digit()).then(|| digits.parse().ok()));
     let number = number.map(|n: Option<Option<u32>>| n.flatten().filter(|n| *n <= MAX_SECONDS));
+    let wish = match (seconds, number) {
+        (Some("listed"), _) => Some(Wish::Listed),
+        (_, Some(None)) => None,
+        (_, number) => Some(Wish::Grace(number.flatten())),
+    };
     match grace::parse(line) {
-        Ok((got, got_seconds)) => {
-            assert_eq!(
-                (Ok(got), got_seconds),
-                (Scope::parse(scope), number.flatten())
-            );
-            check_grace(got, got_seconds);
+        Ok((got, got_wish)) => {
+            assert_eq!((Ok(got), Some(got_wish)), (Scope::parse(scope), wish));
+            check_grace(got, got_wish);
         }
-        Err(e) => assert!(e == EINVAL && (shown(scope).is_none() || number == Some(None))),
+        Err(e) => assert!(e == EINVAL && (shown(scope).is_none() || wish.is_none())),
     }
     let number = all(line, |c| c.is_ascii_digit()).then(|| line.parse().ok());
     assert_eq!(seen::recorded(line).ok(), number.flatten());

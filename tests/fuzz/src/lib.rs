@@ -15,6 +15,8 @@ mod cld;
 mod grace;
 #[path = "../../../rust/index.rs"]
 mod index;
+#[path = "../../../rust/reclaim.rs"]
+mod reclaim;
 #[path = "../../../rust/records.rs"]
 mod records;
 #[path = "../../../rust/scope.rs"]
@@ -29,6 +31,7 @@ mod xid;
 mod check_clients;
 mod check_commands;
 mod check_downcalls;
+mod check_lists;
 mod tables;
 
 pub use check_clients::clients;

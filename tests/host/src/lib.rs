@@ -11,8 +11,12 @@ mod changes;
 mod cld;
 #[path = "../../../rust/grace.rs"]
 mod grace;
+#[path = "../../../rust/identity.rs"]
+mod identity;
 #[path = "../../../rust/index.rs"]
 mod index;
+#[path = "../../../rust/reclaim.rs"]
+mod reclaim;
 #[path = "../../../rust/records.rs"]
 mod records;
 #[path = "../../../rust/scope.rs"]
@@ -28,6 +32,8 @@ mod changes_test;
 mod cld_test;
 #[cfg(test)]
 mod grace_test;
+#[cfg(test)]
+mod reclaim_test;
 #[cfg(test)]
 mod records_test;
 #[cfg(test)]

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-use crate::grace;
+use crate::grace::{self, Wish};
 use crate::scope::*;
 use kernel::code::EINVAL;
 use proptest::prelude::*;
@@ -113,9 +113,13 @@ fn one_command_a_write() {
 #[test]
 fn grace_commands() {
     let scope = Scope::parse("1234").unwrap();
-    assert_eq!(grace::parse("1234"), Ok((scope, None)));
-    assert_eq!(grace::parse("1234 0"), Ok((scope, Some(0))));
-    assert_eq!(grace::parse("1234 3600"), Ok((scope, Some(3600))));
+    assert_eq!(grace::parse("1234"), Ok((scope, Wish::Grace(None))));
+    assert_eq!(grace::parse("1234 0"), Ok((scope, Wish::Grace(Some(0)))));
+    assert_eq!(
+        grace::parse("1234 3600"),
+        Ok((scope, Wish::Grace(Some(3600))))
+    );
+    assert_eq!(grace::parse("1234 listed"), Ok((scope, Wish::Listed)));
     for line in [
         "1234 3601",
         "1234 -1",

@@ -93,6 +93,8 @@ impl NfsdNet {
         self.ops.store(ops.cast_mut(), Ordering::SeqCst);
     }
 
+    pub(crate) fn make_boot_time_unique(&self, _: u32) {}
+
     pub(crate) fn set_own_table(&self, _: bool) {}
 
     pub(crate) fn grace_ended(&self) -> bool {

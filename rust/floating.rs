@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! `floating_addresses`: the addresses of the server that move between servers.
+
+use crate::identity;
+use crate::nfsd::Net;
+use crate::scope::command;
+use crate::text::Text;
+use core::fmt::Write;
+use core::net::IpAddr;
+use core::sync::atomic::{AtomicBool, Ordering};
+use kernel::prelude::*;
+
+kernel::sync::global_lock! {
+    // SAFETY: Initialised by `init_module()` before anything can use it.
+    unsafe(uninit) static ADDRESSES: Mutex<KVVec<(u64, IpAddr)>> = KVVec::new();
+}
+
+static ANY: AtomicBool = AtomicBool::new(false);
+
+/// Is there a floating address in any namespace? Does not sleep.
+pub(crate) fn any() -> bool {
+    ANY.load(Ordering::Acquire)
+}
+
+/// Prepares this file's lock.
+///
+/// # Safety
+///
+/// Called once, before the module attaches.
+pub(crate) unsafe fn init_module() {
+    // SAFETY: By this function's requirement.
+    unsafe { ADDRESSES.init() };
+}
+
+/// Frees what this file keeps. For this module's exit.
+pub(crate) fn exit_module() {
+    *ADDRESSES.lock() = KVVec::new();
+}
+
+/// Does a command of `floating_addresses`: `ADDRESS`, or `-ADDRESS` to take it back. May sleep.
+///
+/// Fails with `EINVAL` for another command, and with `ENOMEM`.
+///
+/// # Safety
+///
+/// `net` is alive.
+pub(crate) unsafe fn write(net: Net, data: &[u8], out: &mut Text) -> Result {
+    let command = command(data)?;
+    let (address, add) = match command.strip_prefix('-') {
+        Some(address) => (address, false),
+        None => (command, true),
+    };
+    let address: IpAddr = address.parse().map_err(|_| EINVAL)?;
+    // SAFETY: By this function's requirement.
+    let one = (unsafe { net.cookie() }, address.to_canonical());
+    let mut addresses = ADDRESSES.lock();
+    let known = addresses.contains(&one);
+    if add && !known {
+        addresses.push(one, GFP_KERNEL)?;
+    } else if !add {
+        addresses.retain(|other| *other != one);
+    }
+    ANY.store(!addresses.is_empty(), Ordering::Release);
+    drop(addresses);
+    // SAFETY: By this function's requirement.
+    unsafe { show(net, out) }
+}
+
+/// Shows the floating addresses of a namespace, a line for each. May sleep.
+///
+/// # Safety
+///
+/// `net` is alive.
+pub(crate) unsafe fn show(net: Net, out: &mut Text) -> Result {
+    // SAFETY: By this function's requirement.
+    let net = unsafe { net.cookie() };
+    for (_, address) in ADDRESSES.lock().iter().filter(|(n, _)| *n == net) {
+        writeln!(out, "{address}")?;
+    }
+    Ok(())
+}
+
+/// The name of the client that comes to an address of a namespace with this owner, if the address
+/// is a floating one. One that is too long stays as it is. May sleep.
+pub(crate) fn name(net: u64, owner: &[u8], address: Option<IpAddr>) -> Result<Option<KVec<u8>>> {
+    let Some(address) = address.filter(|_| any()) else {
+        return Ok(None);
+    };
+    if !ADDRESSES.lock().contains(&(net, address)) {
+        return Ok(None);
+    }
+    identity::at(owner, address)
+}
