@@ -88,3 +88,11 @@ struct nlm_lockargs_wrapper { struct nlm_lockargs xdrgen; };
 struct nlm_cancargs_wrapper { struct nlm_cancargs xdrgen; };
 struct nlm_unlockargs_wrapper { struct nlm_unlockargs xdrgen; };
 struct nlm_shareargs_wrapper { struct nlm_shareargs xdrgen; };
+
+/* fs/nfsd/state.h: bits, which bindgen cannot compute. */
+enum nfsd_ha_stid {
+	NFSD_HA_OPEN = SC_TYPE_OPEN,
+	NFSD_HA_LOCK = SC_TYPE_LOCK,
+	NFSD_HA_DELEG = SC_TYPE_DELEG,
+	NFSD_HA_LAYOUT = SC_TYPE_LAYOUT,
+};

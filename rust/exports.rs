@@ -44,6 +44,50 @@ unsafe fn put(export: *mut svc_export) {
     }
 }
 
+/// The fsid of an export (`mk_fsid()` in `fs/nfsd/nfsfh.h`).
+///
+/// # Safety
+///
+/// The export is valid.
+pub(crate) unsafe fn fsid(export: &svc_export) -> Fsid {
+    if export.ex_flags as u32 & private::NFSEXP_FSID != 0 {
+        return Fsid::Num(export.ex_fsid as u32);
+    }
+    // SAFETY: By this function's requirement: its UUID is null or has 16 bytes, and it has references to
+    // its path.
+    unsafe {
+        if let Some(uuid) = export.ex_uuid.cast::<[u8; 16]>().as_ref() {
+            return Fsid::Uuid(*uuid);
+        }
+        let device = (*(*export.ex_path.mnt).mnt_sb).s_dev;
+        Fsid::Dev {
+            major: device >> 20,
+            minor: device & 0xf_ffff,
+        }
+    }
+}
+
+/// A reference to an export, which ends with this. Dropping it may sleep.
+pub(crate) struct ExportRef(*mut svc_export);
+
+impl ExportRef {
+    /// Takes a reference over.
+    ///
+    /// # Safety
+    ///
+    /// The export is valid, and the reference is the caller's.
+    pub(crate) unsafe fn new(export: *mut svc_export) -> Self {
+        ExportRef(export)
+    }
+}
+
+impl Drop for ExportRef {
+    fn drop(&mut self) {
+        // SAFETY: By `new()`.
+        unsafe { put(self.0) };
+    }
+}
+
 /// Who asks for an export, and for which.
 #[derive(Clone, Copy)]
 pub(crate) struct Question {

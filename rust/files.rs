@@ -9,6 +9,7 @@ use crate::clients;
 use crate::floating;
 use crate::fsfile::{Kind, News, Opened};
 use crate::lockd;
+use crate::nfs4_clients;
 use crate::nfsd::{Net, NfsdNet};
 use crate::reclaimers;
 use crate::release;
@@ -18,7 +19,7 @@ use crate::text::Text;
 use kernel::prelude::*;
 
 /// The files.
-pub(crate) static FILES: [Kind; 7] = [
+pub(crate) static FILES: [Kind; 8] = [
     Kind {
         name: c"client_tracking",
         mode: 0o444,
@@ -44,6 +45,13 @@ pub(crate) static FILES: [Kind; 7] = [
         mode: 0o600,
         show: reclaimers::show,
         write: Some(list_clients),
+        news: None,
+    },
+    Kind {
+        name: c"nfs4_clients",
+        mode: 0o400,
+        show: nfs4_clients::show,
+        write: None,
         news: None,
     },
     Kind {

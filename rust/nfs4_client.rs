@@ -55,8 +55,12 @@ impl<'a> Node<'a> {
     }
 }
 
-/// Calls `f` with each client of a tree. A tree of 2^32 clients is 64 levels deep at most.
-pub(crate) fn for_each(node: Option<Node<'_>>, f: &mut impl FnMut(&Nfs4Client)) {
+/// What `f` finds in the clients of a tree: it is called with one after the other until it finds
+/// something, and may take that one out of the tree. A tree of 2^32 clients is 64 levels deep at most.
+pub(crate) fn find<R>(
+    node: Option<Node<'_>>,
+    mut f: impl FnMut(&Nfs4Client) -> Option<R>,
+) -> Option<R> {
     let mut rest = [None; 64];
     let mut depth = 0;
     let mut next = node;
@@ -66,14 +70,12 @@ pub(crate) fn for_each(node: Option<Node<'_>>, f: &mut impl FnMut(&Nfs4Client)) 
             depth += 1;
             next = node.left();
         }
-        if depth == 0 {
-            return;
+        depth = depth.checked_sub(1)?;
+        let node = rest[depth]?;
+        let found = f(node.client());
+        if found.is_some() {
+            return found;
         }
-        depth -= 1;
-        let Some(node) = rest[depth] else {
-            return;
-        };
-        f(node.client());
         next = node.right();
     }
 }
@@ -91,6 +93,17 @@ impl Nfs4Client {
     pub(crate) unsafe fn from_raw<'a>(raw: *mut private::nfs4_client) -> &'a Self {
         // SAFETY: By this function's requirement; the type is transparent.
         unsafe { &*raw.cast() }
+    }
+
+    /// The pointer.
+    pub(crate) fn as_ptr(&self) -> *mut private::nfs4_client {
+        self.0.get()
+    }
+
+    /// Is a request of it being processed? Not known of NFSv4.0.
+    pub(crate) fn is_in_use(&self) -> bool {
+        // SAFETY: The field of a valid structure, read in one go.
+        unsafe { (&raw const (*self.0.get()).cl_rpc_users.counter).read_volatile() != 0 }
     }
 
     /// The net namespace of its server, which outlives it.

@@ -6,7 +6,7 @@
 //! headers of the kernel at hand say, and the build compares those with the BTF of its nfsd.ko
 //! (`include/layout-types`).
 
-use crate::nfs4_client::{for_each, ClientRef, Nfs4Client, Node};
+use crate::nfs4_client::{find, ClientRef, Nfs4Client, Node};
 use crate::private;
 use core::ptr::{addr_of, addr_of_mut};
 use core::sync::atomic::{AtomicPtr, Ordering};
@@ -122,14 +122,26 @@ impl NfsdNet {
         unsafe { addr_of_mut!((*self.0.get()).flags) }
     }
 
+    /// The pointer.
+    pub(crate) fn as_ptr(&self) -> *mut private::nfsd_net {
+        self.0.get()
+    }
+
+    /// The server that runs here, or starts, or null.
+    pub(crate) fn server(&self) -> *mut private::svc_serv {
+        // SAFETY: The field of a valid structure; a pointer is read in one go.
+        unsafe { addr_of_mut!((*self.0.get()).nfsd_info.serv).read_volatile() }
+    }
+
     /// Does a server run here, or start?
     pub(crate) fn is_running(&self) -> bool {
-        // SAFETY: The field of a valid structure; a pointer is read in one go.
-        unsafe {
-            !addr_of_mut!((*self.0.get()).nfsd_info.serv)
-                .read_volatile()
-                .is_null()
-        }
+        !self.server().is_null()
+    }
+
+    /// Is the server's state there? It comes and goes under `nfsd_mutex`.
+    pub(crate) fn is_up(&self) -> bool {
+        // SAFETY: A word of a valid structure, read in one go.
+        unsafe { self.flags().read_volatile() >> private::nfsd_net_flag_NFSD_NET_UP & 1 != 0 }
     }
 
     /// Calls `f` with the server's name, which NFSv4.1 and later get as its scope and as its owner's
@@ -238,23 +250,33 @@ impl NfsdNet {
         let mut clients = KVVec::new();
         loop {
             let mut count = 0;
-            self.with_clients_by_name(|root| {
-                let mut visit = |client: &Nfs4Client| {
-                    if client.is_stable() {
-                        count += 1;
-                        if clients.len() < clients.capacity() {
-                            // There is room: it does not allocate.
-                            let _ = clients.push(ClientRef::new(client), GFP_ATOMIC);
-                        }
+            self.for_each_client(|client| {
+                if client.is_stable() {
+                    count += 1;
+                    if clients.len() < clients.capacity() {
+                        // There is room: it does not allocate.
+                        let _ = clients.push(ClientRef::new(client), GFP_ATOMIC);
                     }
-                };
-                for_each(root, &mut visit);
+                }
             });
             if count == clients.len() {
                 return Ok(clients);
             }
             clients = KVVec::with_capacity(count + count / 8, GFP_KERNEL)?;
         }
+    }
+
+    /// What `f` finds in the confirmed clients, as [`find`]; under `client_lock`. Does not sleep.
+    pub(crate) fn find_client<R>(&self, f: impl FnMut(&Nfs4Client) -> Option<R>) -> Option<R> {
+        self.with_clients_by_name(|root| find(root, f))
+    }
+
+    /// Calls `f` with each confirmed client, under `client_lock`. Does not sleep.
+    pub(crate) fn for_each_client(&self, mut f: impl FnMut(&Nfs4Client)) {
+        self.find_client(|client| {
+            f(client);
+            None::<()>
+        });
     }
 
     /// Calls `f` with the root of the tree of confirmed clients by name, under `client_lock`.

@@ -64,7 +64,11 @@ extern "C" {
     ) -> ffi::c_int;
     pub(crate) static mut nsm_use_hostnames: bool;
 
+    pub(crate) fn expire_client(client: *mut nfs4_client);
+    pub(crate) fn mark_client_expired_locked(client: *mut nfs4_client) -> u32;
     pub(crate) fn nfsd(data: *mut ffi::c_void) -> ffi::c_int;
+    pub(crate) static mut nfsd_mutex: mutex;
+    pub(crate) fn nfsd4_revoke_export_states(nn: *mut nfsd_net, path: *const path);
     pub(crate) fn exp_find(
         cache: *mut cache_detail,
         client: *mut auth_domain,

@@ -7,7 +7,7 @@ import os
 import struct
 import time
 
-from control import clients, release
+from control import NOTHING, clients, release
 from fullserver import ROOT, FullServer, RawHost
 from ktap import check, done, equal
 from nfs import Client, sh, succeeds, wait_until
@@ -15,7 +15,6 @@ from nfs3 import Nfs3, mount_handle
 from nlm import ACCESS_BOTH, DENY_WRITE, Nlm, Responder
 
 UUID = "0d7bb6e8-0c1e-4e6a-9d61-3f9a1f6c1b1d"
-NOTHING = {"locks": 0, "blocks": 0, "shares": 0, "files": 0, "clients": 0}
 
 server = FullServer(grace=10)
 server.set_up()

@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! `nfs4_clients`: what each NFSv4 client holds on each export.
+
+use crate::held::Held;
+use crate::nfs4_client::Nfs4Client;
+use crate::nfs4_release::Server;
+use crate::nfsd::{Net, NfsdNet};
+use crate::private;
+use crate::scope::Fsid;
+use crate::text::Text;
+use core::fmt::Write;
+use core::net::IpAddr;
+use kernel::prelude::*;
+
+/// What a client holds on an export.
+struct Row {
+    fsid: Fsid,
+    held: Held,
+    client: usize,
+}
+
+/// A client.
+struct Client {
+    /// The end of its name in the names of all.
+    name_end: usize,
+    minor: u32,
+    address: Option<IpAddr>,
+    hash: Option<[u8; 32]>,
+}
+
+/// All clients, and what they hold.
+#[derive(Default)]
+struct Table {
+    rows: KVVec<Row>,
+    clients: KVVec<Client>,
+    names: KVVec<u8>,
+}
+
+/// How much there is, or was while there was no room.
+#[derive(Clone, Copy, Default)]
+struct Size {
+    rows: usize,
+    clients: usize,
+    names: usize,
+}
+
+impl Table {
+    fn with_room(size: Size) -> Result<Self> {
+        // For some that come meanwhile, too.
+        let more = |n: usize| n + n / 8 + 8;
+        Ok(Table {
+            rows: KVVec::with_capacity(more(size.rows), GFP_KERNEL)?,
+            clients: KVVec::with_capacity(more(size.clients), GFP_KERNEL)?,
+            names: KVVec::with_capacity(more(size.names), GFP_KERNEL)?,
+        })
+    }
+
+    /// Adds a client, as far as there is room, so that nothing is allocated.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Nfs4Client::connection`].
+    unsafe fn add(&mut self, client: &Nfs4Client, server: *mut private::svc_serv, size: &mut Size) {
+        let name = client.name();
+        let first = self.rows.len();
+        let mut distinct = 0;
+        client.each_held(|fsid, held| {
+            let known = self.rows[first..].iter_mut().find(|row| row.fsid == fsid);
+            if let Some(row) = known {
+                row.held += held;
+                return;
+            }
+            distinct += 1;
+            if self.rows.len() < self.rows.capacity() {
+                let client = self.clients.len();
+                let _ = self.rows.push(Row { fsid, held, client }, GFP_ATOMIC);
+            }
+        });
+        size.rows += distinct;
+        if distinct == 0 {
+            return;
+        }
+        size.clients += 1;
+        size.names += name.len();
+        if self.clients.len() < self.clients.capacity()
+            && self.names.capacity() - self.names.len() >= name.len()
+        {
+            let _ = self.names.extend_from_slice(name, GFP_ATOMIC);
+            let client = Client {
+                name_end: self.names.len(),
+                minor: client.minor_version(),
+                // SAFETY: By this function's requirement.
+                address: unsafe { client.connection(server) },
+                hash: client.principal_hash(),
+            };
+            let _ = self.clients.push(client, GFP_ATOMIC);
+        }
+    }
+
+    fn has(&self, size: Size) -> bool {
+        let Size {
+            rows,
+            clients,
+            names,
+        } = size;
+        (self.rows.len(), self.clients.len(), self.names.len()) == (rows, clients, names)
+    }
+}
+
+/// Shows what each client holds on each export, after a line that says what is in a line. May sleep.
+///
+/// Fails with `EBUSY` if the server starts or stops for long, with `EINTR` after a signal, and with
+/// `ENOMEM`.
+///
+/// # Safety
+///
+/// nfsd is loaded and stays so, and `net` is alive.
+pub(crate) unsafe fn show(net: Net, out: &mut Text) -> Result {
+    out.write_str("# fsid client opens locks delegations layouts minor address principal\n")?;
+    // SAFETY: By this function's requirement; who reads a file does not hold nfsd's lock.
+    let Some(_running) = (unsafe { Server::get(net)? }) else {
+        return Ok(());
+    };
+    // SAFETY: By this function's requirement.
+    let nn = unsafe { NfsdNet::of(net) };
+    let mut table = Table::default();
+    loop {
+        let mut size = Size::default();
+        // SAFETY: The server does not stop.
+        nn.for_each_client(|client| unsafe { table.add(client, nn.server(), &mut size) });
+        if table.has(size) {
+            break;
+        }
+        table = Table::with_room(size)?;
+    }
+    for Row { fsid, held, client } in &table.rows {
+        let begin = client
+            .checked_sub(1)
+            .map_or(0, |before| table.clients[before].name_end);
+        let Client {
+            name_end,
+            minor,
+            address,
+            hash,
+        } = &table.clients[*client];
+        write!(out, "{fsid} ")?;
+        out.word(&table.names[begin..*name_end])?;
+        let Held {
+            opens,
+            locks,
+            delegations,
+            layouts,
+        } = held;
+        write!(out, " {opens} {locks} {delegations} {layouts} {minor} ")?;
+        match address {
+            Some(address) => write!(out, "{address} ")?,
+            None => out.write_str("- ")?,
+        }
+        match hash {
+            Some(hash) => hash.iter().try_for_each(|byte| write!(out, "{byte:02x}"))?,
+            None => out.write_str("-")?,
+        }
+        out.write_str("\n")?;
+    }
+    Ok(())
+}
