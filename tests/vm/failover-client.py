@@ -6,13 +6,13 @@ With the argument `full`, a whole minute is measured before, the export is moved
 at the end the stock kernel's way.
 """
 
-import json
 import os
 import subprocess
 import sys
 import time
 
 import harness
+from conductor import Servers
 from failover import ADDRESS, EXPORT, GRACE, HOST, LOCKS
 from ktap import check, done, equal
 from nfs import SLOW, sh, wait_until
@@ -20,30 +20,12 @@ from nfs import SLOW, sh, wait_until
 FULL = "full" in sys.argv
 BASELINE = 60.0 if FULL else 20.0
 OTHERS = {"a": "the other export of a", "b": "the other export of b"}
-boots = {"a": "first", "b": "first"}
-asked = {}
 began = time.monotonic()
 
 
 def say(text):
     """A line that tells what happens."""
     print(f"# {time.monotonic() - began:6.1f} s  {text}", flush=True)
-
-
-def tell(server, *words):
-    """Has a server do something; does not wait for it."""
-    key = (server, boots[server])
-    asked[key] = asked.get(key, 0) + 1
-    harness.put(f"{server}-{boots[server]}-{asked[key]}", " ".join(words))
-
-
-def ask(server, *words):
-    """Has a server do something, and returns its answer."""
-    tell(server, *words)
-    answer = json.loads(harness.get(f"{server}-{boots[server]}-{asked[server, boots[server]]}-answer")) or {}
-    if "error" in answer:
-        check(f"{server} does '{' '.join(words)}'", False, answer["error"])
-    return answer
 
 
 def spawn(command, **more):
@@ -80,8 +62,8 @@ def serves_again(taken, limit=120):
 sh(f"echo {ADDRESS} {HOST} >>/etc/hosts; modprobe nfsv3; rpcbind -w; rpc.statd --no-notify; "
    "ip netns add second; ip link add second link eth0 type macvlan mode bridge; "
    "ip link set second netns second; mkdir -p /mnt/ha /mnt/a /mnt/b")
-for server in "ab":
-    harness.get(f"{server}-first-up")
+servers = Servers("ab")
+ask = servers.ask
 ask("a", "serve")
 time.sleep(GRACE)  # the servers' first grace period
 OPTIONS = "vers=3,proto=tcp"
@@ -161,9 +143,7 @@ crash = time.monotonic()
 harness.kill("a")
 say(f"a's power is cut; b: {ask('b', 'take')}")
 judge("crash", crash, "b")
-harness.kill("a", "again")
-boots["a"] = "again"
-harness.get("a-again-up")
+servers.boot("a", "again")
 
 if FULL:
     time.sleep(GRACE)
@@ -181,6 +161,5 @@ for title, gap, others in rows:
     print(f"# {title:20} {'' if gap is None else f'{gap:.1f}':>14}"
           + "".join(f" {others[s]:16.2f}" if s in others else f" {'-':>16}" for s in "ab"))
 print("# " + "-" * 72)
-for server in "ab":
-    tell(server, "end")
+servers.end()
 done()
