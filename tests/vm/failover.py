@@ -27,11 +27,11 @@ def write(path, text):
         f.write(f"{text}\n")
 
 
-def announce():
-    """Tells the network who has the floating address (a gratuitous ARP reply), as cluster software does."""
+def announce(address):
+    """Tells the network who has a floating address (a gratuitous ARP reply), as cluster software does."""
     with open("/sys/class/net/eth0/address", encoding="ascii") as f:
         mac = bytes.fromhex(f.read().strip().replace(":", ""))
-    address, everybody = socket.inet_aton(ADDRESS), b"\xff" * 6
+    address, everybody = socket.inet_aton(address), b"\xff" * 6
     frame = everybody + mac + struct.pack("!HHHBBH", 0x0806, 1, 0x0800, 6, 4, 2)
     with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as s:
         s.bind(("eth0", 0))
@@ -103,10 +103,10 @@ class Node:
         sh(f"exportfs -o rw,fsid={FSID},no_root_squash,no_subtree_check *:{EXPORT}")
 
     @staticmethod
-    def add_address():
+    def add_address(address=ADDRESS):
         """Adds the floating address."""
-        sh(f"ip addr add {ADDRESS}/24 dev eth0")
-        announce()
+        sh(f"ip addr add {address}/24 dev eth0")
+        announce(address)
 
     @staticmethod
     def notify():
