@@ -135,7 +135,8 @@ class Races:
     def controls(self, dice):
         """A control file is read and written."""
         name = dice.choice(FILES)
-        text = dice.choice(("1234", "1234 2", "1234 0", "ip:127.0.0.1", "ip:127.0.0.1 1", "0", "?"))
+        text = dice.choice(("1234", "1234 2", "1234 0", "ip:127.0.0.1", "ip:127.0.0.1 1", "0", "?", "1234 listed",
+                            f"1234 race-client-{dice.randrange(100)}", "127.0.0.1", "-127.0.0.1"))
         try:
             fd = os.open(f"/proc/fs/nfsd/{name}", os.O_RDWR | os.O_NONBLOCK)
         except OSError:

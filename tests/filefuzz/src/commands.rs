@@ -28,7 +28,7 @@ fn valid(random: &mut Random, scopes: &[String], sequence: u64) -> String {
         *random.one_of(SCOPES)
     };
     let newline = if random.percent(50) { "\n" } else { "" };
-    match random.below(10) {
+    match random.below(15) {
         0..=3 => format!("{scope}{newline}"),
         4 | 5 => format!("{scope} {}{newline}", 1 + random.below(3600)),
         6 | 7 => format!("{scope} 0{newline}"),
@@ -36,7 +36,18 @@ fn valid(random: &mut Random, scopes: &[String], sequence: u64) -> String {
             "{}{newline}",
             sequence.saturating_sub(random.below(3) as u64)
         ),
-        _ => format!("{sequence}{newline}"),
+        9 => format!("{sequence}{newline}"),
+        10 => format!("{scope} listed{newline}"),
+        11 | 12 => {
+            let one = format!("{scope} client\\040{}", random.below(1000));
+            format!(
+                "{one}\n{scope} \\x{:04x} {}{newline}",
+                random.below(65536),
+                "5a".repeat(32)
+            )
+        }
+        13 => format!("192.0.2.{}{newline}", random.below(256)),
+        _ => format!("-192.0.2.{}{newline}", random.below(256)),
     }
 }
 
