@@ -6,7 +6,7 @@
 from control import NOTHING, command, read, release
 from fullserver import FullServer, RawHost
 from ktap import check, done, equal
-from nfs import Client, sh, succeeds, wait_until
+from nfs import Client, Holder, sh, succeeds, wait_until
 from nfs3 import Nfs3, mount_handle
 from nfs4 import Nfs4
 from nlm import Nlm
@@ -85,7 +85,8 @@ check("the file system can be unmounted", wait_until(lambda: succeeds("umount /s
 equal("they are shown no more", sorted(line.split()[1] for line in read("nfs4_clients").splitlines()[1:]),
       ["keeper", "stayer"])
 equal("who is connected elsewhere keeps the other file", keeper.close_file(kept), "OK")
-equal("who is on another export goes on", (stayer.lock_more(stay_lock, 7), stayer.write(b, stays.stateid)), ("OK", "OK"))
+equal("who is on another export goes on", (stayer.lock_more(stay_lock, 7), stayer.write(b, stays.stateid)),
+      ("OK", "OK"))
 equal("once more: nothing", found(release("1234")[1]), (0, 0, 0))
 
 # It comes back, soon.
@@ -157,8 +158,18 @@ result, answer = release("1234")
 equal("it is released", (result, answer.get("nfs4_delegations"), delegations()), ("ok", 1, {}))
 real.on_server(f"ip addr add {real.server_ip}/24 dev {real.near}")
 equal("and the client reads again", sh(f"cat {real.mount_point}/g"), "data\n")
-real.umount()
 sh("sysctl -q fs.leases-enable=0")
+
+# Why a connected client is in the way: the stock kernel's release asks nobody.
+holder = Holder(f"{real.mount_point}/held")
+equal("a client writes under its lock", holder.write(), "ok")
+result, answer = release("1234")
+equal("it is in the way, and goes on", (result, holder.write()), ("EBUSY", "ok"))
+with open("/proc/fs/nfsd/unlock_filesystem", "w", encoding="ascii") as f:
+    f.write("/srv/root/a\n")
+equal("unlock_filesystem takes its lock away, and it is told so", holder.write(), "EIO")
+holder.stop()
+real.umount()
 
 # By address.
 command("floating_addresses", FLOATING)
