@@ -96,5 +96,8 @@ for title, away, outages, others in rows:
     seconds += [f"{others[s]:.2f}" if s in others else "-" for s in OTHERS]
     print(f"# {title:16} {away:13.1f} {seconds[0]:>14} {seconds[1]:>9} {seconds[2]:>13} {seconds[3]:>8}")
 print("# " + "-" * 78)
+# Who still writes when the servers are gone keeps this machine from switching off.
+for writer in old.writers:
+    writer.end()
 servers.end()
 done()

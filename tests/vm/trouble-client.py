@@ -126,5 +126,8 @@ kept = set(servers.ask("a", "locked", "ha"))
 check("partitioned: the server has the others' locks", set(ranges(there)) <= kept, kept)
 end_writers(ha.writers, servers, "a", "ha")
 end_writers(hb.writers, servers, "a", "hb")
+# Who still writes when the servers are gone keeps this machine from switching off.
+for server, writers in stays.items():
+    end_writers(writers, servers, server, "local")
 servers.end()
 done()
