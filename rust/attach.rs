@@ -229,7 +229,7 @@ unsafe extern "C" fn reclaim_complete(
     }
 }
 
-/// Has an operation done under the name of the client that presents this owner here.
+/// Has an operation done under the name of the client that presents this owner here. May sleep.
 ///
 /// # Safety
 ///
@@ -239,6 +239,9 @@ unsafe fn identify(
     owner: *mut private::xdr_netobj,
     operation: impl FnOnce() -> u32,
 ) -> u32 {
+    let Some(_module) = ModuleRef::get() else {
+        return private::nfsstat4_NFS4ERR_DELAY.to_be();
+    };
     // SAFETY: By this function's requirement; its namespace is alive.
     let (own, net, presented) = unsafe {
         let own = *owner;
@@ -270,9 +273,6 @@ unsafe extern "C" fn exchange_id(
     state: *mut private::nfsd4_compound_state,
     op: *mut private::nfsd4_op_nfsd4_op_u,
 ) -> u32 {
-    let Some(_module) = ModuleRef::get() else {
-        return private::nfsstat4_NFS4ERR_DELAY.to_be();
-    };
     // SAFETY: By this function's requirement. The decoder has set the argument.
     unsafe {
         let owner = &raw mut (*op).exchange_id.clname;
@@ -292,9 +292,6 @@ unsafe extern "C" fn setclientid(
     state: *mut private::nfsd4_compound_state,
     op: *mut private::nfsd4_op_nfsd4_op_u,
 ) -> u32 {
-    let Some(_module) = ModuleRef::get() else {
-        return private::nfsstat4_NFS4ERR_DELAY.to_be();
-    };
     // SAFETY: By this function's requirement. The decoder has set the argument.
     unsafe {
         let owner = &raw mut (*op).setclientid.se_name;

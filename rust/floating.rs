@@ -8,7 +8,6 @@ use crate::scope::command;
 use crate::text::Text;
 use core::fmt::Write;
 use core::net::IpAddr;
-use core::sync::atomic::{AtomicBool, Ordering};
 use kernel::prelude::*;
 
 kernel::sync::global_lock! {
@@ -16,11 +15,9 @@ kernel::sync::global_lock! {
     unsafe(uninit) static ADDRESSES: Mutex<KVVec<(u64, IpAddr)>> = KVVec::new();
 }
 
-static ANY: AtomicBool = AtomicBool::new(false);
-
-/// Is there a floating address in any namespace? Does not sleep.
+/// Is there a floating address in any namespace? May sleep.
 pub(crate) fn any() -> bool {
-    ANY.load(Ordering::Acquire)
+    !ADDRESSES.lock().is_empty()
 }
 
 /// Prepares this file's lock.
@@ -61,7 +58,6 @@ pub(crate) unsafe fn write(net: Net, data: &[u8], out: &mut Text) -> Result {
     } else if !add {
         addresses.retain(|other| *other != one);
     }
-    ANY.store(!addresses.is_empty(), Ordering::Release);
     drop(addresses);
     // SAFETY: By this function's requirement.
     unsafe { show(net, out) }
@@ -84,11 +80,8 @@ pub(crate) unsafe fn show(net: Net, out: &mut Text) -> Result {
 /// The name of the client that comes to an address of a namespace with this owner, if the address
 /// is a floating one. One that is too long stays as it is. May sleep.
 pub(crate) fn name(net: u64, owner: &[u8], address: Option<IpAddr>) -> Result<Option<KVec<u8>>> {
-    let Some(address) = address.filter(|_| any()) else {
-        return Ok(None);
-    };
-    if !ADDRESSES.lock().contains(&(net, address)) {
-        return Ok(None);
+    match address {
+        Some(address) if ADDRESSES.lock().contains(&(net, address)) => identity::at(owner, address),
+        _ => Ok(None),
     }
-    identity::at(owner, address)
 }

@@ -105,8 +105,7 @@ impl Stateid<'_> {
 impl Nfs4Client {
     /// Has it something of a scope?
     pub(crate) fn holds(&self, scope: &Scope) -> bool {
-        let all = self.came_to(scope);
-        self.any_stateid(|stateid| stateid.is_live() && stateid.is_of(scope, all))
+        self.find_held(scope, |_| Some(())).is_some()
     }
 
     /// Has it something that is not of a scope?

@@ -5,7 +5,7 @@
 use crate::held::Held;
 use crate::nfs4_client::Nfs4Client;
 use crate::nfs4_release::Server;
-use crate::nfsd::{Net, NfsdNet};
+use crate::nfsd::Net;
 use crate::private;
 use crate::scope::Fsid;
 use crate::text::Text;
@@ -119,11 +119,10 @@ impl Table {
 pub(crate) unsafe fn show(net: Net, out: &mut Text) -> Result {
     out.write_str("# fsid client opens locks delegations layouts minor address principal\n")?;
     // SAFETY: By this function's requirement; who reads a file does not hold nfsd's lock.
-    let Some(_running) = (unsafe { Server::get(net)? }) else {
+    let Some(server) = (unsafe { Server::get(net)? }) else {
         return Ok(());
     };
-    // SAFETY: By this function's requirement.
-    let nn = unsafe { NfsdNet::of(net) };
+    let nn = server.nfsd();
     let mut table = Table::default();
     loop {
         let mut size = Size::default();
@@ -158,7 +157,7 @@ pub(crate) unsafe fn show(net: Net, out: &mut Text) -> Result {
             None => out.write_str("- ")?,
         }
         match hash {
-            Some(hash) => hash.iter().try_for_each(|byte| write!(out, "{byte:02x}"))?,
+            Some(hash) => out.hex(hash)?,
             None => out.write_str("-")?,
         }
         out.write_str("\n")?;

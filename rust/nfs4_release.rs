@@ -74,7 +74,7 @@ impl Who {
 
 /// A client of the scope, as it was found.
 enum Found {
-    Connected(Who, Option<IpAddr>),
+    Connected(Who, IpAddr),
     InRequest(Who),
 }
 
@@ -105,6 +105,11 @@ impl<'a> Server<'a> {
         Ok(nn.is_up().then(|| Server { nn, _mutex: mutex }))
     }
 
+    /// nfsd's state of the namespace.
+    pub(crate) fn nfsd(&self) -> &NfsdNet {
+        self.nn
+    }
+
     /// The first client of a scope that could still use what it holds.
     fn in_the_way(&self, scope: &Scope) -> Option<Found> {
         let server = self.nn.server();
@@ -114,7 +119,7 @@ impl<'a> Server<'a> {
             }
             // SAFETY: The server's clients, and it does not stop.
             if let Some(address) = unsafe { client.connection(server) } {
-                return Some(Found::Connected(Who::new(client), Some(address)));
+                return Some(Found::Connected(Who::new(client), address));
             }
             client
                 .is_in_use()
@@ -130,11 +135,8 @@ impl<'a> Server<'a> {
         loop {
             match self.in_the_way(scope) {
                 None => return Ok(None),
-                Some(Found::Connected(who, Some(address))) => {
+                Some(Found::Connected(who, address)) => {
                     return Ok(Some(who.because(format_args!("connected to {address}"))?));
-                }
-                Some(Found::Connected(who, None)) => {
-                    return Ok(Some(who.because(format_args!("connected"))?));
                 }
                 Some(Found::InRequest(who)) if began.elapsed() > PATIENCE => {
                     return Ok(Some(who.because(format_args!("a request does not end"))?));

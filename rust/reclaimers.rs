@@ -87,10 +87,7 @@ pub(crate) unsafe fn show(net: Net, out: &mut Text) -> Result {
         out.word(client.name)?;
         if !client.hash.is_empty() {
             out.write_str(" ")?;
-            client
-                .hash
-                .iter()
-                .try_for_each(|byte| write!(out, "{byte:02x}"))?;
+            out.hex(client.hash)?;
         }
         let progress = match progress {
             Progress::Waiting => "waiting",

@@ -207,6 +207,7 @@ pub(crate) unsafe fn write(net: Net, default: u32, data: &[u8], out: &mut Text) 
         writeln!(out, "{scope} ended")?;
         return Ok(());
     }
+    // Before it begins: who was listed in an earlier one may not reclaim in this one.
     if !is_in_grace(cookie, &scope) {
         reclaimers::forget(cookie, &scope);
     }

@@ -2,7 +2,7 @@
 
 //! What a file shows: text of any length, whose growth can fail.
 
-use core::fmt;
+use core::fmt::{self, Write};
 use kernel::prelude::*;
 
 /// A text that is being written.
@@ -40,28 +40,33 @@ impl Text {
     /// Adds a word as nfsd's caches show it (`qword_add()` in `net/sunrpc/cache.c`): visible ASCII as
     /// it is, everything else and the backslash as `\ooo`.
     pub(crate) fn word(&mut self, word: &[u8]) -> fmt::Result {
-        use fmt::Write;
-        for &byte in word {
+        self.escaped(word, |text, byte| write!(text, "\\{byte:03o}"))
+    }
+
+    /// Adds a name that somebody chose: visible ASCII as it is, everything else and the backslash as `\xHH`.
+    pub(crate) fn name(&mut self, name: &[u8]) -> fmt::Result {
+        self.escaped(name, |text, byte| write!(text, "\\x{byte:02x}"))
+    }
+
+    /// Adds visible ASCII as it is, and everything else and the backslash by `escape`.
+    fn escaped(
+        &mut self,
+        bytes: &[u8],
+        escape: impl Fn(&mut Self, u8) -> fmt::Result,
+    ) -> fmt::Result {
+        for &byte in bytes {
             if byte.is_ascii_graphic() && byte != b'\\' {
                 self.write_char(char::from(byte))?;
             } else {
-                write!(self, "\\{byte:03o}")?;
+                escape(self, byte)?;
             }
         }
         Ok(())
     }
 
-    /// Adds a name that somebody chose: visible ASCII as it is, everything else and the backslash as `\xHH`.
-    pub(crate) fn name(&mut self, name: &[u8]) -> fmt::Result {
-        use fmt::Write;
-        for &byte in name {
-            if byte.is_ascii_graphic() && byte != b'\\' {
-                self.write_char(char::from(byte))?;
-            } else {
-                write!(self, "\\x{byte:02x}")?;
-            }
-        }
-        Ok(())
+    /// Adds the hexadecimal digits of some bytes.
+    pub(crate) fn hex(&mut self, bytes: &[u8]) -> fmt::Result {
+        bytes.iter().try_for_each(|byte| write!(self, "{byte:02x}"))
     }
 }
 

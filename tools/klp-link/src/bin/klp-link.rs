@@ -47,8 +47,8 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// Checks that each symbol is where the list says, and finds the functions' own bodies. For those of the kernel the loader does it,
-/// when it loads the module: the `vmlinux` of a headers package has no symbols.
+/// Checks that each symbol is where the list says, and finds the functions' own bodies. For symbols of
+/// the kernel the loader does it, when it loads the module: the `vmlinux` of a headers package has none.
 fn check(symbols: &mut symbols::Symbols, objects: &Path) -> Result<()> {
     let mut files = HashMap::new();
     let of_objects = symbols
