@@ -13,7 +13,6 @@ from control import clients, command, read, sequence
 from fullserver import FullServer, RawHost
 from ktap import check, done, equal
 from nfs import SLOW, Client, kernel_log, sh, wait_until
-from nfs3 import Nfs3, mount_handle
 from nlm import Nlm
 
 PATH = "/proc/fs/nfsd/nlm_clients"
@@ -23,12 +22,6 @@ server.set_up()
 server.start()
 host, other = RawHost(), Client("other", "raw")
 server.end_grace()
-
-
-def file_of(path):
-    """The handle of a new file."""
-    directory = mount_handle(path, host.server_ip, **host.where)
-    return Nfs3(host.server_ip, **host.where).create(directory, "f")
 
 
 def lines():
@@ -52,7 +45,7 @@ def slurp(fd):
     return text.decode()
 
 
-a, b, c = (file_of(server.export(name, f"fsid={fsid}")) for name, fsid in (("a", 1234), ("b", 5678), ("c", 9)))
+a, b, c = (host.create(server.export(name, f"fsid={fsid}")) for name, fsid in (("a", 1234), ("b", 5678), ("c", 9)))
 one = Nlm(4, host.server_ip, "one", **host.where)
 equal("nobody has asked for a lock", read("nlm_clients"), "sequence 0\n")
 
@@ -128,14 +121,14 @@ check("not earlier, not much later", 1 <= took < 1 + 2 * SLOW, took)
 equal("a lock on what is recorded waits for nobody", one.lock(c, offset=10), "GRANTED")
 
 check("the next change wakes it", not back.is_set())
-d = file_of(server.export("d", "fsid=10"))
+d = host.create(server.export("d", "fsid=10"))
 began = time.monotonic()
 equal("a recorder that does not answer: the lock is refused", one.lock(d), "NOLOCKS")
 took = time.monotonic() - began
 check("after five seconds", 4.5 < took < 5 + 3 * SLOW, took)
 thread.join(5 * SLOW)
 equal("other clients' locks on what is recorded go on", odd.lock(b, offset=200), "GRANTED")
-e = file_of(server.export("e", "fsid=11"))
+e = host.create(server.export("e", "fsid=11"))
 equal("e is in grace", command("fsid_grace", "11 60")[0], "ok")
 equal("a lock that is reclaimed is granted all the same: its owner would give it up",
       one.lock(e, reclaim=True), "GRANTED")
@@ -153,7 +146,7 @@ equal("once a recorder has it, the lock is granted", one.lock(d), "GRANTED")
 os.kill(pid, signal.SIGKILL)
 os.waitpid(pid, 0)
 os.close(recorder)
-f = file_of(server.export("f", "fsid=12"))
+f = host.create(server.export("f", "fsid=12"))
 began = time.monotonic()
 equal("with the recorder gone nobody waits", one.lock(f), "GRANTED")
 check("at all", time.monotonic() - began < min(SLOW, 4), time.monotonic() - began)

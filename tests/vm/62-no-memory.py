@@ -19,7 +19,6 @@ from control import clients, read
 from fullserver import FullServer, RawHost
 from ktap import check, done, equal
 from nfs import LIVEPATCH, MODULE, Client, sh, unload, wait_until
-from nfs3 import Nfs3, mount_handle
 from nfs4 import Nfs4
 from nlm import Nlm, Responder
 
@@ -90,12 +89,6 @@ second = Client("second", "raw")
 server.end_grace()
 
 
-def file_of(path, name="f"):
-    """The handle of a new file."""
-    directory = mount_handle(path, host.server_ip, **host.where)
-    return Nfs3(host.server_ip, **host.where).create(directory, name)
-
-
 # Commands: each as if nothing had happened, or done.
 fresh = itertools.count(100)
 seen, strange = [], []
@@ -116,8 +109,8 @@ report("fsid_grace", seen)
 check("allocations of fsid_grace have failed", "ENOMEM" in seen)
 equal("a scope is in grace if the command succeeded, else not", strange, [])
 
-a = file_of(server.export("a", "fsid=1234"))
-b = file_of(server.export("b", "fsid=5678"))
+a = host.create(server.export("a", "fsid=1234"))
+b = host.create(server.export("b", "fsid=5678"))
 one, two = Nlm(4, host.server_ip, "one", **host.where), Nlm(4, second.server_ip, "two", netns=second.netns)
 equal("locks, a blocked lock and a share", [one.lock(a), one.lock(a, offset=10), two.lock(a, block=True),
                                             one.share(a, "s"), one.lock(b)],
@@ -159,7 +152,7 @@ callers = itertools.count()
 def first_lock():
     """A client's first lock on a new export, which goes at once."""
     name = f"new{next(callers)}"
-    file = file_of(server.export(name, f"fsid={next(fresh)}"))
+    file = host.create(server.export(name, f"fsid={next(fresh)}"))
     client = Nlm(4, host.server_ip, "new", **host.where)
     result = client.lock(file)
     if result == "GRANTED":

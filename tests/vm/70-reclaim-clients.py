@@ -12,7 +12,6 @@ from control import command, read
 from fullserver import FullServer, RawHost
 from ktap import check, done, equal
 from nfs import MODULE, sh, wait_until
-from nfs3 import Nfs3, mount_handle
 from nfs4 import Nfs4
 
 server = FullServer(grace=10)
@@ -20,12 +19,6 @@ server.set_up()
 server.start()
 host = RawHost()
 server.end_grace()
-
-
-def file_of(path, name="f"):
-    """The handle of a new file."""
-    directory = mount_handle(path, host.server_ip, **host.where)
-    return Nfs3(host.server_ip, **host.where).create(directory, name)
 
 
 def client(name, minor=1, address=None, finished=False, verifier=None):
@@ -51,7 +44,7 @@ def progress():
     return {tuple(line.split()[:2]): line.split()[-1] for line in read("reclaim_clients").splitlines()}
 
 
-a, b = (file_of(server.export(name, f"fsid={fsid}")) for name, fsid in (("a", 1234), ("b", 5678)))
+a, b = (host.create(server.export(name, f"fsid={fsid}")) for name, fsid in (("a", 1234), ("b", 5678)))
 mover = client("the-mover")
 equal("without the module, nobody can reclaim", mover.open_reclaim(a).status, "NO_GRACE")
 resident = client("resident", finished=True)

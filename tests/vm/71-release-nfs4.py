@@ -7,7 +7,6 @@ from control import NOTHING, command, read, release
 from fullserver import FullServer, RawHost
 from ktap import check, done, equal
 from nfs import Client, Holder, sh, succeeds, wait_until
-from nfs3 import Nfs3, mount_handle
 from nfs4 import Nfs4
 from nlm import Nlm
 
@@ -21,8 +20,7 @@ HOME, FLOATING = host.server_ip, host.other_ip
 
 def file_of(name, fsid):
     """The handle of a new file on a new export."""
-    directory = mount_handle(server.export(name, f"fsid={fsid}"), HOME, **host.where)
-    return Nfs3(HOME, **host.where).create(directory, "f")
+    return host.create(server.export(name, f"fsid={fsid}"))
 
 
 def client(name, minor=1, address=FLOATING):

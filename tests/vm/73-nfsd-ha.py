@@ -10,7 +10,6 @@ from control import command, read
 from fullserver import FullServer, RawHost
 from ktap import check, done, equal
 from nfs import MODULE, sh, wait_until
-from nfs3 import Nfs3, mount_handle
 from nfs4 import Nfs4
 from nlm import Nlm
 
@@ -46,8 +45,7 @@ for scope in ("", "x", "0x", "dev:1", "a-b-c-d-e", "ip:192.0.2", "1\n2"):
     equal(f"{scope!r} is no scope", [tool(*words)[0] for words in (["release", scope], ["end", scope])], [USAGE] * 2)
 equal("also in JSON", in_json("release", 'no"\t\nscope')[0], USAGE)
 
-directory = mount_handle(server.export("a", "fsid=1234"), HOME, **host.where)
-a = Nfs3(HOME, **host.where).create(directory, "f")
+a = host.create(server.export("a", "fsid=1234"))
 one, odd = (Nfs4(1, FLOATING, name, **host.where) for name in ("one", 'o"d\\d two'))
 for number, this in enumerate((one, odd)):
     assert (this.establish(), this.reclaim_complete()) == ("OK", "OK")

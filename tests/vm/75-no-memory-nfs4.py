@@ -15,7 +15,6 @@ from control import command, read
 from fullserver import FullServer, RawHost
 from ktap import check, done, equal
 from nfs import sh, wait_until
-from nfs3 import Nfs3, mount_handle
 from nfs4 import Nfs4
 
 if not faults.available():
@@ -57,8 +56,7 @@ def sweep(what, act, wanted, after=lambda result: True, tasks=("thread-self",)):
     equal(f"{what}: all is as it says", strange, [])
 
 
-directory = mount_handle(server.export("a", "fsid=1234"), HOME, **host.where)
-a = Nfs3(HOME, **host.where).create(directory, "f")
+a = host.create(server.export("a", "fsid=1234"))
 
 sweep("floating_addresses", lambda: attempt("floating_addresses", f"192.0.2.{next(numbers)}"), ("ok", "ENOMEM"))
 equal("an address is floating", command("floating_addresses", FLOATING)[0], "ok")

@@ -62,14 +62,19 @@ class Node:
            f"install -d -o statd -g nogroup /var/lib/nfs/nfsd-ha; ln -s {RECORDS} /var/lib/nfs/nfsd-ha/{FSID}; "
            f"mkdir -p {DISK} /srv/local /var/lib/nfs/nfsdcld; mount /dev/disk/own-{self.name} /srv/local; "
            "chmod 1777 /srv/local; modprobe nfsd")
-        for directory, kind in ((CONTROL, "nfsd"), ("/run/rpc_pipefs", "rpc_pipefs")):
-            if not os.path.ismount(directory):
-                sh(f"mount -t {kind} {kind} {directory}")
+        self.mount_control()
         self.background("nfsdcld -F")
         self.record_clients()
         sh("rpcbind -w; rpc.statd --no-notify -H /test/ha-callout; rpc.mountd; "
            f"exportfs -o rw,fsid={self.fsid},no_root_squash,no_subtree_check *:/srv/local")
         self.start_nfsd(GRACE)
+
+    @staticmethod
+    def mount_control():
+        """Mounts the file systems of nfsd and of its daemon's pipes."""
+        for directory, kind in ((CONTROL, "nfsd"), ("/run/rpc_pipefs", "rpc_pipefs")):
+            if not os.path.ismount(directory):
+                sh(f"mkdir -p {directory}; mount -t {kind} {kind} {directory}")
 
     @staticmethod
     def background(command):

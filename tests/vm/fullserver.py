@@ -101,6 +101,11 @@ class RawHost(Client):
         self.enter(f"ip addr add fd09::2/64 dev c-{name} nodad")
         self.where = {"netns": self.netns}
 
+    def create(self, path, name="f"):
+        """The handle of a new file in an export, by MOUNT and NFSv3; it is good for NFSv4, too."""
+        directory = mount_handle(path, self.server_ip, **self.where)
+        return Nfs3(self.server_ip, **self.where).create(directory, name)
+
 
 class Place:
     """An export with the files that the tests use.

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""A server of 72-move.scenario."""
+"""A server of 72-move.scenario and 74-trouble.scenario."""
 
 import socket
 

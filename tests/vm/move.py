@@ -112,10 +112,7 @@ class Node(failover.Node):
         sh(f"modprobe nfsd; mount -t tmpfs tmpfs /srv; mkdir -p {places} /srv/local; "
            f"mount /dev/disk/own-{self.name} /srv/local; chmod 1777 /srv/local; mkdir -p {STATE}; "
            "sysctl -q fs.leases-enable=0")
-        for directory, kind in ((CONTROL, "nfsd"), ("/run/rpc_pipefs", "rpc_pipefs")):
-            os.makedirs(directory, exist_ok=True)
-            if not os.path.ismount(directory):
-                sh(f"mount -t {kind} {kind} {directory}")
+        self.mount_control()
         self.background(f"nfsdcld -F -s {STATE}")
         for shared in self.shared.values():
             write(f"{CONTROL}/floating_addresses", shared.address)
