@@ -19,6 +19,12 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{channel, Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
+/// How long a VM may take from its start until its /init runs; an idle machine does it in three seconds.
+const BOOT: Duration = Duration::from_secs(45);
+
+/// How often a VM may fail to do so.
+const BOOTS: u32 = 3;
+
 /// What all tests of a run have in common.
 pub struct Bench {
     /// KVM or not.
@@ -193,14 +199,22 @@ impl Case<'_> {
             env,
             boot: &self.bench.boot,
         };
-        vm.start(id, &machine, &self.sender)
+        vm.start(id, &machine, &self.sender)?;
+        self.vms[id].up_by = Some(Instant::now() + self.boot_limit());
+        Ok(())
     }
 
     fn listen(&mut self, receiver: &Receiver<(usize, u32, Event)>) -> Result<()> {
-        let deadline = Instant::now() + self.spec.timeout;
+        let mut deadline = Instant::now() + self.spec.timeout;
         while self.vms.iter().any(|vm| !vm.ended()) {
-            match receiver.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+            let boots = self.vms.iter().filter_map(|vm| vm.up_by);
+            let next = boots.fold(deadline, Ord::min);
+            match receiver.recv_timeout(next.saturating_duration_since(Instant::now())) {
                 Ok((id, boot, event)) => self.event(id, boot, event)?,
+                Err(RecvTimeoutError::Timeout) if Instant::now() < deadline => {
+                    self.boot_again()?;
+                    deadline += self.boot_limit();
+                }
                 Err(RecvTimeoutError::Timeout) => {
                     self.time_is_up(receiver);
                     return Ok(());
@@ -211,6 +225,34 @@ impl Case<'_> {
                 self.problem("", problem);
                 return Ok(());
             }
+        }
+        Ok(())
+    }
+
+    fn boot_limit(&self) -> Duration {
+        BOOT * self.bench.slow
+    }
+
+    /// Boots VMs again that do not get to their /init. A timer of QEMU's second emulated CPU has been seen to stop
+    /// there, upon which the kernel waits for ever. Nothing of ours has run by then.
+    fn boot_again(&mut self) -> Result<()> {
+        let now = Instant::now();
+        for id in 0..self.vms.len() {
+            let vm = &mut self.vms[id];
+            if vm.up_by.is_none_or(|end| end > now) {
+                continue;
+            }
+            vm.up_by = None;
+            vm.stalled += 1;
+            let (name, stage) = (vm.spec.name.clone(), vm.stage.clone());
+            if vm.stalled == BOOTS {
+                self.problem(&name, "does not boot".into());
+                continue;
+            }
+            let news = format!("{name} does not boot: its power is cut, and it boots again");
+            self.log.line("", Source::Harness, &news);
+            println!("# {}: {}", self.spec.name, news.trim_start());
+            self.reset(id, &stage)?;
         }
         Ok(())
     }
@@ -254,6 +296,7 @@ impl Case<'_> {
     fn request(&mut self, id: usize, request: &str) -> Result<()> {
         let words: Vec<&str> = request.split_whitespace().collect();
         match words[..] {
+            ["booted"] => self.vms[id].up_by = None,
             ["done", code] => self.vms[id].done = Some(code.parse().unwrap_or(255)),
             ["reset", stage] => self.reset(id, stage)?,
             ["kill", name, ref stage @ ..] => {

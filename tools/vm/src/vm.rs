@@ -8,6 +8,7 @@ use anyhow::Result;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::sync::mpsc::Sender;
 use std::thread;
+use std::time::Instant;
 
 /// What is heard from a VM.
 pub enum Event {
@@ -25,12 +26,17 @@ pub struct Vm<'a> {
     pub spec: &'a VmSpec,
     /// Counts boots, so that late lines of an earlier one are known as such.
     pub boot: u32,
+    /// When its boot will have taken too long, until the guest's /init runs.
+    pub up_by: Option<Instant>,
+    /// How many boots have taken too long.
+    pub stalled: u32,
     /// Exit status of the test.
     pub done: Option<i32>,
     /// Results of all boots.
     pub ktap: Ktap,
     running: Option<Running>,
-    stage: String,
+    /// What the guest is told that it is in.
+    pub stage: String,
     streams: u32,
     killed: bool,
 }
@@ -41,6 +47,8 @@ impl<'a> Vm<'a> {
         Self {
             spec,
             boot: 0,
+            up_by: None,
+            stalled: 0,
             done: None,
             ktap: Ktap::default(),
             running: None,
@@ -109,6 +117,7 @@ impl<'a> Vm<'a> {
     /// Cuts its power for good, as a test wanted.
     pub fn cut_power(&mut self) {
         self.running = None;
+        self.up_by = None;
         self.killed = true;
     }
 
@@ -125,6 +134,7 @@ impl<'a> Vm<'a> {
         let ended = self.streams == 0 && !self.killed;
         if ended {
             self.running = None;
+            self.up_by = None;
         }
         ended
     }
