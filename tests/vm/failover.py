@@ -27,6 +27,15 @@ def write(path, text):
         f.write(f"{text}\n")
 
 
+def save(path, text):
+    """Writes a file through to its disk: after a crash, it is the old one or the new one."""
+    with open(f"{path}.new", "w", encoding="ascii") as f:
+        f.write(text)
+        f.flush()
+        os.fsync(f.fileno())
+    os.rename(f"{path}.new", path)
+
+
 def announce(address):
     """Tells the network who has a floating address (a gratuitous ARP reply), as cluster software does."""
     with open("/sys/class/net/eth0/address", encoding="ascii") as f:

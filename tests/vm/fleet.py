@@ -187,6 +187,11 @@ def make_clients(name, count):
     return [Client(f"{name}{number}", VERSIONS[number % len(VERSIONS)]) for number in range(count)]
 
 
+def here(steps):
+    """The seconds from when a server has had an address until it has told the clients."""
+    return steps["export"] + steps["tickle"]
+
+
 def moved(servers, name, source, target, way=""):
     """Has an export move, in the stock kernel's way if asked to."""
     since = time.monotonic()
@@ -195,4 +200,4 @@ def moved(servers, name, source, target, way=""):
     second = servers.ask(target, f"{way}take", name)
     back = time.monotonic()
     say(f"{target}: {second}")
-    return Times(since, back, back - second["export"] - since - first["address"])
+    return Times(since, back, back - here(second) - since - first["connections"] - first["address"])

@@ -8,7 +8,8 @@ import time
 import harness
 from conductor import Servers
 from failover import GRACE
-from fleet import (Client, Fleet, Times, Writer, await_writers, end_writers, failures, make_clients, moved, ranges, say)
+from fleet import (Client, Fleet, Times, Writer, await_writers, end_writers, failures, here, make_clients, moved, ranges,
+                   say)
 from ktap import check, done, equal
 from nfs import SLOW, sh, wait_until
 
@@ -64,7 +65,7 @@ harness.kill("a")
 steps = servers.ask("b", "take", "ha", str(15 * SLOW), "a")
 back = time.monotonic()
 say(f"a's power is cut; b: {steps}")
-judge("crash of a", Times(since, back, back - since - steps["export"]), "b", "b")
+judge("crash of a", Times(since, back, back - since - here(steps)), "b", "b")
 servers.boot("a", "again")
 again = time.monotonic()
 await_writers(stays["a"], "a boots: the clients of its other export write again", again)

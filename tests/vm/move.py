@@ -7,9 +7,10 @@ import subprocess
 from collections import namedtuple
 
 import failover
-from failover import CONTROL, GRACE, write
+from failover import CONTROL, GRACE, save, write
 from nfs import SLOW, sh, succeeds, unload, wait_until
 from record import record
+from tickle import Tickle
 
 # What moves: a file system on a disk of its own, with an address.
 Export = namedtuple("Export", "name fsid address")
@@ -42,6 +43,7 @@ class Shared:
         self.name, self.fsid, self.address = export
         self.path, self.meta = f"/srv/{self.name}", f"/srv/meta-{self.name}"
         self.clients = f"{self.meta}/clients"
+        self.tickle = Tickle(self.address, f"{self.meta}/connections")
 
     def mount(self):
         """Mounts its disks."""
@@ -55,17 +57,14 @@ class Shared:
         """Exports it."""
         sh(f"exportfs -o rw,fsid={self.fsid},no_root_squash,no_subtree_check *:{self.path}")
 
-    def save(self, text):
-        """Writes the list of clients through to the disk."""
-        with open(self.clients, "w", encoding="ascii") as f:
-            f.write(text)
-            f.flush()
-            os.fsync(f.fileno())
+    def save_clients(self, *words):
+        """Writes the list of who may reclaim."""
+        save(self.clients, must(*words, "export-clients", str(self.fsid)))
 
     def recover(self, crashed):
         """Makes the list of clients from the database of a server that has crashed."""
         sh(f"mkdir -p /mnt/crashed; mount /dev/disk/own-{crashed} /mnt/crashed")
-        self.save(must("--database", "/mnt/crashed/nfsdcld", "export-clients", str(self.fsid)))
+        self.save_clients("--database", "/mnt/crashed/nfsdcld")
         sh("umount /mnt/crashed")
 
 
@@ -143,14 +142,16 @@ class Node(failover.Node):
         prepare()
         shared.export()
         self.add_address(shared.address)
+        shared.tickle.watch()
 
     def leave(self, name):
         """An export leaves this server."""
         shared = self.shared[name]
         scope = str(shared.fsid)
         self.steps = {}
+        self.step("connections", shared.tickle.end)
         self.step("address", f"ip addr del {shared.address}/24 dev eth0; {self.FORGET} {shared.address}")
-        self.step("list", lambda: shared.save(must("export-clients", scope)))
+        self.step("list", shared.save_clients)
         self.step("unexport", f"exportfs -u *:{shared.path}")
         self.step("release", lambda: self.steps.update(answer=json.loads(must("--json", "release", scope))))
         self.step("umount", lambda: self.wait_for_umount(shared))
@@ -171,14 +172,21 @@ class Node(failover.Node):
         with open(shared.clients, encoding="ascii") as f:
             self.step("takeover", lambda: self.steps.update(
                 answer=json.loads(must("--json", "takeover", str(shared.fsid), seconds, stdin=f))))
+        self.come(shared)
+        return self.steps
+
+    def come(self, shared):
+        """The address and with it the clients come."""
         self.step("address", lambda: self.add_address(shared.address))
         self.step("export", shared.export)
-        return self.steps
+        self.step("tickle", shared.tickle.send)
+        shared.tickle.watch()
 
     def stock_leave(self, name):
         """The same with what a stock kernel has."""
         shared = self.shared[name]
         self.steps = {}
+        self.step("connections", shared.tickle.end)
         self.step("address", f"ip addr del {shared.address}/24 dev eth0")
         self.step("unexport", f"exportfs -u *:{shared.path}")
         self.step("unlock", lambda: write(f"{CONTROL}/unlock_filesystem", shared.path))
@@ -190,8 +198,7 @@ class Node(failover.Node):
         shared = self.shared[name]
         self.steps = {}
         self.step("mount", shared.mount)
-        self.step("address", lambda: self.add_address(shared.address))
-        self.step("export", shared.export)
+        self.come(shared)
         return self.steps
 
     @staticmethod
