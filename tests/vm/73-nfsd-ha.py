@@ -41,9 +41,13 @@ for words in ([], ["sta"], ["status", "1"], ["release"], ["takeover"], ["--what"
               ["--database", "/", "status"], ["takeover", "1", "0"], ["takeover", "1", "x"]):
     equal(f"{words} is no command", tool(*words)[0], USAGE)
 equal("there is help", tool("--help")[0], DONE)
-for scope in ("", "x", "0x", "dev:1", "a-b-c-d-e", "ip:192.0.2", "1\n2"):
+for scope in ("", "x", "0x", "dev:1", "a-b-c-d-e", "0" * 31 + "g", "0" * 37, "ip:192.0.2", "1\n2"):
     equal(f"{scope!r} is no scope", [tool(*words)[0] for words in (["release", scope], ["end", scope])], [USAGE] * 2)
 equal("also in JSON", in_json("release", 'no"\t\nscope')[0], USAGE)
+UUID = "0d7bb6e8-0c1e-4e6a-9d61-3f9a1f6c1b1d"
+for scope in (UUID.upper(), UUID.replace("-", "")):
+    assert command("fsid_grace", f"{UUID} 60")[0] == "ok"
+    equal(f"{scope} is a scope", (tool("end", scope)[0], read("fsid_grace")), (DONE, ""))
 
 a = host.create(server.export("a", "fsid=1234"))
 one, odd = (Nfs4(1, FLOATING, name, **host.where) for name in ("one", 'o"d\\d two'))
