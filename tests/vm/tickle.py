@@ -2,8 +2,8 @@
 """Who is connected to a floating address, and how they are told that it has moved.
 
 A client whose server does not answer tries again after ever longer times, up to as long as the server was away. An ACK
-from the address that is wrong (a tickle ACK) has it answer at once, and the new server reset the connection. This is
-what the agent portblock of Pacemaker does, with the same tool.
+with a wrong number from the server's address (a tickle ACK) has it answer at once, and the new server, which knows of
+no such connection, reset it. This is what the agent portblock of Pacemaker does, with the same tool.
 """
 
 import threading
