@@ -30,24 +30,33 @@ help:
 # For the scripts.
 export KERNEL V MODULES QUICK
 
-bench demo fuzz shell test test-host test-long test-debug test-mutations clippy:
-	@scripts/$@
+test:
+	@scripts/test/all
+
+bench demo fuzz shell:
+	@scripts/test/$@
+
+test-host test-long test-debug test-mutations:
+	@scripts/test/$(@:test-%=%)
+
+clippy:
+	@scripts/build/clippy
 
 module:
-	@scripts/build-module
+	@scripts/build/build-module
 
 kdir:
-	@scripts/build-kdir $(KDIR)
+	@scripts/build/build-kdir $(KDIR)
 
 kernels:
-	@scripts/prepare-kernel
-	@scripts/kernels
+	@scripts/build/prepare-kernel
+	@scripts/build/kernels
 
 test-model:
-	@scripts/test-model --long
+	@scripts/test/model --long
 
 update:
-	@scripts/kernels --update
+	@scripts/build/kernels --update
 
 cache = $${XDG_CACHE_HOME:-$$HOME/.cache}/nfsd-ha
 as_root = $$([ $$(id -u) -eq 0 ] || echo sudo)

@@ -37,7 +37,7 @@ die() {
 
 # enter_root "$@": go on in the build root with the script that calls this.
 enter_root() {
-	[ -e "$in_root" ] || exec "$repo/scripts/inroot" "$repo/scripts/${0##*/}" "$@"
+	[ -e "$in_root" ] || exec "$repo/scripts/build/inroot" "$(cd "$(dirname "$0")" && pwd)/${0##*/}" "$@"
 }
 
 # other_crates: let cargo have crates that are not Debian's. The build root's configuration replaces

@@ -7,25 +7,25 @@
 // What the module uses from other files is not used here.
 #![allow(dead_code)]
 
-#[path = "../../../rust/changes.rs"]
+#[path = "../../../rust/tracking/changes.rs"]
 mod changes;
-#[path = "../../../rust/cld.rs"]
+#[path = "../../../rust/tracking/cld.rs"]
 mod cld;
-#[path = "../../../rust/grace.rs"]
+#[path = "../../../rust/scope/grace.rs"]
 mod grace;
-#[path = "../../../rust/index.rs"]
+#[path = "../../../rust/base/index.rs"]
 mod index;
-#[path = "../../../rust/reclaim.rs"]
+#[path = "../../../rust/nfs4/reclaim.rs"]
 mod reclaim;
-#[path = "../../../rust/records.rs"]
+#[path = "../../../rust/tracking/records.rs"]
 mod records;
-#[path = "../../../rust/scope.rs"]
+#[path = "../../../rust/scope/scope.rs"]
 mod scope;
-#[path = "../../../rust/seen.rs"]
+#[path = "../../../rust/nlm/seen.rs"]
 mod seen;
-#[path = "../../../rust/text.rs"]
+#[path = "../../../rust/base/text.rs"]
 mod text;
-#[path = "../../../rust/xid.rs"]
+#[path = "../../../rust/tracking/xid.rs"]
 mod xid;
 
 mod check_clients;

@@ -8,25 +8,25 @@
 // At each atomic operation, too, another thread may go on.
 extern crate model_core as core;
 
-#[path = "../../../rust/changes.rs"]
+#[path = "../../../rust/tracking/changes.rs"]
 mod changes;
-#[path = "../../../rust/channel.rs"]
+#[path = "../../../rust/tracking/channel.rs"]
 mod channel;
-#[path = "../../../rust/cld.rs"]
+#[path = "../../../rust/tracking/cld.rs"]
 mod cld;
-#[path = "../../../rust/index.rs"]
+#[path = "../../../rust/base/index.rs"]
 mod index;
-#[path = "../../../rust/keeper.rs"]
+#[path = "../../../rust/tracking/keeper.rs"]
 mod keeper;
-#[path = "../../../rust/records.rs"]
+#[path = "../../../rust/tracking/records.rs"]
 mod records;
-#[path = "../../../rust/state.rs"]
+#[path = "../../../rust/tracking/state.rs"]
 mod state;
-#[path = "../../../rust/tracker.rs"]
+#[path = "../../../rust/tracking/tracker.rs"]
 mod tracker;
-#[path = "../../../rust/upcall.rs"]
+#[path = "../../../rust/tracking/upcall.rs"]
 mod upcall;
-#[path = "../../../rust/xid.rs"]
+#[path = "../../../rust/tracking/xid.rs"]
 mod xid;
 
 mod clock;

@@ -61,16 +61,21 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// What the files of a directory have, by name.
+/// What the files of a directory and of its rooms have, by their paths in it.
 fn files(directory: &Path) -> Result<BTreeMap<String, Counts>> {
     let mut files = BTreeMap::new();
-    for entry in fs::read_dir(directory).with_context(|| directory.display().to_string())? {
-        let path = entry?.path();
-        if path.extension().is_some_and(|e| e == "rs") {
-            let text = fs::read_to_string(&path)?;
-            let counts = Counts::of(&text).with_context(|| path.display().to_string())?;
-            let name = path.file_name().unwrap_or_default().to_string_lossy();
-            files.insert(name.into_owned(), counts);
+    let mut rooms = vec![directory.to_path_buf()];
+    while let Some(room) = rooms.pop() {
+        for entry in fs::read_dir(&room).with_context(|| room.display().to_string())? {
+            let path = entry?.path();
+            if path.is_dir() {
+                rooms.push(path);
+            } else if path.extension().is_some_and(|e| e == "rs") {
+                let text = fs::read_to_string(&path)?;
+                let counts = Counts::of(&text).with_context(|| path.display().to_string())?;
+                let name = path.strip_prefix(directory)?.to_string_lossy();
+                files.insert(name.into_owned(), counts);
+            }
         }
     }
     Ok(files)

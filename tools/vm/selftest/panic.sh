@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # vm: timeout=20 module=none
 # want: kernel: Kernel panic - not syncing: sysrq triggered crash
-. /test/lib.sh
+. /test/lib/lib.sh
 
 ktap_plan 1
 ok "before the crash"

@@ -76,7 +76,9 @@ fn runs_a_guest(accel: Accel, cache: &Path) -> Result<bool> {
         .stdin(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
-        .context("cannot start qemu-system-x86_64: is this the build root (scripts/inroot)?")?;
+        .context(
+            "cannot start qemu-system-x86_64: is this the build root (scripts/build/inroot)?",
+        )?;
     let deadline = Instant::now() + Duration::from_secs(5);
     let status = loop {
         if let Some(status) = qemu.try_wait()? {

@@ -136,7 +136,11 @@ pub fn run(bench: &Bench, kernel: &Kernel, spec: &Spec) -> Result<Totals> {
     };
     let mut directories = vec![bench.tests.as_path()];
     // A test from elsewhere brings the other files of its directory along.
-    directories.extend(spec.path.parent().filter(|dir| *dir != bench.tests));
+    directories.extend(
+        spec.path
+            .parent()
+            .filter(|dir| !dir.starts_with(&bench.tests)),
+    );
     payload::write(
         &case.initrd,
         &kernel.images.initrd,

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// What a kernel's VMs boot from (made by scripts/vm-image).
+/// What a kernel's VMs boot from (made by scripts/build/vm-image).
 pub struct Images {
     /// The kernel.
     pub kernel: PathBuf,
@@ -21,7 +21,7 @@ pub struct Images {
 impl Images {
     /// Makes the images of a kernel that are not in the cache.
     pub fn make(repo: &Path, release: &str) -> Result<Self> {
-        let script = repo.join("scripts/vm-image");
+        let script = repo.join("scripts/build/vm-image");
         let output = Command::new(&script)
             .arg(release)
             .stdin(Stdio::null())
@@ -93,7 +93,7 @@ pub fn make_disk(path: &Path, mib: u32) -> Result<()> {
         .arg(path)
         .arg(format!("{mib}M"))
         .status()
-        .context("cannot run mke2fs: is this the build root (scripts/inroot)?")?;
+        .context("cannot run mke2fs: is this the build root (scripts/build/inroot)?")?;
     if !status.success() {
         bail!("mke2fs failed on {}", path.display());
     }

@@ -182,7 +182,7 @@ fn spawn(qemu: &mut Command, fds: Vec<RawFd>) -> Result<Child> {
     // SAFETY: the closure makes system calls only: no allocation, no lock.
     unsafe { qemu.pre_exec(prepare) };
     qemu.spawn()
-        .context("cannot start qemu-system-x86_64: is this the build root (scripts/inroot)?")
+        .context("cannot start qemu-system-x86_64: is this the build root (scripts/build/inroot)?")
 }
 
 impl Running {

@@ -32,6 +32,12 @@ use std::{fs, thread};
 /// The tests' programs, from the directory that this one is built in.
 const PROGRAMS: [&str; 3] = ["nfs4load", "cldstub", "filefuzz"];
 
+/// What admins run, in the repository.
+const SCRIPTS: [&str; 2] = ["scripts/admin/nfsd-ha", "scripts/admin/ha-callout"];
+
+/// What a test's file name ends in.
+const TESTS: [&str; 3] = ["sh", "py", "scenario"];
+
 #[derive(Parser)]
 #[command(about = "Runs nfsd-ha's tests in virtual machines", version)]
 struct Cli {
@@ -101,7 +107,7 @@ struct Run {
     /// Show results only, also when there is just one test
     #[arg(short, long, conflicts_with = "verbose")]
     quiet: bool,
-    /// Names in tests/vm (with or without extension), or paths
+    /// Names in the rooms of tests/vm (with or without extension), or paths
     tests: Vec<String>,
 }
 
@@ -161,6 +167,7 @@ impl Common {
                 .collect();
         let programs = PROGRAMS.map(|name| cache.join("tools/release").join(name));
         helpers.extend(programs.into_iter().filter(|path| path.exists()));
+        helpers.extend(SCRIPTS.map(|script| self.repo.join(script)));
         Ok(Kernel {
             helpers,
             images: Images::make(&self.repo, &release)?,
@@ -207,34 +214,60 @@ fn word(text: &str) -> Result<String> {
     Ok(text.into())
 }
 
-fn find_test(dir: &Path, name: &str) -> Result<PathBuf> {
-    let suffixes = ["", ".sh", ".py", ".scenario"];
-    let mut paths: Vec<_> = suffixes
-        .iter()
-        .map(|s| dir.join(format!("{name}{s}")))
+/// All tests, which are in the rooms (directories) of `dir`, in the order of their names.
+fn all_tests(dir: &Path) -> Vec<PathBuf> {
+    let is_test = |path: &Path| {
+        path.extension()
+            .is_some_and(|e| TESTS.iter().any(|t| e == *t))
+    };
+    let mut tests: Vec<_> = names(dir, Path::is_dir)
+        .into_iter()
+        .flat_map(|room| {
+            names(&dir.join(&room), is_test)
+                .into_iter()
+                .map(move |name| (name, room.clone()))
+        })
         .collect();
-    paths.push(name.into());
-    let found = paths.into_iter().find(|p| p.is_file());
-    found.with_context(|| format!("no test '{name}' in {}", dir.display()))
+    tests.sort();
+    tests
+        .into_iter()
+        .map(|(name, room)| dir.join(room).join(name))
+        .collect()
+}
+
+/// Whether a test is one of those that are run when none is named: its name begins with a digit.
+fn is_numbered(test: &Path) -> bool {
+    let name = test.file_name().unwrap_or_default().to_string_lossy();
+    name.starts_with(|c: char| c.is_ascii_digit())
+}
+
+fn find_test(dir: &Path, name: &str) -> Result<PathBuf> {
+    let is_it =
+        |path: &PathBuf| path.ends_with(name) || path.file_stem().is_some_and(|stem| stem == name);
+    let found = all_tests(dir).into_iter().find(is_it);
+    found
+        .or_else(|| Some(PathBuf::from(name)).filter(|path| path.is_file()))
+        .with_context(|| format!("no test '{name}' in {}", dir.display()))
 }
 
 fn run(args: &Run) -> Result<bool> {
     let common = &args.common;
     let cache = images::cache()?;
     let tests = common.tests()?;
-    let mut wanted = args.tests.clone();
-    if wanted.is_empty() {
-        wanted = names(&tests, |path| {
-            let name = path.file_name().unwrap_or_default().to_string_lossy();
-            name.starts_with(|c: char| c.is_ascii_digit())
-                && path
-                    .extension()
-                    .is_some_and(|e| ["sh", "py", "scenario"].iter().any(|x| e == *x))
-        });
-    }
+    let wanted: Vec<_> = if args.tests.is_empty() {
+        all_tests(&tests)
+            .into_iter()
+            .filter(|test| is_numbered(test))
+            .collect()
+    } else {
+        args.tests
+            .iter()
+            .map(|name| find_test(&tests, name))
+            .collect::<Result<_>>()?
+    };
     let mut specs = Vec::new();
-    for name in &wanted {
-        let mut spec = Spec::read(&find_test(&tests, name)?)?;
+    for path in &wanted {
+        let mut spec = Spec::read(path, &tests)?;
         spec.timeout = args.timeout.map_or(spec.timeout, Duration::from_secs) * args.slow;
         common.adjust(&mut spec);
         // A test that is named twice runs twice, with a log for each.

@@ -11,7 +11,7 @@ use std::time::Duration;
 pub struct VmSpec {
     /// Its host name; empty for a test with one VM only.
     pub name: String,
-    /// The test it runs: a file name in the tests directory. Empty for a shell.
+    /// The test it runs: a path below the tests directory. Empty for a shell.
     pub test: String,
     /// MiB of memory.
     pub mem: u32,
@@ -43,8 +43,9 @@ pub struct Spec {
 }
 
 impl Spec {
-    /// Reads what the test or scenario `path` asks for.
-    pub fn read(path: &Path) -> Result<Self> {
+    /// Reads what the test or scenario `path` asks for. The guest has it, and the files beside it, in the same
+    /// room below `/test` as the directory of all tests has, or in `/test` if it comes from elsewhere.
+    pub fn read(path: &Path, tests: &Path) -> Result<Self> {
         let text = fs::read_to_string(path)
             .with_context(|| format!("cannot read test {}", path.display()))?;
         let file = path
@@ -59,6 +60,12 @@ impl Spec {
             .into_owned();
         let mut spec = Self::empty(&stem);
         spec.path = path.canonicalize()?;
+        let room = spec
+            .path
+            .parent()
+            .and_then(|dir| dir.strip_prefix(tests).ok());
+        let room = room.map(Path::to_path_buf).unwrap_or_default();
+        let inside = |file: &str| room.join(file).to_string_lossy().into_owned();
         if path.extension().is_some_and(|e| e == "scenario") {
             spec.scenario = true;
             for line in text.lines().filter(|l| !l.trim_start().starts_with('#')) {
@@ -70,9 +77,12 @@ impl Spec {
                     path.display()
                 );
             }
+            for vm in &mut spec.vms {
+                vm.test = inside(&vm.test);
+            }
         } else {
             spec.vms.push(VmSpec {
-                test: file,
+                test: inside(&file),
                 ..VmSpec::default()
             });
             for line in text.lines().filter_map(|l| l.strip_prefix("# vm:")) {

@@ -1,0 +1,203 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Clients of the exports that move: real ones of NFSv4.0, 4.1 and 4.2, each with a net namespace and a name."""
+
+import os
+import subprocess
+import time
+from collections import namedtuple
+
+from ktap import check, equal
+from move import EXPORTS
+from nfs import SLOW, sh, wait_until
+
+VERSIONS = ("4.0", "4.1", "4.2")
+# Seconds that an outage may be longer than the address was away.
+LIMIT = 5.0 * SLOW
+BEGAN = time.monotonic()
+
+
+def say(text):
+    """A line that tells what happens."""
+    print(f"# {time.monotonic() - BEGAN:6.1f} s  {text}", flush=True)
+
+
+class Client:
+    """A client: a net namespace with an address, in which file systems are mounted and processes run."""
+
+    count = 0
+
+    def __init__(self, name, version):
+        Client.count += 1
+        self.name, self.version = name, version
+        sh(f"mkdir -p /run/netns; ip netns add {name}; ip link add {name} link eth0 type macvlan mode bridge; "
+           f"ip link set {name} netns {name}")
+        self.run(f"ip link set lo up; ip addr add 10.77.0.{100 + Client.count}/24 dev {name}; ip link set {name} up")
+
+    def enter(self, command):
+        """The command that does it in the client's place."""
+        return f"nsenter --net=/run/netns/{self.name} unshare --uts sh -ec 'hostname {self.name}; {command}'"
+
+    def run(self, command):
+        """Does it in the client's place."""
+        return sh(self.enter(command))
+
+    def mount(self, source, to):
+        """Mounts an export; where."""
+        path = f"/mnt/{self.name}-{to}"
+        os.makedirs(path, exist_ok=True)
+        self.run(f"mount -t nfs -o vers={self.version},hard {source} {path}")
+        return path
+
+    def start(self, *words):
+        """Starts a process of move-worker.py."""
+        # pylint: disable-next=consider-using-with
+        return subprocess.Popen(self.enter(f"exec python3 /test/failover/move-worker.py {' '.join(words)}"), shell=True,
+                                process_group=0)
+
+
+class Writer:
+    """A process that writes to a locked file."""
+
+    def __init__(self, client, path):
+        self.client, self.path = client, path
+        self.file = os.path.basename(path)
+        self.name = f"{client.name}{path.replace('/', '_')}"
+        self.log = f"/tmp/{self.name}.log"
+        self.process = client.start("write", path, self.log)
+
+    def writes(self, since=0.0):
+        """The writes that ended after a time: begin, end, result."""
+        with open(self.log, encoding="ascii") as f:
+            lines = [line.split() for line in f if line.endswith("\n")]
+        return [(float(b), float(e), r) for b, e, r in lines if float(e) > since]
+
+    def wrote(self, since=0.0):
+        """How often it has written after a time."""
+        return sum(result == "ok" for _, _, result in self.writes(since))
+
+    def errors(self, since=0.0):
+        """What went wrong."""
+        return {result for _, _, result in self.writes(since)} - {"ok"}
+
+    def longest(self, since):
+        """The longest time without a write that succeeded."""
+        ends = [since] + [end for _, end, result in self.writes(since) if result == "ok"] + [time.monotonic()]
+        return max(after - before for before, after in zip(ends, ends[1:]))
+
+    def begun(self):
+        """Has it written?"""
+        return os.path.exists(self.log) and self.wrote()
+
+    def end(self):
+        """Ends it."""
+        sh(f"pkill -KILL -g {self.process.pid}")
+        self.process.wait(60 * SLOW)
+
+
+# What a writer locks.
+RANGES = ("0-1099511627775", "2199023255552-EOF")
+# When a move began, when the address was there again, and how long it was away.
+Times = namedtuple("Times", "since back away")
+
+
+def ranges(writers):
+    """What a server has locked for them, as `Node.locked()` says it."""
+    return sorted(f"{writer.file} {one}" for writer in writers for one in RANGES)
+
+
+def failures(writers, since=0.0):
+    """Which writers' writes failed after a time, and how."""
+    return {writer.name: writer.errors(since) for writer in writers if writer.errors(since)}
+
+
+def await_writers(writers, what, since=0.0):
+    """Waits until all have written after a time."""
+    check(what, wait_until(lambda: all(w.begun() and w.wrote(since) for w in writers), 90),
+          [w.name for w in writers if not (w.begun() and w.wrote(since))])
+
+
+def end_writers(writers, servers, server, name):
+    """Ends the writers of an export. All that they have written is there, by what its server's disk has."""
+    for writer in writers:
+        writer.end()
+    counts = servers.ask(server, "records", name)
+    # The last write may have been done before its writer was told, or not at all.
+    lost = {w.name: (w.wrote(), counts[w.file]) for w in writers if counts[w.file] not in (w.wrote(), w.wrote() + 1)}
+    equal(f"{sum(w.wrote() for w in writers)} writes to {len(writers)} files of {name} are there", lost, {})
+
+
+class Fleet:
+    """Clients of an export that moves, and one that wants their locks."""
+
+    def __init__(self, export, clients, suffix=""):
+        self.export, self.suffix, self.clients = export, suffix, clients
+        self.source = f"{EXPORTS[export].address}:/{export}"
+        self.writers = [self.writer(client) for client in self.clients]
+        await_writers(self.writers, f"{len(clients)} clients open, lock and write on {export}")
+        thief = Client(f"{export}-thief{suffix}", "4.2")
+        at = thief.mount(self.source, export)
+        self.grabs = f"/tmp/{thief.name}.log"
+        thief.start("grab", self.grabs, *(f"{at}/{writer.file}" for writer in self.writers))
+        check("another client wants their locks", wait_until(lambda: os.path.exists(self.grabs), 30))
+
+    def writer(self, client):
+        """A client's process on the export."""
+        return Writer(client, f"{client.mount(self.source, self.export)}/{client.name}{self.suffix}")
+
+    def grabbed(self, since):
+        """The tries to get one of the locks that ended after a time: begin, end, file, result."""
+        with open(self.grabs, encoding="ascii") as f:
+            lines = [line.split() for line in f if line.endswith("\n")]
+        return [(float(b), float(e), name, r) for b, e, name, r in lines if float(e) > since]
+
+    def tries(self, since):
+        """Waits until each lock was tried anew; the tries since a time."""
+        now = time.monotonic()
+        wanted = {writer.file for writer in self.writers}
+        check("the locks are wanted again",
+              wait_until(lambda: {name for b, _, name, _ in self.grabbed(now) if b > now} >= wanted, 60))
+        return self.grabbed(since)
+
+    def judge(self, what, servers, target, times, more=(), late=()):
+        """After a move: the clients have kept what they had, and nobody else got it.
+
+        `more` are writers of other clients; those of `late` have themselves to blame for their outage. Returns the
+        outages that the clients have seen, sorted.
+        """
+        writers = [*self.writers, *more]
+        await_writers(writers, f"{what}: all clients write again", times.back)
+        time.sleep(2)
+        outages = sorted(w.longest(times.since) for w in writers if w not in late)
+        by_version = {v: [f"{w.longest(times.since):.1f}" for w in writers if w.client.version == v] for v in VERSIONS}
+        say(f"{what}: outages by version: {by_version}")
+        equal(f"{what}: no write failed", failures(writers, times.since), {})
+        equal(f"{what}: the server has all locks", servers.ask(target, "locked", self.export), ranges(writers))
+        check(f"{what}: the outage was at most {LIMIT:.0f} s longer than the address was away",
+              outages[-1] - times.away <= LIMIT, f"{outages[-1]:.1f} s, the address {times.away:.1f} s")
+        check(f"{what}: the grace period ends", wait_until(lambda: not servers.ask(target, "graced"), 60, 0.5))
+        tries = self.tries(times.since)
+        equal(f"{what}: somebody else wanted each all the time",
+              {name for b, e, name, _ in tries if b < times.back < e}, {w.file for w in self.writers})
+        equal(f"{what}: and got none in {len(tries)} tries", {r for _, _, _, r in tries}, {"EAGAIN"})
+        return outages
+
+
+def make_clients(name, count):
+    """Clients of all versions."""
+    return [Client(f"{name}{number}", VERSIONS[number % len(VERSIONS)]) for number in range(count)]
+
+
+def here(steps):
+    """The seconds from when a server has had an address until it has told the clients."""
+    return steps["export"] + steps["tickle"]
+
+
+def moved(servers, name, source, target, way=""):
+    """Has an export move, in the stock kernel's way if asked to."""
+    since = time.monotonic()
+    first = servers.ask(source, f"{way}leave", name)
+    say(f"{source}: {first}")
+    second = servers.ask(target, f"{way}take", name)
+    back = time.monotonic()
+    say(f"{target}: {second}")
+    return Times(since, back, back - here(second) - since - first["connections"] - first["address"])
