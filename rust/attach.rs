@@ -13,19 +13,19 @@
 //! | `locks_in_grace`, `opens_in_grace` | grace | the same, and asks whether the request's scope is in grace |
 //! | `nsm_monitor`, `nsm_unmonitor` | lockd | notes the client, then the same |
 
-use crate::exports::{self, Question};
-use crate::floating;
-use crate::klp::{Func, Object, Patch, NO_CALLBACKS};
-use crate::module_ref::ModuleRef;
-use crate::monitor;
-use crate::mounts::Mounts;
-use crate::nfs4_client::Nfs4Client;
-use crate::nfsd::Net;
-use crate::private::{self, klp_callbacks, klp_object};
-use crate::reclaimers::{self, Refusal};
-use crate::request;
-use crate::scopes;
-use crate::tracker::Tracker;
+use crate::base::klp::{Func, Object, Patch, NO_CALLBACKS};
+use crate::base::module_ref::ModuleRef;
+use crate::base::net::Net;
+use crate::base::private::{self, klp_callbacks, klp_object};
+use crate::control::mounts::Mounts;
+use crate::nfs4::floating;
+use crate::nfs4::nfs4_client::Nfs4Client;
+use crate::nfs4::reclaimers::{self, Refusal};
+use crate::nlm::monitor;
+use crate::scopes::exports::{self, Question};
+use crate::scopes::in_grace;
+use crate::scopes::request;
+use crate::tracking::tracker::Tracker;
 use kernel::error::to_result;
 use kernel::ffi::{c_int, c_void};
 use kernel::prelude::*;
@@ -308,7 +308,7 @@ unsafe extern "C" fn setclientid(
 /// As for the function replaced: `net` is alive.
 unsafe extern "C" fn locks_in_grace(net: *mut private::net) -> bool {
     // SAFETY: By this function's requirement. nfsd and lockd ask in a request's procedure only.
-    unsafe { private::__state_in_grace(net, false) || scopes::in_grace(Net::new(net)) }
+    unsafe { private::__state_in_grace(net, false) || in_grace::in_grace(Net::new(net)) }
 }
 
 /// Replaces `opens_in_grace()`. Does not sleep.
@@ -318,7 +318,7 @@ unsafe extern "C" fn locks_in_grace(net: *mut private::net) -> bool {
 /// As for the function replaced: `net` is alive.
 unsafe extern "C" fn opens_in_grace(net: *mut private::net) -> bool {
     // SAFETY: By this function's requirement. nfsd and lockd ask in a request's procedure only.
-    unsafe { private::__state_in_grace(net, true) || scopes::in_grace(Net::new(net)) }
+    unsafe { private::__state_in_grace(net, true) || in_grace::in_grace(Net::new(net)) }
 }
 
 /// Replaces `nsm_monitor()`. May sleep.

@@ -4,124 +4,39 @@
 //! stock nfsd as a livepatch.
 //!
 //! ```text
-//!   nfsd, lockd, grace ---> attach (livepatch)
-//!                             |
-//!        +--------------------+-----------+----------------------+----------------+
-//!        v                    v           v                      v                v
-//!     tracker              mounts      scopes: is this        monitor: who     (nfsd's mounts)
-//!        |                    |        request in grace?      asks for locks
-//!     channel ---> pipe       v           |        |             |
-//!      |  |  |    (nfsdcld) files      grace    request       clients
-//!      |  |  +- cld           |                                  |
-//!      |  +---- xid        fsfile ---> status, scopes,         seen
-//!      +------- records                clients, release ---> lockd, blocks, shares, openers
+//!   nfsd, lockd, grace ----> attach: the functions that are replaced
+//!                              |
+//!   /proc/fs/nfsd -----> control: files, mounts, nlm_unlock, fsid_grace
+//!                              |
+//!   nfsdcld <----------- tracking: tracker, keeper, channel, pipe
+//!                              |
+//!   rpc.statd <--------- nlm: monitor, who must be notified, lockd's locks, blocks and shares
+//!                              |
+//!                        nfs4: clients, what they hold, who may reclaim, floating addresses
+//!                              |
+//!                        scopes: which are in grace, what a request is about, exports
+//!                              |
+//!                        base: the kernel's ways in
 //! ```
+//!
+//! A room imports from those below it only (docs/design.md, "Rooms").
 
 mod attach;
-#[path = "nlm/blocks.rs"]
-mod blocks;
-#[path = "tracking/changes.rs"]
-mod changes;
-#[path = "tracking/channel.rs"]
-mod channel;
-#[path = "tracking/cld.rs"]
-mod cld;
-#[path = "nlm/clients.rs"]
-mod clients;
-#[path = "base/clock.rs"]
-mod clock;
-#[path = "scope/exports.rs"]
-mod exports;
-#[path = "files/files.rs"]
-mod files;
-#[path = "nfs4/floating.rs"]
-mod floating;
-#[path = "base/fsfile.rs"]
-mod fsfile;
-#[path = "scope/grace.rs"]
-mod grace;
-#[path = "nfs4/held.rs"]
-mod held;
-#[path = "nlm/host.rs"]
-mod host;
-#[path = "nfs4/identity.rs"]
-mod identity;
-#[path = "base/index.rs"]
-mod index;
-#[path = "tracking/keeper.rs"]
-mod keeper;
-#[path = "base/klp.rs"]
-mod klp;
-#[path = "nlm/lines.rs"]
-mod lines;
-#[path = "nlm/lockd.rs"]
-mod lockd;
-#[path = "nlm/locks.rs"]
-mod locks;
-#[path = "base/module_ref.rs"]
-mod module_ref;
-#[path = "nlm/monitor.rs"]
-mod monitor;
-#[path = "files/mounts.rs"]
-mod mounts;
-#[path = "nfs4/nfs4_client.rs"]
-mod nfs4_client;
-#[path = "nfs4/nfs4_clients.rs"]
-mod nfs4_clients;
-#[path = "nfs4/nfs4_release.rs"]
-mod nfs4_release;
-#[path = "nfs4/nfsd.rs"]
-mod nfsd;
-#[path = "nlm/nlm_release.rs"]
-mod nlm_release;
-#[path = "nlm/openers.rs"]
-mod openers;
-#[path = "base/params.rs"]
-mod params;
-#[path = "base/pipe.rs"]
-mod pipe;
-#[path = "base/private.rs"]
-mod private;
-#[path = "base/raw.rs"]
-mod raw;
-#[path = "nfs4/reclaim.rs"]
-mod reclaim;
-#[path = "nfs4/reclaimers.rs"]
-mod reclaimers;
-#[path = "tracking/records.rs"]
-mod records;
-#[path = "scope/release.rs"]
-mod release;
-#[path = "scope/request.rs"]
-mod request;
-#[path = "scope/scope.rs"]
-mod scope;
-#[path = "scope/scopes.rs"]
+mod base;
+mod control;
+mod nfs4;
+mod nlm;
 mod scopes;
-#[path = "nlm/seen.rs"]
-mod seen;
-#[path = "nlm/shares.rs"]
-mod shares;
-#[path = "base/siphash.rs"]
-mod siphash;
-#[path = "base/sockaddr.rs"]
-mod sockaddr;
-#[path = "tracking/state.rs"]
-mod state;
-#[path = "tracking/status.rs"]
-mod status;
-#[path = "base/text.rs"]
-mod text;
-#[path = "tracking/tracker.rs"]
-mod tracker;
-#[path = "tracking/upcall.rs"]
-mod upcall;
-#[path = "tracking/xid.rs"]
-mod xid;
+mod tracking;
 
+use base::private;
+use control::{mounts::Mounts, release};
 use kernel::prelude::*;
 use kernel::sync::Arc;
-use mounts::Mounts;
+use nfs4::{floating, reclaimers};
+use nlm::clients;
+use scopes::in_grace;
+use tracking::tracker;
 
 module! {
     type: NfsdHa,
@@ -145,7 +60,7 @@ impl kernel::Module for NfsdHa {
         // SAFETY: The module's init runs once, and this comes before it attaches.
         unsafe {
             tracker::init_module();
-            scopes::init_module();
+            in_grace::init_module();
             reclaimers::init_module();
             floating::init_module();
             release::init_module();
@@ -177,7 +92,7 @@ impl Drop for NfsdHa {
         tracker::exit_module();
         floating::exit_module();
         reclaimers::exit_module();
-        scopes::exit_module();
+        in_grace::exit_module();
         clients::exit_module();
         // A task that has dropped its reference to this module may still be in its last
         // instructions, preempted; none of them sleeps there.

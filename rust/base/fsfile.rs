@@ -10,10 +10,10 @@
 //! reads on the same open file show that, from its beginning, as with nfsd's own transaction
 //! files.
 
-use crate::module_ref::this_module;
-use crate::nfsd::Net;
-use crate::private::{self, super_block};
-use crate::text::Text;
+use crate::base::module_ref::this_module;
+use crate::base::net::Net;
+use crate::base::private::{self, super_block};
+use crate::base::text::Text;
 use core::ptr;
 use kernel::error::from_err_ptr;
 use kernel::ffi::{c_char, c_int, c_void};

@@ -5,7 +5,7 @@
 //! C header: `include/linux/livepatch.h`. The structures are statics, as the kernel links them
 //! into its lists for as long as this module is loaded.
 
-use crate::private::{klp_callbacks, klp_func, klp_object, klp_patch};
+use crate::base::private::{klp_callbacks, klp_func, klp_object, klp_patch};
 use core::cell::UnsafeCell;
 use core::ptr;
 use kernel::error::to_result;
@@ -32,7 +32,7 @@ impl Func {
     /// # Safety
     ///
     /// `new` points to a function of the same type as `old`, that keeps what the callers of
-    /// `old` rely on. It must hold a [`ModuleRef`](crate::module_ref::ModuleRef) while it
+    /// `old` rely on. It must hold a [`ModuleRef`](crate::base::module_ref::ModuleRef) while it
     /// sleeps: the compiler may turn its last call into a jump, and then livepatch cannot see
     /// on the stack that this module is in use.
     pub(crate) const unsafe fn new(old: &'static CStr, new: *const c_void) -> Self {
@@ -111,7 +111,7 @@ impl Patch {
         // requirement all that it leads to is static. It takes the module for what it is.
         unsafe {
             ptr::addr_of_mut!((*patch).mod_).write(module.as_ptr().cast());
-            to_result(crate::private::klp_enable_patch(patch))
+            to_result(crate::base::private::klp_enable_patch(patch))
         }
     }
 }

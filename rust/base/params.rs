@@ -5,7 +5,7 @@
 //! The kernel crate's own parameters are not shown in sysfs and have no range.
 //! C header: `include/linux/moduleparam.h`.
 
-use crate::module_ref::this_module;
+use crate::base::module_ref::this_module;
 use core::sync::atomic::{AtomicU32, Ordering};
 use kernel::bindings::{self, kernel_param, kernel_param_ops};
 use kernel::ffi::{c_char, c_int};

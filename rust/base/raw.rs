@@ -2,7 +2,7 @@
 
 //! Locks and lists of structures that are not ours.
 
-use crate::private::{self, list_head};
+use crate::base::private::{self, list_head};
 use kernel::bindings;
 
 /// A mutex of somebody else's, held. Taking it may sleep.
@@ -124,5 +124,21 @@ pub(crate) unsafe fn link_first(node: *mut list_head, head: *mut list_head) {
         (*node).prev = head;
         (*first).prev = node;
         (*head).next = node;
+    }
+}
+
+/// Sets or clears a bit, atomically (`assign_bit()`).
+///
+/// # Safety
+///
+/// `word` is valid, and everybody changes it atomically.
+pub(crate) unsafe fn assign_bit(bit: usize, word: *mut kernel::ffi::c_ulong, value: bool) {
+    // SAFETY: By this function's requirement.
+    unsafe {
+        if value {
+            bindings::set_bit(bit, word);
+        } else {
+            bindings::clear_bit(bit, word);
+        }
     }
 }

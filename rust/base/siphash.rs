@@ -4,8 +4,8 @@
 //!
 //! C header: `include/linux/siphash.h`.
 
-use crate::index::KeyedHash;
-use crate::private;
+use crate::base::index::KeyedHash;
+use crate::base::private;
 use kernel::bindings;
 
 /// A hash with a secret key.

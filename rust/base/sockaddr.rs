@@ -2,7 +2,7 @@
 
 //! Addresses in the kernel's form.
 
-use crate::private;
+use crate::base::private;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// AF_INET and AF_INET6 (`include/linux/socket.h`).

@@ -2,10 +2,10 @@
 
 //! `floating_addresses`: the addresses of the server that move between servers.
 
-use crate::identity;
-use crate::nfsd::Net;
-use crate::scope::command;
-use crate::text::Text;
+use crate::base::net::Net;
+use crate::base::text::Text;
+use crate::nfs4::identity;
+use crate::scopes::scope::command;
 use core::fmt::Write;
 use core::net::IpAddr;
 use kernel::prelude::*;

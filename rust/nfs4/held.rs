@@ -5,13 +5,13 @@
 //! C source: `struct nfs4_stid` in `fs/nfsd/state.h`. A client's `cl_lock` guards its stateids, its
 //! sessions and their connections.
 
-use crate::exports::{self, ExportRef};
-use crate::identity;
-use crate::nfs4_client::Nfs4Client;
-use crate::private;
-use crate::raw::{list_entries, SpinGuard};
-use crate::scope::{Fsid, Scope};
-use crate::sockaddr;
+use crate::base::private;
+use crate::base::raw::{list_entries, SpinGuard};
+use crate::base::sockaddr;
+use crate::nfs4::identity;
+use crate::nfs4::nfs4_client::Nfs4Client;
+use crate::scopes::exports::{self, ExportRef};
+use crate::scopes::scope::{Fsid, Scope};
 use core::net::IpAddr;
 use core::ops::AddAssign;
 use core::ptr::{self, addr_of, addr_of_mut};

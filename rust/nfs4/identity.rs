@@ -16,7 +16,7 @@
 //!
 //! This file makes no kernel calls; it is also compiled and tested on the host.
 
-use crate::cld::NAME_MAX;
+use crate::nfs4::record::NAME_MAX;
 use core::fmt::{self, Write};
 use core::net::IpAddr;
 use kernel::prelude::*;

@@ -4,9 +4,10 @@
 //!
 //! C source: `fs/nfsd/state.h`. See `nfsd.rs` for where the fields are.
 
-use crate::cld::Client;
-use crate::nfsd::{assign_bit, Net};
-use crate::private;
+use crate::base::net::Net;
+use crate::base::private;
+use crate::base::raw::assign_bit;
+use crate::nfs4::record::Client;
 use core::ptr::addr_of_mut;
 use kernel::container_of;
 use kernel::prelude::*;

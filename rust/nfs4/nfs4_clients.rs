@@ -2,13 +2,13 @@
 
 //! `nfs4_clients`: what each NFSv4 client holds on each export.
 
-use crate::held::Held;
-use crate::nfs4_client::Nfs4Client;
-use crate::nfs4_release::Server;
-use crate::nfsd::Net;
-use crate::private;
-use crate::scope::Fsid;
-use crate::text::Text;
+use crate::base::net::Net;
+use crate::base::private;
+use crate::base::text::Text;
+use crate::nfs4::held::Held;
+use crate::nfs4::nfs4_client::Nfs4Client;
+use crate::nfs4::nfs4_release::Server;
+use crate::scopes::scope::Fsid;
 use core::fmt::Write;
 use core::net::IpAddr;
 use kernel::prelude::*;

@@ -11,13 +11,14 @@
 //! back, it is a new one and can reclaim. From another, its stateids are revoked
 //! (`nfsd4_revoke_export_states()`).
 
-use crate::held::Held;
-use crate::nfs4_client::Nfs4Client;
-use crate::nfsd::{Net, NfsdNet};
-use crate::private;
-use crate::raw::MutexGuard;
-use crate::scope::Scope;
-use crate::text::Text;
+use crate::base::net::Net;
+use crate::base::private;
+use crate::base::raw::MutexGuard;
+use crate::base::text::Text;
+use crate::nfs4::held::Held;
+use crate::nfs4::nfs4_client::Nfs4Client;
+use crate::nfs4::nfsd::NfsdNet;
+use crate::scopes::scope::Scope;
 use core::fmt::Write;
 use core::net::IpAddr;
 use core::ptr;

@@ -11,11 +11,11 @@
 //!
 //! This file makes no kernel calls; it is also compiled and tested on the host.
 
-use crate::cld::{Client, HASH_LEN, NAME_MAX};
-use crate::grace::Subject;
-use crate::index::KeyedHash;
-use crate::records::{Progress, RecordTable};
-use crate::scope::{command, Scope};
+use crate::base::index::KeyedHash;
+use crate::nfs4::record::{Client, HASH_LEN, NAME_MAX};
+use crate::nfs4::records::{Progress, RecordTable};
+use crate::scopes::grace::Subject;
+use crate::scopes::scope::{command, Scope};
 use kernel::prelude::*;
 
 /// The list of one scope.

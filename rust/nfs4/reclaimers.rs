@@ -9,18 +9,18 @@
 //!
 //! Lock order: [`LISTS`], then the lock of the scopes.
 
-use crate::floating;
-use crate::identity;
-use crate::nfs4_client::Nfs4Client;
-use crate::nfsd::Net;
-use crate::private;
-use crate::reclaim::{self, Lists};
-use crate::records::Progress;
-use crate::request;
-use crate::scope::Scope;
-use crate::scopes;
-use crate::siphash::SipHash;
-use crate::text::Text;
+use crate::base::net::Net;
+use crate::base::private;
+use crate::base::siphash::SipHash;
+use crate::base::text::Text;
+use crate::nfs4::floating;
+use crate::nfs4::identity;
+use crate::nfs4::nfs4_client::Nfs4Client;
+use crate::nfs4::reclaim::{self, Lists};
+use crate::nfs4::records::Progress;
+use crate::scopes::in_grace;
+use crate::scopes::request;
+use crate::scopes::scope::Scope;
 use core::fmt::Write;
 use kernel::bindings;
 use kernel::prelude::*;
@@ -58,10 +58,10 @@ pub(crate) unsafe fn write(net: Net, data: &[u8], out: &mut Text) -> Result {
     // SAFETY: By this function's requirement.
     let net = unsafe { net.cookie() };
     let mut lists = LISTS.lock();
-    lists.retain(scopes::is_in_grace);
+    lists.retain(in_grace::is_in_grace);
     if lines
         .iter()
-        .any(|line| !scopes::is_in_grace(net, &line.scope))
+        .any(|line| !in_grace::is_in_grace(net, &line.scope))
     {
         return Err(not_in_grace());
     }
@@ -81,7 +81,7 @@ pub(crate) unsafe fn show(net: Net, out: &mut Text) -> Result {
     // SAFETY: By this function's requirement.
     let net = unsafe { net.cookie() };
     let mut lists = LISTS.lock();
-    lists.retain(scopes::is_in_grace);
+    lists.retain(in_grace::is_in_grace);
     for (scope, client, progress) in lists.clients(net) {
         write!(out, "{scope} ")?;
         out.word(client.name)?;
@@ -109,7 +109,7 @@ pub(crate) fn forget(net: u64, scope: &Scope) {
 /// May sleep.
 pub(crate) fn close(net: u64, scope: &Scope) -> Result {
     let mut lists = LISTS.lock();
-    if !scopes::is_in_grace(net, scope) {
+    if !in_grace::is_in_grace(net, scope) {
         return Err(not_in_grace());
     }
     if lists.close(net, scope, SipHash::random())? {
@@ -129,7 +129,7 @@ fn end(net: u64, scope: &Scope) {
         "grace period of {} ends: all clients have reclaimed\n",
         format_args!("{scope}")
     );
-    scopes::end(net, scope);
+    in_grace::end(net, scope);
 }
 
 /// May a client reclaim what the current request is about? Of NFSv4 minor version 0, it is then
@@ -186,7 +186,7 @@ unsafe fn is_listed(client: &Nfs4Client) -> bool {
     };
     let hash = client.principal_hash();
     let hash = hash.as_ref().map(|h| &h[..]);
-    let in_grace = |scope: &Scope| scopes::is_in_grace(net, scope);
+    let in_grace = |scope: &Scope| in_grace::is_in_grace(net, scope);
     with_names(client, |names| {
         LISTS.lock().claim(net, &subject, in_grace, names, hash)
     })

@@ -9,10 +9,10 @@
 //!
 //! To *park* a block is to take it from that list and to stop it from waiting in the VFS.
 
-use crate::host::Host;
-use crate::lockd::{Lockd, NlmFile};
-use crate::private::{self, nlm_block};
-use crate::raw::{is_unlinked, link_first, list_entries, unlink, MutexGuard, SpinGuard};
+use crate::base::private::{self, nlm_block};
+use crate::base::raw::{is_unlinked, link_first, list_entries, unlink, MutexGuard, SpinGuard};
+use crate::nlm::host::Host;
+use crate::nlm::lockd::{Lockd, NlmFile};
 use core::ptr::{addr_of_mut, NonNull};
 use core::sync::atomic::{AtomicBool, Ordering};
 use kernel::bindings;

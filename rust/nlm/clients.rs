@@ -4,16 +4,13 @@
 //!
 //! Lock order: [`Clients::state`] is taken alone, or under lockd's `nlm_host_mutex`.
 
-use crate::fsfile::Opened;
-use crate::host::Host;
-use crate::lines::Lines;
-use crate::lockd::Lockd;
-use crate::nfsd::Net;
-use crate::scope::{command, Fsid, Scope};
-use crate::seen::{self, Pair, Pairs, Peer};
-use crate::siphash::SipHash;
-use crate::text::Text;
-use core::fmt::Write;
+use crate::base::fsfile::Opened;
+use crate::base::net::Net;
+use crate::base::siphash::SipHash;
+use crate::base::text::Text;
+use crate::nlm::host::Host;
+use crate::nlm::seen::{self, Pair, Pairs, Peer};
+use crate::scopes::scope::{command, Fsid, Scope};
 use core::ptr;
 use core::sync::atomic::{AtomicPtr, Ordering};
 use kernel::fs::File;
@@ -307,30 +304,12 @@ pub(crate) fn closed(file: &Opened) {
     }
 }
 
-/// Shows the clients of a net namespace: the number of the last change, then a line for each
-/// client and export. While lockd starts or stops, or a release goes on, for longer than a second,
-/// the numbers of locks are dashes, and clients that are known by their locks only, as they took
-/// them before this module was loaded, are missing. May sleep.
-///
-/// # Safety
-///
-/// nfsd is loaded and stays so, and `net` is alive.
-pub(crate) unsafe fn show(net: Net, out: &mut Text) -> Result {
-    let clients = clients().ok_or(ENODEV)?;
-    // SAFETY: By this function's requirement.
-    let cookie = unsafe { net.cookie() };
-    let mut lines = Lines::default();
-    {
-        let state = clients.state.lock();
-        writeln!(out, "sequence {}", state.pairs.sequence())?;
-        for pair in state.pairs.iter().filter(|pair| pair.peer.net == cookie) {
-            lines.add(pair.fsid, &pair.peer, &pair.name)?;
-        }
+/// Calls `f` with each client and export of a net namespace, by its cookie; returns the number of the last
+/// change. Fails as `f` does. May sleep; `f` must not come back here.
+pub(crate) fn each(net: u64, mut f: impl FnMut(&Pair) -> Result) -> Result<u64> {
+    let state = clients().ok_or(ENODEV)?.state.lock();
+    for pair in state.pairs.iter().filter(|pair| pair.peer.net == net) {
+        f(pair)?;
     }
-    // SAFETY: nfsd needs lockd, which is thus loaded; nobody who calls this has its locks.
-    let lockd = unsafe { Lockd::try_get() };
-    if let Ok(Some(lockd)) = &lockd {
-        lines.count_all(lockd, net)?;
-    }
-    Ok(lines.show(lockd.is_ok(), out)?)
+    Ok(state.pairs.sequence())
 }

@@ -5,14 +5,41 @@
 //! C source: `struct nlm_host` in `fs/lockd/lockd.h`. What is read here is set when the host is
 //! made, and never changed; other fields change all the time.
 
-use crate::monitor;
-use crate::nfsd::Net;
-use crate::private::nlm_host;
-use crate::sockaddr;
+use crate::base::net::Net;
+use crate::base::private::{nlm_host, nsm_handle};
+use crate::base::sockaddr;
 use core::ffi::CStr;
 use core::marker::PhantomData;
 use core::net::IpAddr;
+use core::ptr::addr_of_mut;
+use core::sync::atomic::{AtomicU8, Ordering};
 use kernel::prelude::*;
+
+/// `sm_monitored`, the first bit of the handle's bit field, and `sm_sticky`, the second.
+pub(crate) const MONITORED: u8 = 1;
+pub(crate) const STICKY: u8 = 2;
+
+/// The bit field of a handle. lockd writes it without a lock.
+///
+/// # Safety
+///
+/// The handle is valid for `'a`.
+pub(crate) unsafe fn flags<'a>(handle: *mut nsm_handle) -> &'a AtomicU8 {
+    // SAFETY: By this function's requirement. What lockd writes is a byte, too, so that an update
+    // may be lost, as between lockd's own, but no other field changes.
+    unsafe { AtomicU8::from_ptr(addr_of_mut!((*handle)._bitfield_1).cast()) }
+}
+
+/// Keeps a client monitored when lockd forgets it, as somebody must still notify it
+/// (`nlmsvc_is_client()` does this when lockd stops). Does not sleep.
+///
+/// # Safety
+///
+/// The handle is valid.
+unsafe fn stay_monitored(handle: *mut nsm_handle) {
+    // SAFETY: By this function's requirement.
+    unsafe { flags(handle).fetch_or(STICKY, Ordering::Relaxed) };
+}
 
 /// A client: its address, the server's address that it uses, the version and the transport.
 #[derive(Clone, Copy)]
@@ -74,6 +101,6 @@ impl Host<'_> {
     /// Keeps the client monitored when lockd forgets the host. Does not sleep.
     pub(crate) fn keep_monitored(self) {
         // SAFETY: The host is valid, by `new()`, and keeps its handle.
-        unsafe { monitor::stay_monitored((*self.0).h_nsmhandle) };
+        unsafe { stay_monitored((*self.0).h_nsmhandle) };
     }
 }

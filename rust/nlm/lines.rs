@@ -1,19 +1,41 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The lines of `nlm_clients`: what each client has on each export.
+//! What `nlm_clients` shows: what each client has on each export.
 
-use crate::clients;
-use crate::host::Host;
-use crate::lockd::Lockd;
-use crate::nfsd::Net;
-use crate::scope::Fsid;
-use crate::seen::Peer;
-use crate::shares;
-use crate::text::Text;
+use crate::base::net::Net;
+use crate::base::text::Text;
+use crate::nlm::clients;
+use crate::nlm::host::Host;
+use crate::nlm::lockd::Lockd;
+use crate::nlm::seen::Peer;
+use crate::nlm::shares;
+use crate::scopes::scope::Fsid;
 use core::fmt::{self, Write};
 use core::net::IpAddr;
 use kernel::prelude::*;
 use kernel::rbtree::RBTree;
+
+/// Shows the clients of a net namespace: the number of the last change, then a line for each
+/// client and export. While lockd starts or stops, or a release goes on, for longer than a second,
+/// the numbers of locks are dashes, and clients that are known by their locks only, as they took
+/// them before this module was loaded, are missing. May sleep.
+///
+/// # Safety
+///
+/// nfsd is loaded and stays so, and `net` is alive.
+pub(crate) unsafe fn show(net: Net, out: &mut Text) -> Result {
+    // SAFETY: By this function's requirement.
+    let cookie = unsafe { net.cookie() };
+    let mut lines = Lines::default();
+    let sequence = clients::each(cookie, |pair| lines.add(pair.fsid, &pair.peer, &pair.name))?;
+    writeln!(out, "sequence {sequence}")?;
+    // SAFETY: nfsd needs lockd, which is thus loaded; nobody who calls this has its locks.
+    let lockd = unsafe { Lockd::try_get() };
+    if let Ok(Some(lockd)) = &lockd {
+        lines.count_all(lockd, net)?;
+    }
+    Ok(lines.show(lockd.is_ok(), out)?)
+}
 
 /// What a line is about.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
@@ -35,7 +57,7 @@ struct Line {
 
 /// The lines, in order.
 #[derive(Default)]
-pub(crate) struct Lines(RBTree<Key, Line>);
+struct Lines(RBTree<Key, Line>);
 
 impl Lines {
     /// The line of a client and an export, made if there is none.
@@ -55,7 +77,7 @@ impl Lines {
     }
 
     /// Makes sure that there is a line of a client and an export. Fails with `ENOMEM`.
-    pub(crate) fn add(&mut self, fsid: Fsid, peer: &Peer, name: &[u8]) -> Result {
+    fn add(&mut self, fsid: Fsid, peer: &Peer, name: &[u8]) -> Result {
         self.line(fsid, peer, name).map(|_| ())
     }
 
@@ -73,7 +95,7 @@ impl Lines {
     }
 
     /// Adds all that lockd holds for the clients of a namespace.
-    pub(crate) fn count_all(&mut self, lockd: &Lockd, net: Net) -> Result {
+    fn count_all(&mut self, lockd: &Lockd, net: Net) -> Result {
         let ours = |host: Host<'_>| host.net() == net;
         for file in lockd.files(|fsid| fsid.is_some())? {
             let Some(fsid) = file.fsid() else {
@@ -103,7 +125,7 @@ impl Lines {
     }
 
     /// Writes them, with `counted` what was counted. May sleep.
-    pub(crate) fn show(&self, counted: bool, out: &mut Text) -> fmt::Result {
+    fn show(&self, counted: bool, out: &mut Text) -> fmt::Result {
         for (key, line) in &self.0 {
             let Key {
                 fsid,

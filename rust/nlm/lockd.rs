@@ -11,10 +11,10 @@
 //! Lock order, as in lockd: `nlmsvc_mutex`, `nlm_file_mutex`, a file's `f_mutex`, then
 //! `nlm_blocked_lock` or an inode's `flc_lock`; a host's `h_mutex` is taken alone.
 
-use crate::nfsd::Net;
-use crate::private::{self, list_head, nlm_file};
-use crate::raw::{list_entries, MutexGuard};
-use crate::scope::Fsid;
+use crate::base::net::Net;
+use crate::base::private::{self, list_head, nlm_file};
+use crate::base::raw::{list_entries, MutexGuard};
+use crate::scopes::scope::Fsid;
 use core::ptr::{addr_of_mut, NonNull};
 use kernel::bindings;
 use kernel::prelude::*;

@@ -5,10 +5,10 @@
 //! C source: `fs/lockd/svclock.c`, `fs/locks.c`. They are POSIX locks of the VFS, in the list of
 //! the inode, which has a spinlock; their owner is lockd's `struct nlm_lockowner`.
 
-use crate::host::Host;
-use crate::lockd::NlmFile;
-use crate::private::{self, nlm_lockowner};
-use crate::raw::{list_entries, SpinGuard};
+use crate::base::private::{self, nlm_lockowner};
+use crate::base::raw::{list_entries, SpinGuard};
+use crate::nlm::host::Host;
+use crate::nlm::lockd::NlmFile;
 use core::ptr::{self, addr_of_mut, NonNull};
 use core::sync::atomic::{AtomicPtr, Ordering};
 use kernel::bindings;

@@ -5,14 +5,14 @@
 //! C source: `fs/lockd/mon.c`. lockd asks before each lock or share that a client wants to be
 //! told of; for its server side from its own thread, for its client side from any task.
 
-use crate::clients;
-use crate::exports;
-use crate::host::Host;
-use crate::private::{self, nlm_host, nsm_handle, nsm_res};
-use crate::request;
-use crate::text::Text;
+use crate::base::private::{self, nlm_host, nsm_res};
+use crate::base::text::Text;
+use crate::nlm::clients;
+use crate::nlm::host::{flags, Host, MONITORED, STICKY};
+use crate::scopes::exports;
+use crate::scopes::request;
 use core::ptr::addr_of_mut;
-use core::sync::atomic::{AtomicI64, AtomicU8, Ordering};
+use core::sync::atomic::{AtomicI64, Ordering};
 use kernel::bindings;
 use kernel::error::to_result;
 use kernel::prelude::*;
@@ -20,32 +20,6 @@ use kernel::prelude::*;
 /// Procedures of rpc.statd (`fs/lockd/mon.c`).
 const NSMPROC_MON: u32 = 2;
 const NSMPROC_UNMON: u32 = 3;
-
-/// `sm_monitored`, the first bit of the handle's bit field, and `sm_sticky`, the second.
-const MONITORED: u8 = 1;
-const STICKY: u8 = 2;
-
-/// The bit field of a handle. lockd writes it without a lock.
-///
-/// # Safety
-///
-/// The handle is valid for `'a`.
-unsafe fn flags<'a>(handle: *mut nsm_handle) -> &'a AtomicU8 {
-    // SAFETY: By this function's requirement. What lockd writes is a byte, too, so that an update
-    // may be lost, as between lockd's own, but no other field changes.
-    unsafe { AtomicU8::from_ptr(addr_of_mut!((*handle)._bitfield_1).cast()) }
-}
-
-/// Keeps a client monitored when lockd forgets it, as somebody must still notify it
-/// (`nlmsvc_is_client()` does this when lockd stops). Does not sleep.
-///
-/// # Safety
-///
-/// The handle is valid.
-pub(crate) unsafe fn stay_monitored(handle: *mut nsm_handle) {
-    // SAFETY: By this function's requirement.
-    unsafe { flags(handle).fetch_or(STICKY, Ordering::Relaxed) };
-}
 
 /// Calls rpc.statd about a client. May sleep.
 ///

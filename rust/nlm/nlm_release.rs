@@ -24,17 +24,17 @@
 //! server is in grace, or a share, for which lockd looks at the grace period too early or, for one
 //! that reclaims, not at all. If that fails, the answer says what is left.
 
-use crate::blocks::Block;
-use crate::clients;
-use crate::host::Host;
-use crate::lockd::{Lockd, NlmFile};
-use crate::locks::HeldLock;
-use crate::nfsd::Net;
-use crate::openers;
-use crate::private;
-use crate::scope::Scope;
-use crate::shares;
-use crate::text::Text;
+use crate::base::net::Net;
+use crate::base::private;
+use crate::base::text::Text;
+use crate::nlm::blocks::Block;
+use crate::nlm::clients;
+use crate::nlm::host::Host;
+use crate::nlm::lockd::{Lockd, NlmFile};
+use crate::nlm::locks::HeldLock;
+use crate::nlm::openers;
+use crate::nlm::shares;
+use crate::scopes::scope::Scope;
 use core::fmt::{self, Write};
 use core::net::IpAddr;
 use core::ptr;

@@ -8,12 +8,12 @@
 //! C source: `iterate_fd()` in `fs/file.c`. Threads that do not share their process's files are
 //! not looked at.
 
-use crate::index::{Index, KeyedHash};
-use crate::lockd::NlmFile;
-use crate::private::{self, task_struct};
-use crate::raw::{list_entries, SpinGuard};
-use crate::siphash::SipHash;
-use crate::text::Text;
+use crate::base::index::{Index, KeyedHash};
+use crate::base::private::{self, task_struct};
+use crate::base::raw::{list_entries, SpinGuard};
+use crate::base::siphash::SipHash;
+use crate::base::text::Text;
+use crate::nlm::lockd::NlmFile;
 use core::ffi::CStr;
 use core::fmt;
 use core::ptr::{self, addr_of_mut};

@@ -6,11 +6,11 @@
 //! it is counted as a user of the file; whoever holds `nlm_file_mutex` and sees no user has the
 //! list for itself.
 
-use crate::clients;
-use crate::host::Host;
-use crate::lockd::{table_lock, NlmFile};
-use crate::private::lockd_share;
-use crate::scope::Fsid;
+use crate::base::private::lockd_share;
+use crate::nlm::clients;
+use crate::nlm::host::Host;
+use crate::nlm::lockd::{table_lock, NlmFile};
+use crate::scopes::scope::Fsid;
 use core::net::IpAddr;
 use core::ptr::{addr_of_mut, NonNull};
 use kernel::bindings;

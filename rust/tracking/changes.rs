@@ -14,8 +14,9 @@
 //!
 //! This file makes no kernel calls; it is also compiled and tested on the host.
 
-use crate::cld::{Client, Command, OwnedClient};
-use crate::index::{Index, KeyedHash};
+use crate::base::index::{Index, KeyedHash};
+use crate::nfs4::record::{Client, OwnedClient};
+use crate::tracking::cld::Command;
 use kernel::prelude::*;
 
 /// Places that are kept when there is no change, for the next ones.

@@ -14,12 +14,11 @@
 //! Lock order: the pipe's inode lock (sunrpc's), then [`Channel::state`], then the pipe's
 //! spinlock, or nfsd's `client_lock`. `state` is never held while waiting for a daemon.
 
-use crate::cld::{self, Command, ANSWER_LEN};
-use crate::clock::Moment;
-use crate::params;
-use crate::pipe::{Handler, Message, Pipe};
-use crate::state::{Stage, State};
-use crate::upcall::{Answer, Call, Phase, Upcall};
+use crate::base::clock::Moment;
+use crate::base::params;
+use crate::tracking::cld::{self, Body, Command, Downcall, ANSWER_LEN};
+use crate::tracking::pipe::{Handler, Message, Pipe};
+use crate::tracking::state::{Answer, Call, Phase, Stage, State, Upcall};
 use core::sync::atomic::Ordering;
 use kernel::prelude::*;
 use kernel::sync::lock::{mutex::MutexBackend, Guard};
@@ -210,6 +209,90 @@ impl Channel {
         }
         pipe.handler.came.notify_all();
         state
+    }
+}
+
+/// What changes both the state and the pipe.
+impl State {
+    /// Puts an upcall on the pipe.
+    fn send(&mut self, pipe: &Pipe<Channel>, upcall: Arc<Upcall>) -> Result {
+        let xid = self.upcalls.reserve()?;
+        upcall.body.read.store(false, Ordering::Relaxed);
+        match pipe.queue(upcall.clone(), |bytes| cld::set_xid(bytes, xid)) {
+            // sunrpc's time-out has it, and is about to return it: then it is sent.
+            Ok(()) | Err(EBUSY) => {}
+            Err(e) => return Err(e),
+        }
+        upcall.body.set_phase(self, Phase::Sent(xid));
+        self.upcalls.insert(xid, upcall);
+        Ok(())
+    }
+
+    /// Puts an upcall on the pipe, or ends it with the error.
+    fn send_or_end(&mut self, pipe: &Pipe<Channel>, upcall: Arc<Upcall>) {
+        if let Err(e) = self.send(pipe, upcall.clone()) {
+            upcall.body.give_up(self, e);
+        }
+    }
+
+    /// Lets those who wait in line go on, as far as there is room.
+    fn advance(&mut self, pipe: &Pipe<Channel>) {
+        while self.upcalls.len() < params::upcalls_in_flight() {
+            let Some(first) = self.line.cursor_front_mut() else {
+                return;
+            };
+            let (_, upcall) = first.remove_current().1.to_key_value();
+            self.send_or_end(pipe, upcall);
+        }
+    }
+
+    /// Ends an upcall, if it has not ended: its xid means nothing from now on. Its caller is to be
+    /// woken.
+    fn end(&mut self, pipe: &Pipe<Channel>, upcall: &Upcall, result: Result<Answer>) {
+        match upcall.body.phase(self) {
+            Phase::InLine(place) => drop(self.line.remove(&place)),
+            Phase::Sent(xid) => {
+                self.upcalls.remove(xid);
+                if !upcall.body.read.load(Ordering::Acquire) {
+                    pipe.withdraw(upcall);
+                }
+            }
+            Phase::Answered(_) => return,
+        }
+        upcall.body.answer(self, result);
+        self.advance(pipe);
+    }
+
+    /// Finds the upcall that a downcall answers, and does what it says.
+    fn receive(&mut self, pipe: &Pipe<Channel>, len: usize, data: &[u8]) -> Result<Arc<Upcall>> {
+        let downcall = Downcall::parse(self.version, len, data)?;
+        let upcall = self.upcalls.get(downcall.xid).ok_or(ENOENT)?.clone();
+        if !upcall.body.read.load(Ordering::Acquire) {
+            return Err(ENOENT);
+        }
+        if downcall.command != upcall.body.command as u8 {
+            return Err(EINVAL);
+        }
+        match downcall.body {
+            // After the grace period nobody may reclaim, also not while they still come.
+            Body::Record(_) if self.grace_done_due => {}
+            // nfsdcld does not look whether a record was taken.
+            Body::Record(client) => {
+                if let Err(e) = self.records.insert(client) {
+                    self.end(pipe, &upcall, Err(e));
+                }
+            }
+            Body::Done { status: 0, version } => self.end(pipe, &upcall, Ok(Answer { version })),
+            Body::Done { status, .. } => {
+                self.end(pipe, &upcall, Err(Error::from_errno(status.into())));
+            }
+        }
+        self.heard = Moment::now();
+        // Answers alone do not help before there are records.
+        if self.stage == Stage::Ready {
+            self.silent = None;
+        }
+        Ok(upcall)
     }
 }
 

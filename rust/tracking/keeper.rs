@@ -16,13 +16,13 @@
 //! at any more, then a Create for each client that is there, then GraceDone. So nobody who did not
 //! reclaim can do so after the next restart.
 
-use crate::changes::{Job, Next};
-use crate::channel::{Channel, Locked, UNKNOWN};
-use crate::cld::{self, Command, Version};
-use crate::clock::Moment;
-use crate::params;
-use crate::state::{Stage, State};
-use crate::tracker::Tracker;
+use crate::base::clock::Moment;
+use crate::base::params;
+use crate::tracking::changes::{Job, Next};
+use crate::tracking::channel::{Channel, Locked, UNKNOWN};
+use crate::tracking::cld::{self, Command, Version};
+use crate::tracking::state::{Stage, State};
+use crate::tracking::tracker::Tracker;
 use kernel::bindings;
 use kernel::prelude::*;
 use kernel::sync::Arc;

@@ -1,24 +1,24 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What a channel knows: the upcalls on their way, the records, and what is wanted of them.
+//! What a channel knows: the upcalls on their way, the records, and what is wanted of them; and an upcall,
+//! where it is.
 //!
 //! All of it is guarded by the channel's lock.
 
-use crate::changes::Changes;
-use crate::channel::Channel;
-use crate::cld::{self, Body, Downcall, Version};
-use crate::clock::Moment;
-use crate::nfs4_client::ClientRef;
-use crate::params;
-use crate::pipe::Pipe;
-use crate::records::RecordTable;
-use crate::siphash::SipHash;
-use crate::upcall::{Answer, Phase, Stats, Upcall};
-use crate::xid::XidTable;
-use core::sync::atomic::Ordering;
+use crate::base::clock::Moment;
+use crate::base::params;
+use crate::base::siphash::SipHash;
+use crate::nfs4::nfs4_client::ClientRef;
+use crate::nfs4::records::RecordTable;
+use crate::tracking::changes::Changes;
+use crate::tracking::cld::{Command, Version};
+use crate::tracking::pipe::Message;
+use crate::tracking::stats::Stats;
+use crate::tracking::xid::XidTable;
+use core::sync::atomic::AtomicBool;
 use kernel::prelude::*;
 use kernel::rbtree::RBTree;
-use kernel::sync::Arc;
+use kernel::sync::{new_condvar, Arc, CondVar, LockedBy, Mutex};
 
 /// How far a channel is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,90 +97,79 @@ impl State {
         let limit = params::upcall_timeout();
         self.silent.map_or(limit, |since| since.left(limit))
     }
+}
 
-    /// Puts an upcall on the pipe.
-    pub(crate) fn send(&mut self, pipe: &Pipe<Channel>, upcall: Arc<Upcall>) -> Result {
-        let xid = self.upcalls.reserve()?;
-        upcall.body.read.store(false, Ordering::Relaxed);
-        match pipe.queue(upcall.clone(), |bytes| cld::set_xid(bytes, xid)) {
-            // sunrpc's time-out has it, and is about to return it: then it is sent.
-            Ok(()) | Err(EBUSY) => {}
-            Err(e) => return Err(e),
-        }
-        upcall.body.set_phase(self, Phase::Sent(xid));
-        self.upcalls.insert(xid, upcall);
-        Ok(())
+/// An upcall on its way.
+pub(crate) type Upcall = Message<Call>;
+
+/// What we know of an upcall.
+#[pin_data]
+pub(crate) struct Call {
+    /// What it asks for.
+    pub(crate) command: Command,
+    phase: LockedBy<Phase, State>,
+    /// Has the daemon read it to its end, since it was sent? Without the lock, as the daemon should
+    /// not wait for who has just sent it something.
+    pub(crate) read: AtomicBool,
+    /// Signalled when it is answered.
+    #[pin]
+    pub(crate) answered: CondVar,
+}
+
+/// Where an upcall is.
+#[derive(Clone, Copy)]
+pub(crate) enum Phase {
+    /// It waits until fewer upcalls are in flight, at this place of the line.
+    InLine(u64),
+    /// It is on the pipe with this xid, or the daemon has read it.
+    Sent(u32),
+    /// The daemon said this, or nobody will say anything any more.
+    Answered(Result<Answer>),
+}
+
+/// What a daemon answers.
+#[derive(Clone, Copy)]
+pub(crate) struct Answer {
+    /// The first byte behind the header: for GetVersion the highest version that it knows.
+    pub(crate) version: u8,
+}
+
+impl Call {
+    /// An upcall that has a place in line; its phase is guarded by `state`.
+    pub(crate) fn new(
+        command: Command,
+        place: u64,
+        state: &Mutex<State>,
+    ) -> impl PinInit<Self> + '_ {
+        pin_init!(Self {
+            command,
+            phase: LockedBy::new(state, Phase::InLine(place)),
+            read: AtomicBool::new(false),
+            answered <- new_condvar!("nfsd_ha::Call"),
+        })
     }
 
-    /// Puts an upcall on the pipe, or ends it with the error.
-    pub(crate) fn send_or_end(&mut self, pipe: &Pipe<Channel>, upcall: Arc<Upcall>) {
-        if let Err(e) = self.send(pipe, upcall.clone()) {
-            upcall.body.give_up(self, e);
+    /// Where it is.
+    pub(crate) fn phase(&self, state: &State) -> Phase {
+        *self.phase.access(state)
+    }
+
+    /// It is there now. One that is answered stays answered.
+    pub(crate) fn set_phase(&self, state: &mut State, phase: Phase) {
+        let old = self.phase.access_mut(state);
+        if !matches!(old, Phase::Answered(_)) {
+            *old = phase;
         }
     }
 
-    /// Lets those who wait in line go on, as far as there is room.
-    pub(crate) fn advance(&mut self, pipe: &Pipe<Channel>) {
-        while self.upcalls.len() < params::upcalls_in_flight() {
-            let Some(first) = self.line.cursor_front_mut() else {
-                return;
-            };
-            let (_, upcall) = first.remove_current().1.to_key_value();
-            self.send_or_end(pipe, upcall);
-        }
+    /// It is answered. Its caller is to be woken by [`Call::answered`].
+    pub(crate) fn answer(&self, state: &mut State, result: Result<Answer>) {
+        self.set_phase(state, Phase::Answered(result));
     }
 
-    /// Ends an upcall, if it has not ended: its xid means nothing from now on. Its caller is to be
-    /// woken.
-    pub(crate) fn end(&mut self, pipe: &Pipe<Channel>, upcall: &Upcall, result: Result<Answer>) {
-        match upcall.body.phase(self) {
-            Phase::InLine(place) => drop(self.line.remove(&place)),
-            Phase::Sent(xid) => {
-                self.upcalls.remove(xid);
-                if !upcall.body.read.load(Ordering::Acquire) {
-                    pipe.withdraw(upcall);
-                }
-            }
-            Phase::Answered(_) => return,
-        }
-        upcall.body.answer(self, result);
-        self.advance(pipe);
-    }
-
-    /// Finds the upcall that a downcall answers, and does what it says.
-    pub(crate) fn receive(
-        &mut self,
-        pipe: &Pipe<Channel>,
-        len: usize,
-        data: &[u8],
-    ) -> Result<Arc<Upcall>> {
-        let downcall = Downcall::parse(self.version, len, data)?;
-        let upcall = self.upcalls.get(downcall.xid).ok_or(ENOENT)?.clone();
-        if !upcall.body.read.load(Ordering::Acquire) {
-            return Err(ENOENT);
-        }
-        if downcall.command != upcall.body.command as u8 {
-            return Err(EINVAL);
-        }
-        match downcall.body {
-            // After the grace period nobody may reclaim, also not while they still come.
-            Body::Record(_) if self.grace_done_due => {}
-            // nfsdcld does not look whether a record was taken.
-            Body::Record(client) => {
-                if let Err(e) = self.records.insert(client) {
-                    self.end(pipe, &upcall, Err(e));
-                }
-            }
-            Body::Done { status: 0, version } => self.end(pipe, &upcall, Ok(Answer { version })),
-            Body::Done { status, .. } => {
-                self.end(pipe, &upcall, Err(Error::from_errno(status.into())));
-            }
-        }
-        self.heard = Moment::now();
-        // Answers alone do not help before there are records.
-        if self.stage == Stage::Ready {
-            self.silent = None;
-        }
-        Ok(upcall)
+    /// Nobody will answer it any more: its caller is woken, and told why.
+    pub(crate) fn give_up(&self, state: &mut State, why: Error) {
+        self.answer(state, Err(why));
+        self.answered.notify_all();
     }
 }

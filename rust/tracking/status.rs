@@ -2,10 +2,11 @@
 
 //! What `/proc/fs/nfsd/client_tracking` shows.
 
-use crate::nfsd::{Net, NfsdNet};
-use crate::state::Stage;
-use crate::text::Text;
-use crate::tracker::Tracker;
+use crate::base::net::Net;
+use crate::base::text::Text;
+use crate::nfs4::nfsd::NfsdNet;
+use crate::tracking::state::Stage;
+use crate::tracking::tracker::Tracker;
 use core::fmt::{self, Write};
 use kernel::prelude::*;
 

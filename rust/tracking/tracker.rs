@@ -9,16 +9,17 @@
 //! client's `ctl` file and meet `exit`: each operation has its own references to its tracker
 //! and to this module.
 
-use crate::channel::Channel;
-use crate::clock::Moment;
-use crate::module_ref::ModuleRef;
-use crate::nfs4_client::{ClientRef, Nfs4Client};
-use crate::nfsd::{Net, NfsdNet};
-use crate::params;
-use crate::pipe::Pipe;
-use crate::private;
-use crate::siphash::SipHash;
-use crate::state::{Stage, State};
+use crate::base::clock::Moment;
+use crate::base::module_ref::ModuleRef;
+use crate::base::net::Net;
+use crate::base::params;
+use crate::base::private;
+use crate::base::siphash::SipHash;
+use crate::nfs4::nfs4_client::{ClientRef, Nfs4Client};
+use crate::nfs4::nfsd::NfsdNet;
+use crate::tracking::channel::Channel;
+use crate::tracking::pipe::Pipe;
+use crate::tracking::state::{Stage, State};
 use kernel::ffi::c_int;
 use kernel::prelude::*;
 use kernel::sync::{new_condvar, Arc, CondVar};

@@ -4,8 +4,8 @@
 //!
 //! An input is the handle, and also the name.
 
-use crate::scope::{Fsid, Scope};
-use crate::text::Text;
+use crate::base::text::Text;
+use crate::scopes::scope::{Fsid, Scope};
 
 /// What `nlm_clients` shows for a name, read back.
 fn unescaped(shown: &str) -> Vec<u8> {

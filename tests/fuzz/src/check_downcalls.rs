@@ -6,9 +6,10 @@
 //! An input is the version of the protocol, the number of allocations that succeed (255: all), and
 //! what is written: messages of the version's length, of which the last may be shorter.
 
-use crate::cld::{self, Body, Client, Command, Downcall, Version, ANSWER_LEN};
-use crate::records::{Counts, RecordTable};
-use crate::xid::XidTable;
+use crate::nfs4::record::Client;
+use crate::nfs4::records::{Counts, RecordTable};
+use crate::tracking::cld::{self, Body, Command, Downcall, Version, ANSWER_LEN};
+use crate::tracking::xid::XidTable;
 use crate::{with_memory, Weak};
 use kernel::prelude::*;
 use std::collections::BTreeMap;

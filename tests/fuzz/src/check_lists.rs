@@ -2,9 +2,9 @@
 
 //! An admin who writes anything to `reclaim_clients`.
 
+use crate::base::text::Text;
 use crate::check_commands::{line, shown};
-use crate::reclaim;
-use crate::text::Text;
+use crate::nfs4::reclaim;
 use kernel::prelude::*;
 
 /// The bytes that pairs of hexadecimal digits stand for.

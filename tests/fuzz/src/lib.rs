@@ -7,26 +7,11 @@
 // What the module uses from other files is not used here.
 #![allow(dead_code)]
 
-#[path = "../../../rust/tracking/changes.rs"]
-mod changes;
-#[path = "../../../rust/tracking/cld.rs"]
-mod cld;
-#[path = "../../../rust/scope/grace.rs"]
-mod grace;
-#[path = "../../../rust/base/index.rs"]
-mod index;
-#[path = "../../../rust/nfs4/reclaim.rs"]
-mod reclaim;
-#[path = "../../../rust/tracking/records.rs"]
-mod records;
-#[path = "../../../rust/scope/scope.rs"]
-mod scope;
-#[path = "../../../rust/nlm/seen.rs"]
-mod seen;
-#[path = "../../../rust/base/text.rs"]
-mod text;
-#[path = "../../../rust/tracking/xid.rs"]
-mod xid;
+mod base;
+mod nfs4;
+mod nlm;
+mod scopes;
+mod tracking;
 
 mod check_clients;
 mod check_commands;
@@ -43,7 +28,7 @@ pub use tables::tables;
 #[derive(Clone, Copy)]
 struct Weak;
 
-impl index::KeyedHash for Weak {
+impl base::index::KeyedHash for Weak {
     fn hash(&self, key: &[u8]) -> u64 {
         key.iter().map(|b| u64::from(*b)).sum::<u64>() % 11
     }

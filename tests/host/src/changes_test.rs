@@ -2,9 +2,10 @@
 
 //! The table of changes, against a model of nfsd, the keeper and a daemon.
 
-use crate::changes::*;
-use crate::cld::{Client, Command};
-use crate::index::KeyedHash;
+use crate::base::index::KeyedHash;
+use crate::nfs4::record::Client;
+use crate::tracking::changes::*;
+use crate::tracking::cld::Command;
 use kernel::prelude::*;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};

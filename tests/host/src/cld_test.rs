@@ -2,7 +2,8 @@
 
 //! The message format, against offsets of include/uapi/linux/nfsd/cld.h written out by hand.
 
-use crate::cld::*;
+use crate::nfs4::record::Client;
+use crate::tracking::cld::*;
 use kernel::prelude::*;
 use proptest::prelude::*;
 

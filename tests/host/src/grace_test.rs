@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-use crate::grace::*;
-use crate::index::KeyedHash;
-use crate::scope::{Fsid, Scope};
+use crate::base::index::KeyedHash;
+use crate::scopes::grace::*;
+use crate::scopes::scope::{Fsid, Scope};
 use kernel::code::ENOSPC;
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;

@@ -5,26 +5,11 @@
 // What the module uses from other files is not used here.
 #![allow(dead_code)]
 
-#[path = "../../../rust/tracking/changes.rs"]
-mod changes;
-#[path = "../../../rust/tracking/cld.rs"]
-mod cld;
-#[path = "../../../rust/scope/grace.rs"]
-mod grace;
-#[path = "../../../rust/nfs4/identity.rs"]
-mod identity;
-#[path = "../../../rust/base/index.rs"]
-mod index;
-#[path = "../../../rust/nfs4/reclaim.rs"]
-mod reclaim;
-#[path = "../../../rust/tracking/records.rs"]
-mod records;
-#[path = "../../../rust/scope/scope.rs"]
-mod scope;
-#[path = "../../../rust/nlm/seen.rs"]
-mod seen;
-#[path = "../../../rust/tracking/xid.rs"]
-mod xid;
+mod base;
+mod nfs4;
+mod nlm;
+mod scopes;
+mod tracking;
 
 #[cfg(test)]
 mod changes_test;

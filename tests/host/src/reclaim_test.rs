@@ -2,13 +2,13 @@
 
 //! The lists of clients that may reclaim, and who a client is.
 
-use crate::cld::Client;
-use crate::grace::Subject;
-use crate::identity;
-use crate::index::KeyedHash;
-use crate::reclaim::*;
-use crate::records::Progress;
-use crate::scope::{Fsid, Scope};
+use crate::base::index::KeyedHash;
+use crate::nfs4::identity;
+use crate::nfs4::reclaim::*;
+use crate::nfs4::record::Client;
+use crate::nfs4::records::Progress;
+use crate::scopes::grace::Subject;
+use crate::scopes::scope::{Fsid, Scope};
 use kernel::code::EINVAL;
 use proptest::prelude::*;
 use std::net::IpAddr;

@@ -2,9 +2,9 @@
 
 //! The table of records, against a map.
 
-use crate::cld::Client;
-use crate::index::KeyedHash;
-use crate::records::*;
+use crate::base::index::KeyedHash;
+use crate::nfs4::record::Client;
+use crate::nfs4::records::*;
 use kernel::prelude::*;
 use proptest::prelude::*;
 use std::collections::HashMap;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-use crate::grace::{self, Wish};
-use crate::scope::*;
+use crate::scopes::grace::{self, Wish};
+use crate::scopes::scope::*;
 use kernel::code::EINVAL;
 use proptest::prelude::*;
 use std::net::IpAddr;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-use crate::index::KeyedHash;
-use crate::scope::Fsid;
-use crate::seen::*;
+use crate::base::index::KeyedHash;
+use crate::nlm::seen::*;
+use crate::scopes::scope::Fsid;
 use kernel::code::EINVAL;
 use proptest::prelude::*;
 use std::collections::HashSet;

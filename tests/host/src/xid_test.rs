@@ -2,7 +2,7 @@
 
 //! The xid table, against a map.
 
-use crate::xid::*;
+use crate::tracking::xid::*;
 use kernel::prelude::*;
 use proptest::prelude::*;
 use std::collections::HashMap;

@@ -2,9 +2,10 @@
 
 //! What callers and daemons have seen of each upcall, and what must be true of it.
 
-use crate::channel::{Channel, UNKNOWN};
-use crate::cld::{self, Client, Command};
-use crate::pipe::Pipe;
+use crate::nfs4::record::Client;
+use crate::tracking::channel::{Channel, UNKNOWN};
+use crate::tracking::cld::{self, Command};
+use crate::tracking::pipe::Pipe;
 use kernel::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard};
@@ -38,7 +39,7 @@ pub(crate) struct Book(Mutex<Pages>);
 #[derive(Clone)]
 pub(crate) struct Upcall {
     pub(crate) bytes: Vec<u8>,
-    /// [`crate::pipe::File::epoch`] of its reader.
+    /// [`crate::tracking::pipe::File::epoch`] of its reader.
     epoch: u32,
 }
 
@@ -71,7 +72,7 @@ impl Book {
         let (state, result) = Channel::call(pipe, state, command, message, patience);
         let result = result.map(|_| ());
         let in_flight = state.in_flight().0;
-        assert!(in_flight <= crate::params::upcalls_in_flight());
+        assert!(in_flight <= crate::base::params::upcalls_in_flight());
         assert!(pipe.unread() <= in_flight, "one that was given up is there");
         let mut pages = self.pages();
         let call = pages.calls.entry(name.into()).or_default();

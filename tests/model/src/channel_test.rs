@@ -4,14 +4,15 @@
 //!
 //! Where time stands still, who is not woken sleeps for ever: shuttle sees a deadlock.
 
+use crate::base::net::Place;
+use crate::base::params::{self, LIMIT};
 use crate::book::Book;
-use crate::channel::{Channel, UNKNOWN};
-use crate::cld::Command;
 use crate::daemon::{self, Habits};
 use crate::explore::{below, explore, one_in};
-use crate::nfsd::{NfsdNet, Place};
-use crate::params::{self, LIMIT};
-use crate::pipe::{File, Pipe};
+use crate::nfs4::nfsd::NfsdNet;
+use crate::tracking::channel::{Channel, UNKNOWN};
+use crate::tracking::cld::Command;
+use crate::tracking::pipe::{File, Pipe};
 use kernel::prelude::*;
 use kernel::time::Clock;
 use shuttle::thread::{self, JoinHandle};

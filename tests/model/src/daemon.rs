@@ -3,10 +3,10 @@
 //! A daemon, with habits that a test of a channel wants to see.
 
 use crate::book::{Book, Upcall};
-use crate::channel::Channel;
 use crate::explore::{below, one_in};
-use crate::nfsd::NfsdNet;
-use crate::pipe::File;
+use crate::nfs4::nfsd::NfsdNet;
+use crate::tracking::channel::Channel;
+use crate::tracking::pipe::File;
 use shuttle::thread;
 use std::sync::Arc;
 

@@ -8,35 +8,9 @@
 // At each atomic operation, too, another thread may go on.
 extern crate model_core as core;
 
-#[path = "../../../rust/tracking/changes.rs"]
-mod changes;
-#[path = "../../../rust/tracking/channel.rs"]
-mod channel;
-#[path = "../../../rust/tracking/cld.rs"]
-mod cld;
-#[path = "../../../rust/base/index.rs"]
-mod index;
-#[path = "../../../rust/tracking/keeper.rs"]
-mod keeper;
-#[path = "../../../rust/tracking/records.rs"]
-mod records;
-#[path = "../../../rust/tracking/state.rs"]
-mod state;
-#[path = "../../../rust/tracking/tracker.rs"]
-mod tracker;
-#[path = "../../../rust/tracking/upcall.rs"]
-mod upcall;
-#[path = "../../../rust/tracking/xid.rs"]
-mod xid;
-
-mod clock;
-mod module_ref;
-mod nfs4_client;
-mod nfsd;
-mod params;
-mod pipe;
-mod private;
-mod siphash;
+mod base;
+mod nfs4;
+mod tracking;
 
 #[cfg(test)]
 mod book;

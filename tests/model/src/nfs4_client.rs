@@ -2,8 +2,8 @@
 
 //! As `rust/nfs4_client.rs`, of clients whose use after they were freed is seen.
 
-use crate::cld::Client;
-use crate::nfsd::Net;
+use crate::base::net::Net;
+use crate::nfs4::record::Client;
 use core::sync::atomic::{AtomicBool, Ordering};
 
 pub(crate) struct Nfs4Client {

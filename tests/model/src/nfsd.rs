@@ -3,45 +3,14 @@
 //! As `rust/nfsd.rs`: nfsd's state of a net namespace, rpc_pipefs in it, and what nfsd does with
 //! its clients.
 
-use crate::channel::Channel;
-use crate::nfs4_client::{ClientRef, Nfs4Client};
-use crate::pipe::Inode;
-use crate::private::nfsd4_client_tracking_ops;
+use crate::base::net::Net;
+use crate::base::private::nfsd4_client_tracking_ops;
+use crate::nfs4::nfs4_client::{ClientRef, Nfs4Client};
+use crate::tracking::channel::Channel;
+use crate::tracking::pipe::Inode;
 use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 use kernel::prelude::*;
 use kernel::sync::{Arc, Mutex};
-
-/// A net namespace, which is nfsd's state of it.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Net(*const NfsdNet);
-
-// SAFETY: As in the module.
-unsafe impl Send for Net {}
-// SAFETY: As in the module.
-unsafe impl Sync for Net {}
-
-/// What a pipe knows of a net namespace.
-#[derive(Clone, Copy)]
-pub(crate) struct Place;
-
-/// In the kernel's `try_pin_init!` a field that is initialised is a reference, here it is none.
-impl core::ops::Deref for Net {
-    type Target = Place;
-
-    fn deref(&self) -> &Place {
-        &Place
-    }
-}
-
-impl Net {
-    pub(crate) fn new(net: *mut NfsdNet) -> Self {
-        Net(net)
-    }
-
-    pub(crate) unsafe fn inum(self) -> u32 {
-        0
-    }
-}
 
 pub(crate) struct NfsdNet {
     /// `nfsd/cld`, as long as it is there.

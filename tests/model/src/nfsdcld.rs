@@ -2,11 +2,11 @@
 
 //! A daemon that keeps records as nfsdcld does (`utils/nfsdcld/sqlite.c` of nfs-utils).
 
-use crate::channel::Channel;
-use crate::cld::{Command, Version};
 use crate::explore::{below, one_in};
-use crate::nfsd::NfsdNet;
-use crate::pipe::File;
+use crate::nfs4::nfsd::NfsdNet;
+use crate::tracking::channel::Channel;
+use crate::tracking::cld::{Command, Version};
+use crate::tracking::pipe::File;
 use shuttle::thread;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};

@@ -3,7 +3,8 @@
 //! As `rust/pipe.rs`, with sunrpc in it (`net/sunrpc/rpc_pipe.c`), function by function: who holds
 //! which lock, and the order of what is done, are those of the C code.
 
-use crate::nfsd::{NfsdNet, Place};
+use crate::base::net::Place;
+use crate::nfs4::nfsd::NfsdNet;
 use core::sync::atomic::{AtomicBool, Ordering};
 use kernel::prelude::*;
 use kernel::sync::{new_condvar, new_mutex, Arc, CondVar, Mutex};
@@ -131,7 +132,7 @@ impl<H: Handler> Pipe<H> {
     }
 }
 
-impl Pipe<crate::channel::Channel> {
+impl Pipe<crate::tracking::channel::Channel> {
     pub(crate) fn publish(&self, nn: &NfsdNet) -> Result {
         *self.inode.pipe.lock() = Some(Behind(self));
         nn.show(Some(self.inode.clone()));

@@ -4,9 +4,9 @@
 
 use kernel::ffi::c_int;
 
-pub(crate) use crate::nfs4_client::Nfs4Client as nfs4_client;
+pub(crate) use crate::nfs4::nfs4_client::Nfs4Client as nfs4_client;
 /// There is one net namespace, with one server.
-pub(crate) use crate::nfsd::{NfsdNet as net, NfsdNet as nfsd_net};
+pub(crate) use crate::nfs4::nfsd::{NfsdNet as net, NfsdNet as nfsd_net};
 
 #[allow(non_camel_case_types)]
 pub(crate) struct nfsd4_client_tracking_ops {

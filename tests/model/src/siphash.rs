@@ -2,7 +2,7 @@
 
 //! As `rust/siphash.rs`, by the standard library's SipHash; a key of the schedule's.
 
-use crate::index::KeyedHash;
+use crate::base::index::KeyedHash;
 use shuttle::rand::{thread_rng, Rng};
 use std::hash::{DefaultHasher, Hasher};
 

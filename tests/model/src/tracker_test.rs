@@ -2,12 +2,13 @@
 
 //! Client tracking as a whole, between nfsd and nfsdcld.
 
+use crate::base::net::Net;
+use crate::base::params;
 use crate::explore::{below, explore, one_in};
-use crate::nfs4_client::Nfs4Client;
-use crate::nfsd::{Net, NfsdNet};
+use crate::nfs4::nfs4_client::Nfs4Client;
+use crate::nfs4::nfsd::NfsdNet;
 use crate::nfsdcld::{self, Database, Nfsdcld, Records};
-use crate::params;
-use crate::tracker::Tracker;
+use crate::tracking::tracker::Tracker;
 use kernel::time::Clock;
 use kernel::workqueue;
 use shuttle::thread::{self, JoinHandle};

@@ -3,8 +3,9 @@
 //! What the daemon has not confirmed, beside nfsd and a daemon that fails now and then.
 
 use super::Step;
-use crate::changes::{Changes, Counts, Job, Next};
-use crate::cld::{Client, Command};
+use crate::nfs4::record::Client;
+use crate::tracking::changes::{Changes, Counts, Job, Next};
+use crate::tracking::cld::Command;
 use crate::{with_memory, Weak};
 use kernel::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};

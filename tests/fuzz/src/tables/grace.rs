@@ -3,8 +3,8 @@
 //! Scopes in grace.
 
 use super::Step;
-use crate::grace::{GraceTable, Subject};
-use crate::scope::{Fsid, Scope, KEY_LEN};
+use crate::scopes::grace::{GraceTable, Subject};
+use crate::scopes::scope::{Fsid, Scope, KEY_LEN};
 use crate::{with_memory, Weak};
 use kernel::prelude::*;
 use std::collections::BTreeMap;

@@ -3,8 +3,8 @@
 //! Clients and exports.
 
 use super::Step;
-use crate::scope::Fsid;
-use crate::seen::{Pair, Pairs, Peer};
+use crate::nlm::seen::{Pair, Pairs, Peer};
+use crate::scopes::scope::Fsid;
 use crate::{with_memory, Weak};
 use kernel::prelude::*;
 use std::collections::BTreeMap;

@@ -3,8 +3,8 @@
 //! Upcalls in flight.
 
 use super::Step;
+use crate::tracking::xid::XidTable;
 use crate::with_memory;
-use crate::xid::XidTable;
 use kernel::prelude::*;
 use std::collections::BTreeMap;
 

@@ -9,8 +9,9 @@
 //! All callbacks run in process context and may sleep. sunrpc holds the pipe's inode lock
 //! around them, except for the time-out of messages that nobody reads.
 
-use crate::nfsd::{Net, NfsdNet};
-use crate::private::{self, rpc_pipe, rpc_pipe_msg, rpc_pipe_ops};
+use crate::base::net::Net;
+use crate::base::private::{self, rpc_pipe, rpc_pipe_msg, rpc_pipe_ops};
+use crate::nfs4::nfsd::NfsdNet;
 use core::cell::UnsafeCell;
 use core::ptr::{self, addr_of_mut, NonNull};
 use core::sync::atomic::{AtomicBool, Ordering};

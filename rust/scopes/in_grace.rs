@@ -5,15 +5,11 @@
 //! While no scope is in grace, the answer costs one load. The table has a spinlock, as nobody
 //! knows in what context a lock manager may ask; it is never held while memory is allocated.
 
-use crate::clients;
-use crate::grace::{self, GraceTable, Scoped, Subject, Wish, MAX_SECONDS};
-use crate::nfsd::Net;
-use crate::reclaimers;
-use crate::request;
-use crate::scope::{command, Fsid, Scope};
-use crate::siphash::SipHash;
-use crate::text::Text;
-use core::fmt::Write;
+use crate::base::net::Net;
+use crate::base::siphash::SipHash;
+use crate::scopes::grace::{GraceTable, Scoped, Subject};
+use crate::scopes::request;
+use crate::scopes::scope::{Fsid, Scope};
 use core::sync::atomic::{AtomicI64, Ordering};
 use kernel::bindings;
 use kernel::prelude::*;
@@ -181,60 +177,15 @@ impl Drop for Hold {
     }
 }
 
-/// Does a command of `fsid_grace`: `SCOPE [SECONDS]`, where 0 ends the grace period, or
-/// `SCOPE listed`. Without seconds it lasts `default`. May sleep.
-///
-/// Fails with `EINVAL` for another command, with `ENOMEM`, with `ENOSPC` if there are too many
-/// scopes already (65,536 fit), and of a scope that is not in grace `listed` with `ETIME`.
-///
-/// # Safety
-///
-/// `net` is alive.
-pub(crate) unsafe fn write(net: Net, default: u32, data: &[u8], out: &mut Text) -> Result {
-    let (scope, wish) = grace::parse(command(data)?)?;
-    // SAFETY: By this function's requirement.
-    let cookie = unsafe { net.cookie() };
-    let seconds = match wish {
-        Wish::Grace(seconds) => seconds.unwrap_or(default.min(MAX_SECONDS)),
-        Wish::Listed => {
-            reclaimers::close(cookie, &scope)?;
-            return list(cookie, out, |entry| entry.scope == scope);
-        }
-    };
-    if seconds == 0 {
-        end(cookie, &scope);
-        reclaimers::forget(cookie, &scope);
-        writeln!(out, "{scope} ended")?;
-        return Ok(());
-    }
-    // Before it begins: who was listed in an earlier one may not reclaim in this one.
-    if !is_in_grace(cookie, &scope) {
-        reclaimers::forget(cookie, &scope);
-    }
-    let was =
-        change(|table, now| table.start(now, cookie, &scope, now + i64::from(seconds) * SECOND))?;
-    if !was {
-        // SAFETY: By this function's requirement.
-        unsafe { clients::forget_scope(net, &scope) };
-        pr_info!(
-            "grace period of {} begins, {seconds} s\n",
-            format_args!("{scope}")
-        );
-    }
-    list(cookie, out, |entry| entry.scope == scope)
+/// Begins or extends a scope's grace period, to end in `seconds`. Returns whether it was in grace. Fails with
+/// `ENOMEM`, and with `ENOSPC` if there are too many scopes already (65,536 fit). May sleep.
+pub(crate) fn start(net: u64, scope: &Scope, seconds: u32) -> Result<bool> {
+    change(|table, now| table.start(now, net, scope, now + i64::from(seconds) * SECOND))
 }
 
-/// Shows the scopes of a namespace in grace, a line for each. May sleep.
-///
-/// # Safety
-///
-/// `net` is alive.
-pub(crate) unsafe fn show(net: Net, out: &mut Text) -> Result {
-    // SAFETY: By this function's requirement.
-    list(unsafe { net.cookie() }, out, |_| true)
-}
-
-fn list(net: u64, out: &mut Text, want: impl Fn(&Scoped) -> bool) -> Result {
+/// The scopes of a namespace that are in grace and that `want` likes. Fails with `ENOMEM`. May sleep; `want`
+/// is asked under the spinlock.
+pub(crate) fn list(net: u64, want: impl Fn(&Scoped) -> bool) -> Result<KVVec<Scoped>> {
     let mut found = KVVec::new();
     let now = now();
     loop {
@@ -246,19 +197,14 @@ fn list(net: u64, out: &mut Text, want: impl Fn(&Scoped) -> bool) -> Result {
             for entry in entries() {
                 found.push(*entry, GFP_ATOMIC)?;
             }
-            break;
+            return Ok(found);
         }
         drop(guard);
         found = KVVec::with_capacity(count, GFP_KERNEL)?;
     }
-    for entry in &found {
-        let left = (entry.left(now) + SECOND - 1) / SECOND;
-        let (reclaims, refused) = (entry.reclaims(), entry.refused);
-        let scope = entry.scope;
-        writeln!(
-            out,
-            "{scope} left {left} reclaims {reclaims} refused {refused}"
-        )?;
-    }
-    Ok(())
+}
+
+/// How many seconds a scope's grace period still lasts, rounded up.
+pub(crate) fn seconds_left(entry: &Scoped) -> i64 {
+    (entry.left(now()) + SECOND - 1) / SECOND
 }

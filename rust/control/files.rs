@@ -5,17 +5,19 @@
 //! All of them may be read by those whom nfsd would show the same: `nlm_clients` names no more
 //! than `/var/lib/nfs/sm` and rmtab do, and rpc.statd, which is not root, has reason to read it.
 
-use crate::clients;
-use crate::floating;
-use crate::fsfile::{Kind, News, Opened};
-use crate::lockd;
-use crate::nfs4_clients;
-use crate::nfsd::{Net, NfsdNet};
-use crate::reclaimers;
-use crate::release;
-use crate::scopes;
-use crate::status;
-use crate::text::Text;
+use crate::base::fsfile::{Kind, News, Opened};
+use crate::base::net::Net;
+use crate::base::text::Text;
+use crate::control::fsid_grace;
+use crate::control::release;
+use crate::nfs4::floating;
+use crate::nfs4::nfs4_clients;
+use crate::nfs4::nfsd::NfsdNet;
+use crate::nfs4::reclaimers;
+use crate::nlm::clients;
+use crate::nlm::lines;
+use crate::nlm::lockd;
+use crate::tracking::status;
 use kernel::prelude::*;
 
 /// The files.
@@ -64,7 +66,7 @@ pub(crate) static FILES: [Kind; 8] = [
     Kind {
         name: c"nlm_clients",
         mode: 0o644,
-        show: clients::show,
+        show: lines::show,
         write: Some(clients::write),
         news: Some(News {
             sequence: clients::sequence,
@@ -77,7 +79,7 @@ pub(crate) static FILES: [Kind; 8] = [
 const FSID_GRACE: Kind = Kind {
     name: c"fsid_grace",
     mode: 0o600,
-    show: scopes::show,
+    show: fsid_grace::show,
     write: Some(grace),
     news: None,
 };
@@ -101,7 +103,7 @@ unsafe fn unlock(file: &Opened, data: &[u8], out: &mut Text) -> Result {
     unsafe { release::write(file.net, data, out) }
 }
 
-/// For [`scopes::write`]: without seconds, a grace period lasts as long as the longer of lockd's
+/// For [`fsid_grace::write`]: without seconds, a grace period lasts as long as the longer of lockd's
 /// and nfsd's own.
 ///
 /// # Safety
@@ -112,7 +114,7 @@ unsafe fn grace(file: &Opened, data: &[u8], out: &mut Text) -> Result {
     unsafe {
         let own = NfsdNet::of(file.net).grace_seconds();
         let default = own.max(lockd::grace_seconds(file.net));
-        scopes::write(file.net, default, data, out)
+        fsid_grace::write(file.net, default, data, out)
     }
 }
 

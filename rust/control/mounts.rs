@@ -10,12 +10,13 @@
 //!
 //! Lock order: `s_umount`, then the root directory's inode lock.
 
-use crate::files::FILES;
-use crate::fsfile;
-use crate::module_ref::ModuleRef;
-use crate::nfsd::{Net, NfsdNet};
-use crate::private::{self, super_block};
-use crate::tracker::Tracker;
+use crate::base::fsfile;
+use crate::base::module_ref::ModuleRef;
+use crate::base::net::Net;
+use crate::base::private::{self, super_block};
+use crate::control::files::FILES;
+use crate::nfs4::nfsd::NfsdNet;
+use crate::tracking::tracker::Tracker;
 use core::ptr;
 use kernel::ffi::c_void;
 use kernel::prelude::*;

@@ -7,10 +7,10 @@
 //! holds the compound's file handles; for NLM the decoded arguments hold one, where version and
 //! procedure say (`fs/lockd/svc4proc.c`, `fs/lockd/svcproc.c`).
 
-use crate::grace::Subject;
-use crate::private::{self, opaque, svc_rqst};
-use crate::scope::Fsid;
-use crate::sockaddr;
+use crate::base::private::{self, opaque, svc_rqst};
+use crate::base::sockaddr;
+use crate::scopes::grace::Subject;
+use crate::scopes::scope::Fsid;
 use core::net::IpAddr;
 use core::ptr::NonNull;
 use kernel::bindings;

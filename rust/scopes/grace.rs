@@ -18,8 +18,8 @@
 //!
 //! This file makes no kernel calls; it is also compiled and tested on the host.
 
-use crate::index::{Index, KeyedHash};
-use crate::scope::{address_key, Fsid, Scope, KEY_LEN};
+use crate::base::index::{Index, KeyedHash};
+use crate::scopes::scope::{address_key, Fsid, Scope, KEY_LEN};
 use core::net::IpAddr;
 use kernel::prelude::*;
 

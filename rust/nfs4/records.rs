@@ -9,8 +9,8 @@
 //!
 //! This file makes no kernel calls; it is also compiled and tested on the host.
 
-use crate::cld::{Client, OwnedClient};
-use crate::index::{Index, KeyedHash};
+use crate::base::index::{Index, KeyedHash};
+use crate::nfs4::record::{Client, OwnedClient};
 use kernel::prelude::*;
 
 /// One client on record.

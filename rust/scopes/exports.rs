@@ -9,12 +9,12 @@
 //! is expected to come, so a client of NFSv3 or NFSv4 is told to try again (NFS3ERR_JUKEBOX,
 //! NFS4ERR_DELAY), and lockd leaves the request unanswered, upon which the client sends it again.
 
-use crate::module_ref::ModuleRef;
-use crate::nfsd::Net;
-use crate::private::{self, auth_domain, cache_req, svc_export};
-use crate::request;
-use crate::scope::Fsid;
-use crate::scopes;
+use crate::base::module_ref::ModuleRef;
+use crate::base::net::Net;
+use crate::base::private::{self, auth_domain, cache_req, svc_export};
+use crate::scopes::in_grace;
+use crate::scopes::request;
+use crate::scopes::scope::Fsid;
 use core::ptr::addr_of_mut;
 use core::sync::atomic::{AtomicPtr, Ordering};
 use kernel::bindings;
@@ -176,7 +176,7 @@ pub(crate) unsafe fn find(question: Question) -> Result<*mut svc_export> {
         if missing
             && question
                 .fsid()
-                .is_some_and(|fsid| scopes::is_expected(Net::new(question.net), fsid))
+                .is_some_and(|fsid| in_grace::is_expected(Net::new(question.net), fsid))
         {
             return Err(ETIMEDOUT);
         }

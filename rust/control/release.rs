@@ -7,14 +7,14 @@
 //!
 //! One release runs at a time. Lock order: [`RELEASE`], `nfsd_mutex`, then lockd's.
 
-use crate::lockd::Lockd;
-use crate::nfs4_release;
-use crate::nfsd::Net;
-use crate::nlm_release;
-use crate::private;
-use crate::scope::{command, Scope};
-use crate::scopes::Hold;
-use crate::text::Text;
+use crate::base::net::Net;
+use crate::base::private;
+use crate::base::text::Text;
+use crate::nfs4::nfs4_release;
+use crate::nlm::lockd::Lockd;
+use crate::nlm::nlm_release;
+use crate::scopes::in_grace::Hold;
+use crate::scopes::scope::{command, Scope};
 use core::fmt::{self, Write};
 use kernel::prelude::*;
 

@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The kernel's ways in, and what has nothing to do with NFS.
+
+pub(crate) mod clock;
+pub(crate) mod fsfile;
+pub(crate) mod index;
+pub(crate) mod klp;
+pub(crate) mod module_ref;
+pub(crate) mod net;
+pub(crate) mod params;
+pub(crate) mod private;
+pub(crate) mod raw;
+pub(crate) mod siphash;
+pub(crate) mod sockaddr;
+pub(crate) mod text;

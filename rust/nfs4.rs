@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! nfsd's clients and their state.
+
+pub(crate) mod floating;
+pub(crate) mod held;
+pub(crate) mod identity;
+pub(crate) mod nfs4_client;
+pub(crate) mod nfs4_clients;
+pub(crate) mod nfs4_release;
+pub(crate) mod nfsd;
+pub(crate) mod reclaim;
+pub(crate) mod reclaimers;
+pub(crate) mod record;
+pub(crate) mod records;

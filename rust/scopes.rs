@@ -1,0 +1,9 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What a command or a request is about: scopes, those in grace, and exports.
+
+pub(crate) mod exports;
+pub(crate) mod grace;
+pub(crate) mod in_grace;
+pub(crate) mod request;
+pub(crate) mod scope;

@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Client tracking and its daemon.
+
+pub(crate) mod changes;
+pub(crate) mod channel;
+pub(crate) mod cld;
+pub(crate) mod keeper;
+pub(crate) mod pipe;
+pub(crate) mod state;
+pub(crate) mod stats;
+pub(crate) mod status;
+pub(crate) mod tracker;
+pub(crate) mod xid;

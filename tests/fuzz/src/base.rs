@@ -1,0 +1,8 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The room of the same name.
+
+#[path = "../../../rust/base/index.rs"]
+pub(crate) mod index;
+#[path = "../../../rust/base/text.rs"]
+pub(crate) mod text;

@@ -1,0 +1,8 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The room of the same name.
+
+#[path = "../../../rust/scopes/grace.rs"]
+pub(crate) mod grace;
+#[path = "../../../rust/scopes/scope.rs"]
+pub(crate) mod scope;

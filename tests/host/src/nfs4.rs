@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The room of the same name.
+
+#[path = "../../../rust/nfs4/identity.rs"]
+pub(crate) mod identity;
+#[path = "../../../rust/nfs4/reclaim.rs"]
+pub(crate) mod reclaim;
+#[path = "../../../rust/nfs4/record.rs"]
+pub(crate) mod record;
+#[path = "../../../rust/nfs4/records.rs"]
+pub(crate) mod records;
