@@ -13,18 +13,22 @@
 //! | `locks_in_grace`, `opens_in_grace` | grace | the same, and asks whether the request's scope is in grace |
 //! | `nsm_monitor`, `nsm_unmonitor` | lockd | notes the client, then the same |
 
+use crate::base::fsfile::Superblock;
 use crate::base::klp::{Func, Object, Patch, NO_CALLBACKS};
 use crate::base::module_ref::ModuleRef;
-use crate::base::net::Net;
+use crate::base::net::{Net, Nfsd};
 use crate::base::private::{self, klp_callbacks, klp_object};
+use crate::base::setup::Setup;
 use crate::control::mounts::Mounts;
 use crate::nfs4::floating;
 use crate::nfs4::nfs4_client::Nfs4Client;
+use crate::nfs4::nfsd::Changing;
 use crate::nfs4::reclaimers::{self, Refusal};
+use crate::nlm::host::Host;
 use crate::nlm::monitor;
-use crate::scopes::exports::{self, Question};
+use crate::scopes::exports::{self, ExportRef, Question};
 use crate::scopes::in_grace;
-use crate::scopes::request;
+use crate::scopes::request::Request;
 use crate::tracking::tracker::Tracker;
 use kernel::error::to_result;
 use kernel::ffi::{c_int, c_void};
@@ -43,49 +47,44 @@ static OBJECTS: [Object; 5] = [
 
 static NOTHING: [Func; 1] = [Func::end()];
 
-static GRACE: [Func; 3] = [
-    // SAFETY: The type is that of fs/nfs_common/grace.c. It does not sleep.
-    unsafe { Func::new(c"locks_in_grace", locks_in_grace as *const c_void) },
-    // SAFETY: As for `locks_in_grace`.
-    unsafe { Func::new(c"opens_in_grace", opens_in_grace as *const c_void) },
-    Func::end(),
-];
+// SAFETY: The types are those of fs/nfs_common/grace.c. They do not sleep.
+static GRACE: [Func; 3] = unsafe {
+    [
+        Func::new(c"locks_in_grace", locks_in_grace as *const c_void),
+        Func::new(c"opens_in_grace", opens_in_grace as *const c_void),
+        Func::end(),
+    ]
+};
 
-static LOCKD: [Func; 3] = [
-    // SAFETY: The type is that of fs/lockd/mon.c, and it holds a reference to this module.
-    unsafe { Func::new(c"nsm_monitor", nsm_monitor as *const c_void) },
-    // SAFETY: The type is that of fs/lockd/mon.c, and it holds a reference to this module.
-    unsafe { Func::new(c"nsm_unmonitor", nsm_unmonitor as *const c_void) },
-    Func::end(),
-];
+// SAFETY: The types are those of fs/lockd/mon.c. While they run they hold a reference to this module.
+static LOCKD: [Func; 3] = unsafe {
+    [
+        Func::new(c"nsm_monitor", nsm_monitor as *const c_void),
+        Func::new(c"nsm_unmonitor", nsm_unmonitor as *const c_void),
+        Func::end(),
+    ]
+};
 
-static NFSD: [Func; 8] = [
-    // SAFETY: The type is that of fs/nfsd/nfs4recover.c, and it holds a reference to this module.
-    unsafe {
+// SAFETY: The types are those of fs/nfsd/nfs4recover.c, nfsctl.c, nfs4state.c and export.c. While they run they
+// hold a reference to this module.
+static NFSD: [Func; 8] = unsafe {
+    [
         Func::new(
             c"nfsd4_client_tracking_init",
             tracking_init as *const c_void,
-        )
-    },
-    // SAFETY: The type is that of fs/nfsd/nfsctl.c, and it holds a reference to this module.
-    unsafe { Func::new(c"nfsd_fs_get_tree", fs_get_tree as *const c_void) },
-    // SAFETY: The type is that of fs/nfsd/nfs4state.c, and it holds a reference to this module.
-    unsafe {
+        ),
+        Func::new(c"nfsd_fs_get_tree", fs_get_tree as *const c_void),
         Func::new(
             c"nfs4_check_open_reclaim",
             check_open_reclaim as *const c_void,
-        )
-    },
-    // SAFETY: The type is that of fs/nfsd/nfs4state.c, and it holds a reference to this module.
-    unsafe { Func::new(c"nfsd4_reclaim_complete", reclaim_complete as *const c_void) },
-    // SAFETY: The type is that of fs/nfsd/nfs4state.c, and it holds a reference to this module.
-    unsafe { Func::new(c"nfsd4_exchange_id", exchange_id as *const c_void) },
-    // SAFETY: The type is that of fs/nfsd/nfs4state.c, and it holds a reference to this module.
-    unsafe { Func::new(c"nfsd4_setclientid", setclientid as *const c_void) },
-    // SAFETY: The type is that of fs/nfsd/export.c, and it holds a reference to this module.
-    unsafe { Func::new(c"rqst_exp_find", rqst_exp_find as *const c_void) },
-    Func::end(),
-];
+        ),
+        Func::new(c"nfsd4_reclaim_complete", reclaim_complete as *const c_void),
+        Func::new(c"nfsd4_exchange_id", exchange_id as *const c_void),
+        Func::new(c"nfsd4_setclientid", setclientid as *const c_void),
+        Func::new(c"rqst_exp_find", rqst_exp_find as *const c_void),
+        Func::end(),
+    ]
+};
 
 const NFSD_CALLBACKS: klp_callbacks = klp_callbacks {
     pre_patch: Some(pre_patch),
@@ -94,13 +93,10 @@ const NFSD_CALLBACKS: klp_callbacks = klp_callbacks {
     ..NO_CALLBACKS
 };
 
-/// Attaches to nfsd, now or when it is loaded. May sleep.
-///
-/// # Safety
-///
-/// Called once, from this module's init, when everything else of it is ready.
-pub(crate) unsafe fn attach(module: &'static ThisModule) -> Result {
-    // SAFETY: By this function's requirement; the lists above are static and have their ends.
+/// Attaches to nfsd, now or when it is loaded, which ends the module's setup. May sleep.
+pub(crate) fn attach(module: &'static ThisModule, _: Setup) -> Result {
+    // SAFETY: There is one setup, so this is done once, by the module's init. The lists above are static and have
+    // their ends.
     unsafe { PATCH.enable(module) }
 }
 
@@ -113,8 +109,9 @@ unsafe extern "C" fn tracking_init(net: *mut private::net) -> c_int {
     let Some(_module) = ModuleRef::get() else {
         return ENODEV.to_errno();
     };
-    // SAFETY: This is where nfsd calls it, with a namespace that is alive.
-    match unsafe { Tracker::start(Net::new(net)) } {
+    // SAFETY: This is where nfsd calls it: it starts a server in a namespace that is alive.
+    let server = unsafe { Changing::new(Nfsd::new(Net::from_raw(net))) };
+    match Tracker::start(&server) {
         Ok(()) => 0,
         Err(e) => {
             pr_warn!(
@@ -153,7 +150,7 @@ unsafe extern "C" fn fs_get_tree(fc: *mut private::fs_context) -> c_int {
         return e.to_errno();
     }
     // SAFETY: `get_tree_keyed()` has set the root, and the superblock is locked.
-    unsafe { Mounts::add_files((*(*fc).root).d_sb) };
+    Mounts::add_files(&unsafe { Superblock::from_raw((*(*fc).root).d_sb) });
     0
 }
 
@@ -173,16 +170,14 @@ unsafe extern "C" fn rqst_exp_find(
     let Some(_module) = ModuleRef::get() else {
         return ETIMEDOUT.to_ptr();
     };
-    let question = Question {
-        request,
-        net,
-        client,
-        gss_client,
-        fsid_type,
-        fsid,
+    // SAFETY: This is what nfsd asks, in a namespace that is alive.
+    let question = unsafe {
+        let nfsd = Nfsd::new(Net::from_raw(net));
+        Question::new(request, nfsd, client, gss_client, fsid_type, fsid)
     };
-    // SAFETY: By this function's requirement.
-    unsafe { exports::find(question) }.unwrap_or_else(|e| e.to_ptr())
+    // SAFETY: nfsd and lockd ask inside of the processing of a request.
+    exports::find(question, || unsafe { Request::current() })
+        .map_or_else(|e| e.to_ptr(), ExportRef::into_raw)
 }
 
 /// Replaces `nfs4_check_open_reclaim()`. May sleep.
@@ -194,8 +189,9 @@ unsafe extern "C" fn check_open_reclaim(client: *mut private::nfs4_client) -> u3
     let Some(_module) = ModuleRef::get() else {
         return private::nfsstat4_NFS4ERR_DELAY.to_be();
     };
-    // SAFETY: By this function's requirement.
-    match unsafe { reclaimers::check_open_reclaim(client) } {
+    // SAFETY: A client that opens is confirmed, has a name, and stays during its request, which is the current one.
+    let (client, request) = unsafe { (Nfs4Client::from_raw(client), Request::current()) };
+    match reclaimers::check_open_reclaim(client, request.as_ref()) {
         Ok(()) => 0,
         Err(Refusal::NoGrace) => private::nfsstat4_NFS4ERR_NO_GRACE.to_be(),
         Err(Refusal::ReclaimBad) => private::nfsstat4_NFS4ERR_RECLAIM_BAD.to_be(),
@@ -215,49 +211,52 @@ unsafe extern "C" fn reclaim_complete(
     let Some(_module) = ModuleRef::get() else {
         return private::nfsstat4_NFS4ERR_DELAY.to_be();
     };
-    // SAFETY: By this function's requirement. The decoder has set the argument. The client is that of
+    // SAFETY: nfsd calls this with the current request, whose argument the decoder has set. The client is that of
     // the compound's session.
     unsafe {
         let status = private::nfsd4_reclaim_complete(request, state, op);
         let client = (*state).clp;
         let already = private::nfsstat4_NFS4ERR_COMPLETE_ALREADY.to_be();
-        if (status == 0 || status == already) && !client.is_null() {
+        if let (true, Some(request)) = (
+            (status == 0 || status == already) && !client.is_null(),
+            Request::current(),
+        ) {
             let one_fs = (*op).reclaim_complete.rca_one_fs != 0;
-            reclaimers::complete(Nfs4Client::from_raw(client), one_fs);
+            reclaimers::complete(Nfs4Client::from_raw(client), &request, one_fs);
         }
         status
     }
 }
 
-/// Has an operation done under the name of the client that presents this owner here. May sleep.
+/// Has an operation done under the name of the client that presents this owner in the current request. May sleep.
 ///
 /// # Safety
 ///
-/// The request is being processed, and `owner` is what it has decoded.
-unsafe fn identify(
-    request: *const private::svc_rqst,
-    owner: *mut private::xdr_netobj,
-    operation: impl FnOnce() -> u32,
-) -> u32 {
+/// An operation of the current request is being processed, and `owner` is what it has decoded.
+unsafe fn identify(owner: *mut private::xdr_netobj, operation: impl FnOnce() -> u32) -> u32 {
     let Some(_module) = ModuleRef::get() else {
         return private::nfsstat4_NFS4ERR_DELAY.to_be();
     };
-    // SAFETY: By this function's requirement; its namespace is alive.
-    let (own, net, presented) = unsafe {
+    // SAFETY: The decoder has made it so: `len` bytes, which stay as they are while the request is processed.
+    let (own, presented, request) = unsafe {
         let own = *owner;
         let presented = core::slice::from_raw_parts(own.data, own.len as usize);
-        (own, Net::new(request::net(request)).cookie(), presented)
+        (own, presented, Request::current())
     };
-    match floating::name(net, presented, request::server()) {
+    let name = request.map_or(Ok(None), |request| {
+        floating::name(request.net().cookie(), presented, request.server())
+    });
+    match name {
         Ok(None) => operation(),
         Ok(Some(mut name)) => {
             let (len, data) = (name.len() as u32, name.as_mut_ptr());
-            // SAFETY: By this function's requirement. nfsd copies what it keeps of it.
-            unsafe { *owner = private::xdr_netobj { len, data } };
-            let status = operation();
-            // SAFETY: By this function's requirement.
-            unsafe { *owner = own };
-            status
+            // SAFETY: The argument is this operation's, whose thread we are. nfsd copies what it keeps of the name.
+            unsafe {
+                *owner = private::xdr_netobj { len, data };
+                let status = operation();
+                *owner = own;
+                status
+            }
         }
         Err(_) => private::nfsstat4_NFS4ERR_DELAY.to_be(),
     }
@@ -273,12 +272,10 @@ unsafe extern "C" fn exchange_id(
     state: *mut private::nfsd4_compound_state,
     op: *mut private::nfsd4_op_nfsd4_op_u,
 ) -> u32 {
-    // SAFETY: By this function's requirement. The decoder has set the argument.
+    // SAFETY: nfsd calls this with the current request, whose argument the decoder has set.
     unsafe {
         let owner = &raw mut (*op).exchange_id.clname;
-        identify(request, owner, || {
-            private::nfsd4_exchange_id(request, state, op)
-        })
+        identify(owner, || private::nfsd4_exchange_id(request, state, op))
     }
 }
 
@@ -292,12 +289,10 @@ unsafe extern "C" fn setclientid(
     state: *mut private::nfsd4_compound_state,
     op: *mut private::nfsd4_op_nfsd4_op_u,
 ) -> u32 {
-    // SAFETY: By this function's requirement. The decoder has set the argument.
+    // SAFETY: nfsd calls this with the current request, whose argument the decoder has set.
     unsafe {
         let owner = &raw mut (*op).setclientid.se_name;
-        identify(request, owner, || {
-            private::nfsd4_setclientid(request, state, op)
-        })
+        identify(owner, || private::nfsd4_setclientid(request, state, op))
     }
 }
 
@@ -307,8 +302,11 @@ unsafe extern "C" fn setclientid(
 ///
 /// As for the function replaced: `net` is alive.
 unsafe extern "C" fn locks_in_grace(net: *mut private::net) -> bool {
-    // SAFETY: By this function's requirement. nfsd and lockd ask in a request's procedure only.
-    unsafe { private::__state_in_grace(net, false) || in_grace::in_grace(Net::new(net)) }
+    // SAFETY: The namespace is alive, and this is a function of `grace`. nfsd and lockd ask in a request's procedure.
+    unsafe {
+        private::__state_in_grace(net, false)
+            || in_grace::in_grace(Net::from_raw(net), || Request::current())
+    }
 }
 
 /// Replaces `opens_in_grace()`. Does not sleep.
@@ -317,8 +315,11 @@ unsafe extern "C" fn locks_in_grace(net: *mut private::net) -> bool {
 ///
 /// As for the function replaced: `net` is alive.
 unsafe extern "C" fn opens_in_grace(net: *mut private::net) -> bool {
-    // SAFETY: By this function's requirement. nfsd and lockd ask in a request's procedure only.
-    unsafe { private::__state_in_grace(net, true) || in_grace::in_grace(Net::new(net)) }
+    // SAFETY: As in `locks_in_grace()`.
+    unsafe {
+        private::__state_in_grace(net, true)
+            || in_grace::in_grace(Net::from_raw(net), || Request::current())
+    }
 }
 
 /// Replaces `nsm_monitor()`. May sleep.
@@ -330,8 +331,9 @@ unsafe extern "C" fn nsm_monitor(host: *const private::nlm_host) -> c_int {
     let Some(_module) = ModuleRef::get() else {
         return ENODEV.to_errno();
     };
-    // SAFETY: This is where lockd calls it. It frees a namespace's hosts before the namespace goes.
-    match unsafe { monitor::monitor(host) } {
+    // SAFETY: This is where lockd calls it: for its server side while it processes a request.
+    let (host, request) = unsafe { (Host::new(host), Request::current()) };
+    match monitor::monitor(host, request.as_ref()) {
         Ok(()) => 0,
         Err(e) => e.to_errno(),
     }
@@ -344,8 +346,8 @@ unsafe extern "C" fn nsm_monitor(host: *const private::nlm_host) -> c_int {
 /// As for the function replaced: the host is valid.
 unsafe extern "C" fn nsm_unmonitor(host: *const private::nlm_host) {
     if let Some(_module) = ModuleRef::get() {
-        // SAFETY: This is where lockd calls it. It frees a namespace's hosts before the namespace goes.
-        unsafe { monitor::unmonitor(host) };
+        // SAFETY: This is where lockd calls it.
+        monitor::unmonitor(unsafe { Host::new(host) });
     }
 }
 
@@ -366,7 +368,7 @@ unsafe extern "C" fn pre_patch(_object: *mut klp_object) -> c_int {
 /// For livepatch, with nfsd's object.
 unsafe extern "C" fn post_patch(object: *mut klp_object) {
     // SAFETY: livepatch calls this with nfsd's object while nfsd is there, be it coming or going.
-    unsafe { Mounts::update((*object).mod_, true) };
+    Mounts::update(unsafe { ModuleRef::get_live((*object).mod_) }, true);
 }
 
 /// We are not attached any more.
@@ -376,5 +378,5 @@ unsafe extern "C" fn post_patch(object: *mut klp_object) {
 /// For livepatch, with nfsd's object.
 unsafe extern "C" fn post_unpatch(object: *mut klp_object) {
     // SAFETY: livepatch calls this with nfsd's object while nfsd is there, be it coming or going.
-    unsafe { Mounts::update((*object).mod_, false) };
+    Mounts::update(unsafe { ModuleRef::get_live((*object).mod_) }, false);
 }

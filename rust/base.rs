@@ -11,6 +11,7 @@ pub(crate) mod net;
 pub(crate) mod params;
 pub(crate) mod private;
 pub(crate) mod raw;
+pub(crate) mod setup;
 pub(crate) mod siphash;
 pub(crate) mod sockaddr;
 pub(crate) mod text;

@@ -29,7 +29,7 @@ mod nlm;
 mod scopes;
 mod tracking;
 
-use base::private;
+use base::{private, setup::Setup};
 use control::{mounts::Mounts, release};
 use kernel::prelude::*;
 use kernel::sync::Arc;
@@ -57,23 +57,19 @@ struct NfsdHa {
 
 impl kernel::Module for NfsdHa {
     fn init(module: &'static ThisModule) -> Result<Self> {
-        // SAFETY: The module's init runs once, and this comes before it attaches.
-        unsafe {
-            tracker::init_module();
-            in_grace::init_module();
-            reclaimers::init_module();
-            floating::init_module();
-            release::init_module();
-        }
+        // SAFETY: The module's init runs once.
+        let setup = unsafe { Setup::new() };
+        tracker::init_module(&setup);
+        in_grace::init_module(&setup);
+        reclaimers::init_module(&setup);
+        floating::init_module(&setup);
+        release::init_module(&setup);
         // From here on, what fails is undone by `drop()`.
         let this = NfsdHa {
-            // SAFETY: The module's init runs once, and this comes before it attaches.
-            mounts: unsafe { Mounts::new()? },
+            mounts: Mounts::new(&setup)?,
         };
-        // SAFETY: The module's init runs once, and this comes before it attaches.
-        unsafe { clients::init_module()? };
-        // SAFETY: The module's init runs once, and everything is ready.
-        unsafe { attach::attach(module)? };
+        clients::init_module(&setup)?;
+        attach::attach(module, setup)?;
         if this.mounts.wait_attached() {
             pr_info!("loaded: servers started from now on use its client tracking\n");
         } else {

@@ -1,10 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Time for limits that are long: the kernel's tick, as reading a clock can cost more than an upcall
-//! where the clock is a device (a virtual machine's HPET).
+//! Time: for limits that are long the kernel's tick, as reading a clock can cost more than an upcall where the
+//! clock is a device (a virtual machine's HPET), and else the clock.
 
 use kernel::bindings;
 use kernel::time::Jiffies;
+
+/// Nanoseconds since boot, suspension included. May be called anywhere but in an NMI.
+pub(crate) fn since_boot() -> i64 {
+    // SAFETY: It reads the clock, which works in every context while timekeeping is not suspended, and then
+    // no task runs.
+    unsafe { bindings::ktime_get_boottime() }
+}
 
 /// A moment, as exact as the tick: 1 to 10 ms.
 #[derive(Clone, Copy)]

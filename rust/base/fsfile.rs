@@ -11,10 +11,11 @@
 //! files.
 
 use crate::base::module_ref::this_module;
-use crate::base::net::Net;
+use crate::base::net::{Net, Nfsd};
 use crate::base::private::{self, super_block};
 use crate::base::text::Text;
-use core::ptr;
+use core::marker::PhantomData;
+use core::ptr::{self, NonNull};
 use kernel::error::from_err_ptr;
 use kernel::ffi::{c_char, c_int, c_void};
 use kernel::fs::File;
@@ -36,7 +37,7 @@ const EPOLLOUT: private::__poll_t = 4;
 const REGULAR: u16 = 0o100_000;
 
 /// What a write does.
-pub(crate) type Command = unsafe fn(&Opened, &[u8], &mut Text) -> Result;
+pub(crate) type Command = fn(&Opened, &[u8], &mut Text) -> Result;
 
 /// A kind of file.
 pub(crate) struct Kind {
@@ -46,7 +47,7 @@ pub(crate) struct Kind {
     /// namespace that owns the mount.
     pub(crate) mode: u16,
     /// What it shows for a net namespace. May sleep.
-    pub(crate) show: unsafe fn(Net, &mut Text) -> Result,
+    pub(crate) show: fn(Nfsd<'_>, &mut Text) -> Result,
     /// A command was written, at most a page. What it adds to the text is what a read on the
     /// same open file shows next, also if it fails. May sleep.
     pub(crate) write: Option<Command>,
@@ -65,11 +66,15 @@ pub(crate) struct News {
 }
 
 /// An open file.
+///
+/// # Invariants
+///
+/// `net` is the namespace of the mount that the file is in. As long as this lives the file is open, so the mount
+/// is there, and keeps the namespace alive and nfsd loaded.
 #[pin_data]
 pub(crate) struct Opened {
     kind: &'static Kind,
-    /// The namespace, which the mount keeps alive, as it keeps nfsd loaded.
-    pub(crate) net: Net,
+    net: NonNull<private::net>,
     /// It does not want to wait (`O_NONBLOCK` when it was opened).
     pub(crate) nonblocking: bool,
     #[pin]
@@ -103,16 +108,40 @@ static OPERATIONS: Operations = Operations(private::file_operations {
     ..unsafe { core::mem::zeroed() }
 });
 
+/// A mount of nfsd's file system.
+///
+/// # Invariants
+///
+/// For `'a` the superblock is there and has a root, and its `s_umount` is held. As it is one of nfsd's, it has a
+/// reference to its net namespace, and nfsd stays loaded.
+pub(crate) struct Superblock<'a>(NonNull<super_block>, PhantomData<&'a super_block>);
+
+impl<'a> Superblock<'a> {
+    /// The superblock.
+    ///
+    /// # Safety
+    ///
+    /// `sb` is one of nfsd's and has a root, and its `s_umount` is held for `'a`.
+    pub(crate) unsafe fn from_raw(sb: *mut super_block) -> Self {
+        // INVARIANT: By this function's requirement.
+        // SAFETY: A superblock is not null.
+        Superblock(unsafe { NonNull::new_unchecked(sb) }, PhantomData)
+    }
+
+    /// nfsd in its net namespace.
+    pub(crate) fn nfsd(&self) -> Nfsd<'a> {
+        // SAFETY: The superblock is there, by the type's invariant; `s_fs_info` is its namespace, to which it has a
+        // reference, and nfsd is loaded.
+        unsafe { Nfsd::new(Net::from_raw((*self.0.as_ptr()).s_fs_info.cast())) }
+    }
+}
+
 /// Adds a file to a superblock; one that has it already stays as it is. May sleep.
-///
-/// # Safety
-///
-/// `sb` is one of nfsd's and has a root, and its `s_umount` is held.
-pub(crate) unsafe fn add(sb: *mut super_block, kind: &'static Kind) -> Result {
-    // SAFETY: By this function's requirement; a kind of file is static. The steps are those of
-    // `nfsdfs_create_files()`:
-    // a dentry that `simple_start_creating()` returns has its parent locked until
-    // `simple_done_creating()`, and takes over the inode.
+pub(crate) fn add(sb: &Superblock<'_>, kind: &'static Kind) -> Result {
+    let sb = sb.0.as_ptr();
+    // SAFETY: The superblock is there and locked, by its type's invariant; a kind of file is static. The steps
+    // are those of `nfsdfs_create_files()`: a dentry that `simple_start_creating()` returns has its parent locked
+    // until `simple_done_creating()`, and takes over the inode.
     unsafe {
         let dentry = private::simple_start_creating((*sb).s_root, kind.name.as_char_ptr());
         let dentry = match from_err_ptr(dentry) {
@@ -138,12 +167,10 @@ pub(crate) unsafe fn add(sb: *mut super_block, kind: &'static Kind) -> Result {
 }
 
 /// Removes a file from a superblock, if it is there. May sleep.
-///
-/// # Safety
-///
-/// As for [`add`].
-pub(crate) unsafe fn remove(sb: *mut super_block, kind: &Kind) {
-    // SAFETY: By this function's requirement; under this name there is nothing but what `add()` made.
+pub(crate) fn remove(sb: &Superblock<'_>, kind: &Kind) {
+    let sb = sb.0.as_ptr();
+    // SAFETY: The superblock is there and locked, by its type's invariant; under this name there is nothing but
+    // what `add()` made.
     unsafe { private::simple_remove_by_name((*sb).s_root, kind.name.as_char_ptr(), Some(disarm)) };
 }
 
@@ -168,7 +195,8 @@ unsafe extern "C" fn open(inode: *mut private::inode, file: *mut private::file) 
     // a file that nobody else knows yet.
     let opened = unsafe {
         let kind = &*(*inode).i_private.cast::<Kind>();
-        let net = Net::new((*(*inode).i_sb).s_fs_info.cast());
+        // INVARIANT: nfsd's superblock has its namespace there, and who opens a file has its mount.
+        let net = NonNull::new_unchecked((*(*inode).i_sb).s_fs_info.cast());
         let nonblocking = (*file).f_flags & private::O_NONBLOCK != 0;
         KBox::pin_init(
             pin_init!(Opened {
@@ -299,23 +327,26 @@ fn user_ptr(raw: *const c_char) -> UserPtr {
 }
 
 impl Opened {
+    /// nfsd, and the net namespace of the file's mount.
+    pub(crate) fn nfsd(&self) -> Nfsd<'_> {
+        // SAFETY: The mount is there while the file is open, and keeps the namespace alive and nfsd loaded, by the
+        // type's invariant.
+        unsafe { Nfsd::new(Net::from_raw(self.net.as_ptr())) }
+    }
+
     /// Reads from a position. May sleep.
     fn read(&self, to: UserPtr, len: usize, position: &mut i64) -> Result<usize> {
         let mut state = self.state.lock();
         if *position == 0 && !state.answer {
             let mut text = Text::default();
-            // SAFETY: The mount is there while the file is open, and keeps the namespace alive and
-            // nfsd loaded.
-            unsafe {
-                state.seen = self.kind.news.as_ref().map(|news| (news.sequence)());
-                (self.kind.show)(self.net, &mut text).map_err(|e| {
-                    if text.is_cut() {
-                        ENOMEM
-                    } else {
-                        e
-                    }
-                })?;
-            }
+            state.seen = self.kind.news.as_ref().map(|news| (news.sequence)());
+            (self.kind.show)(self.nfsd(), &mut text).map_err(|e| {
+                if text.is_cut() {
+                    ENOMEM
+                } else {
+                    e
+                }
+            })?;
             state.text = text;
         }
         let rest = usize::try_from(*position)
@@ -339,9 +370,7 @@ impl Opened {
         let mut data = KVec::with_capacity(len, GFP_KERNEL)?;
         UserSlice::new(from, len).read_all(&mut data, GFP_KERNEL)?;
         let mut text = Text::default();
-        // SAFETY: The mount is there while the file is open, and keeps the namespace alive and nfsd
-        // loaded.
-        let result = unsafe { run(self, &data, &mut text) };
+        let result = run(self, &data, &mut text);
         let mut state = self.state.lock();
         if result.is_ok() || !text.bytes().is_empty() {
             state.answer = !text.bytes().is_empty();

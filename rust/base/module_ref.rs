@@ -2,6 +2,7 @@
 
 //! References to kernel modules.
 
+use crate::base::private;
 use core::ptr::NonNull;
 use kernel::bindings;
 use kernel::types::Opaque;
@@ -36,6 +37,20 @@ impl ModuleRef {
     pub(crate) fn get() -> Option<Self> {
         // SAFETY: The module that this code belongs to is there.
         unsafe { Self::get_other(this_module()) }
+    }
+
+    /// A reference to `module`; `None` if it is being loaded or unloaded.
+    ///
+    /// # Safety
+    ///
+    /// The module's structure is valid during the call.
+    pub(crate) unsafe fn get_live(module: *mut private::module) -> Option<Self> {
+        // SAFETY: The structure is valid, as the caller says; a word is read.
+        match unsafe { (*module).state } {
+            // SAFETY: As before.
+            private::module_state_MODULE_STATE_LIVE => unsafe { Self::get_other(module.cast()) },
+            _ => None,
+        }
     }
 
     /// A reference to `module`; `None` if it is being unloaded.

@@ -1,66 +1,98 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Net namespaces.
+//! Net namespaces, and nfsd in one of them.
 //!
 //! C source: `include/net/net_namespace.h`, `include/net/netns/generic.h`.
 
 use crate::base::private;
-use core::ptr::addr_of_mut;
+use core::marker::PhantomData;
+use core::ptr::{addr_of_mut, NonNull};
 use core::sync::atomic::{AtomicPtr, Ordering};
 use kernel::sync::rcu;
 
-/// A net namespace that nfsd runs in: a pointer to compare, and to hand back to C.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Net(*mut private::net);
+/// A net namespace that is alive.
+///
+/// # Invariants
+///
+/// The namespace stays for `'a`.
+#[derive(Clone, Copy)]
+pub(crate) struct Net<'a>(NonNull<private::net>, PhantomData<&'a private::net>);
 
-// SAFETY: It is only dereferenced in unsafe functions, whose callers say that it is valid.
-unsafe impl Send for Net {}
-// SAFETY: As for `Send`; it is never changed.
-unsafe impl Sync for Net {}
+impl PartialEq<Net<'_>> for Net<'_> {
+    fn eq(&self, other: &Net<'_>) -> bool {
+        self.0 == other.0
+    }
+}
 
-impl Net {
-    /// A name for `net`.
-    pub(crate) fn new(net: *mut private::net) -> Self {
-        Net(net)
+impl Net<'_> {
+    /// The namespace.
+    ///
+    /// # Safety
+    ///
+    /// `net` is not null, and the namespace stays for the lifetime.
+    pub(crate) unsafe fn from_raw(net: *mut private::net) -> Self {
+        // INVARIANT: By this function's requirement.
+        // SAFETY: The caller has it from C, where it is not null.
+        Net(unsafe { NonNull::new_unchecked(net) }, PhantomData)
     }
 
     /// The pointer.
     pub(crate) fn as_ptr(self) -> *mut private::net {
-        self.0
+        self.0.as_ptr()
     }
 
     /// The number of the namespace, as in `/proc/PID/ns/net` and nfsd's own messages.
-    ///
-    /// # Safety
-    ///
-    /// The namespace is alive.
-    pub(crate) unsafe fn inum(self) -> u32 {
-        // SAFETY: By this function's requirement; the number never changes.
-        unsafe { (*self.0).ns.inum }
+    pub(crate) fn inum(self) -> u32 {
+        // SAFETY: The namespace is there, by the type's invariant; the number never changes.
+        unsafe { (*self.as_ptr()).ns.inum }
     }
 
     /// A number that no other namespace ever has.
+    pub(crate) fn cookie(self) -> u64 {
+        // SAFETY: The namespace is there, by the type's invariant; the number never changes.
+        unsafe { (*self.as_ptr()).net_cookie }
+    }
+}
+
+/// nfsd, and a net namespace that it may have a server in.
+///
+/// # Invariants
+///
+/// For `'a`, nfsd stays loaded, and so do the modules that it needs: lockd, sunrpc and grace. The
+/// namespace has what each of them keeps for it.
+#[derive(Clone, Copy)]
+pub(crate) struct Nfsd<'a>(Net<'a>);
+
+impl<'a> Nfsd<'a> {
+    /// nfsd in a namespace.
     ///
     /// # Safety
     ///
-    /// The namespace is alive.
-    pub(crate) unsafe fn cookie(self) -> u64 {
-        // SAFETY: By this function's requirement; the number never changes.
-        unsafe { (*self.0).net_cookie }
+    /// nfsd stays loaded for `'a`, and the namespace is known to it: it was alive when nfsd was loaded, or
+    /// has come since.
+    pub(crate) unsafe fn new(net: Net<'a>) -> Self {
+        // INVARIANT: By this function's requirement.
+        Nfsd(net)
     }
 
-    /// What a module keeps for the namespace (`net_generic()`).
+    /// The namespace.
+    pub(crate) fn net(self) -> Net<'a> {
+        self.0
+    }
+
+    /// What a module keeps for the namespace (`net_generic()`), which stays for `'a`.
     ///
     /// # Safety
     ///
-    /// `id` is that of a module that keeps a `T`, and is loaded, and the namespace is alive.
+    /// `id` is that of nfsd or of a module that nfsd needs, which keeps a `T`.
     pub(crate) unsafe fn generic<T>(self, id: u32) -> *mut T {
         let _guard = rcu::read_lock();
-        // SAFETY: The array of a live namespace is replaced under RCU, and never without the
-        // entries that it had. A module's entry is there while the module is loaded.
+        // SAFETY: The array of a live namespace is replaced under RCU, and never without the entries that it
+        // had. The module's entry is there, by the type's invariant.
         unsafe {
-            let generic = (*addr_of_mut!((*self.0).gen).cast::<AtomicPtr<private::net_generic>>())
-                .load(Ordering::Acquire);
+            let slot =
+                addr_of_mut!((*self.0.as_ptr()).gen).cast::<AtomicPtr<private::net_generic>>();
+            let generic = (*slot).load(Ordering::Acquire);
             *generic.cast::<*mut T>().add(id as usize)
         }
     }

@@ -6,7 +6,7 @@
 //! than `/var/lib/nfs/sm` and rmtab do, and rpc.statd, which is not root, has reason to read it.
 
 use crate::base::fsfile::{Kind, News, Opened};
-use crate::base::net::Net;
+use crate::base::net::Nfsd;
 use crate::base::text::Text;
 use crate::control::fsid_grace;
 use crate::control::release;
@@ -85,55 +85,29 @@ const FSID_GRACE: Kind = Kind {
 };
 
 /// A file that shows something after a write only.
-///
-/// # Safety
-///
-/// None.
-unsafe fn nothing(_: Net, _: &mut Text) -> Result {
+fn nothing(_: Nfsd<'_>, _: &mut Text) -> Result {
     Ok(())
 }
 
 /// For [`release::write`].
-///
-/// # Safety
-///
-/// The file is open.
-unsafe fn unlock(file: &Opened, data: &[u8], out: &mut Text) -> Result {
-    // SAFETY: The file's mount keeps the namespace alive and nfsd loaded.
-    unsafe { release::write(file.net, data, out) }
+fn unlock(file: &Opened, data: &[u8], out: &mut Text) -> Result {
+    release::write(file.nfsd(), data, out)
 }
 
 /// For [`fsid_grace::write`]: without seconds, a grace period lasts as long as the longer of lockd's
 /// and nfsd's own.
-///
-/// # Safety
-///
-/// The file is open.
-unsafe fn grace(file: &Opened, data: &[u8], out: &mut Text) -> Result {
-    // SAFETY: The file's mount keeps the namespace alive and nfsd loaded, which needs lockd.
-    unsafe {
-        let own = NfsdNet::of(file.net).grace_seconds();
-        let default = own.max(lockd::grace_seconds(file.net));
-        fsid_grace::write(file.net, default, data, out)
-    }
+fn grace(file: &Opened, data: &[u8], out: &mut Text) -> Result {
+    let own = NfsdNet::of(file.nfsd()).grace_seconds();
+    let default = own.max(lockd::grace_seconds(file.nfsd()));
+    fsid_grace::write(file.nfsd().net(), default, data, out)
 }
 
 /// For [`reclaimers::write`].
-///
-/// # Safety
-///
-/// The file is open.
-unsafe fn list_clients(file: &Opened, data: &[u8], out: &mut Text) -> Result {
-    // SAFETY: The file's mount keeps the namespace alive.
-    unsafe { reclaimers::write(file.net, data, out) }
+fn list_clients(file: &Opened, data: &[u8], out: &mut Text) -> Result {
+    reclaimers::write(file.nfsd().net(), data, out)
 }
 
 /// For [`floating::write`].
-///
-/// # Safety
-///
-/// The file is open.
-unsafe fn float(file: &Opened, data: &[u8], out: &mut Text) -> Result {
-    // SAFETY: The file's mount keeps the namespace alive.
-    unsafe { floating::write(file.net, data, out) }
+fn float(file: &Opened, data: &[u8], out: &mut Text) -> Result {
+    floating::write(file.nfsd().net(), data, out)
 }

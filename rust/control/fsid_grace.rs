@@ -2,7 +2,7 @@
 
 //! `fsid_grace`: a grace period for one scope.
 
-use crate::base::net::Net;
+use crate::base::net::{Net, Nfsd};
 use crate::base::text::Text;
 use crate::nfs4::reclaimers;
 use crate::nlm::clients;
@@ -17,14 +17,9 @@ use kernel::prelude::*;
 ///
 /// Fails with `EINVAL` for another command, with `ENOMEM`, with `ENOSPC` if there are too many
 /// scopes already (65,536 fit), and of a scope that is not in grace `listed` with `ETIME`.
-///
-/// # Safety
-///
-/// `net` is alive.
-pub(crate) unsafe fn write(net: Net, default: u32, data: &[u8], out: &mut Text) -> Result {
+pub(crate) fn write(net: Net<'_>, default: u32, data: &[u8], out: &mut Text) -> Result {
     let (scope, wish) = grace::parse(command(data)?)?;
-    // SAFETY: By this function's requirement.
-    let cookie = unsafe { net.cookie() };
+    let cookie = net.cookie();
     let seconds = match wish {
         Wish::Grace(seconds) => seconds.unwrap_or(default.min(MAX_SECONDS)),
         Wish::Listed => {
@@ -43,8 +38,7 @@ pub(crate) unsafe fn write(net: Net, default: u32, data: &[u8], out: &mut Text) 
         reclaimers::forget(cookie, &scope);
     }
     if !in_grace::start(cookie, &scope, seconds)? {
-        // SAFETY: By this function's requirement.
-        unsafe { clients::forget_scope(net, &scope) };
+        clients::forget_scope(net, &scope);
         pr_info!(
             "grace period of {} begins, {seconds} s\n",
             format_args!("{scope}")
@@ -54,13 +48,8 @@ pub(crate) unsafe fn write(net: Net, default: u32, data: &[u8], out: &mut Text) 
 }
 
 /// Shows the scopes of a namespace in grace, a line for each. May sleep.
-///
-/// # Safety
-///
-/// `net` is alive.
-pub(crate) unsafe fn show(net: Net, out: &mut Text) -> Result {
-    // SAFETY: By this function's requirement.
-    list(unsafe { net.cookie() }, out, |_| true)
+pub(crate) fn show(nfsd: Nfsd<'_>, out: &mut Text) -> Result {
+    list(nfsd.net().cookie(), out, |_| true)
 }
 
 fn list(net: u64, out: &mut Text, want: impl Fn(&Scoped) -> bool) -> Result {

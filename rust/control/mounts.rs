@@ -10,10 +10,10 @@
 //!
 //! Lock order: `s_umount`, then the root directory's inode lock.
 
-use crate::base::fsfile;
+use crate::base::fsfile::{self, Superblock};
 use crate::base::module_ref::ModuleRef;
-use crate::base::net::Net;
 use crate::base::private::{self, super_block};
+use crate::base::setup::{Once, Setup};
 use crate::control::files::FILES;
 use crate::nfs4::nfsd::NfsdNet;
 use crate::tracking::tracker::Tracker;
@@ -63,14 +63,13 @@ struct State {
 }
 
 impl Mounts {
-    /// Makes the worker.
-    ///
-    /// # Safety
-    ///
-    /// Called once, before the module attaches.
-    pub(crate) unsafe fn new() -> Result<Arc<Self>> {
-        // SAFETY: By this function's requirement.
-        unsafe { MOUNTS.init() };
+    /// Makes the worker. For this module's init, which does it once.
+    pub(crate) fn new(_: &Setup) -> Result<Arc<Self>> {
+        static READY: Once = Once::new();
+        if READY.is_first() {
+            // SAFETY: This is the first time, and during the setup nobody else uses the lock.
+            unsafe { MOUNTS.init() };
+        }
         let mounts = Arc::pin_init(
             pin_init!(Self {
                 work <- new_work!("nfsd_ha::Mounts"),
@@ -90,22 +89,11 @@ impl Mounts {
         }
     }
 
-    /// We are now attached to `nfsd`, or not any more. May sleep; `klp_mutex` may be held.
-    ///
-    /// # Safety
-    ///
-    /// `nfsd` is a module that is loaded, being loaded, or being unloaded.
-    pub(crate) unsafe fn update(nfsd: *mut private::module, attached: bool) {
+    /// We are now attached to nfsd, or not any more. It is `None` if it comes or goes: then it has no mounts.
+    /// May sleep; `klp_mutex` may be held.
+    pub(crate) fn update(nfsd: Option<ModuleRef>, attached: bool) {
         let Some(mounts) = MOUNTS.lock().clone() else {
             return;
-        };
-        // SAFETY: By this function's requirement.
-        let nfsd = unsafe {
-            match (*nfsd).state {
-                private::module_state_MODULE_STATE_LIVE => ModuleRef::get_other(nfsd.cast()),
-                // It comes or goes: it has no mounts.
-                _ => None,
-            }
         };
         let mut state = mounts.state.lock();
         state.attached = attached;
@@ -143,15 +131,10 @@ impl Mounts {
         }
     }
 
-    /// Adds our files to a superblock, unless it has them.
-    ///
-    /// # Safety
-    ///
-    /// `sb` is one of nfsd's and has a root, and its `s_umount` is held.
-    pub(crate) unsafe fn add_files(sb: *mut super_block) {
+    /// Adds our files to a superblock, unless it has them. May sleep.
+    pub(crate) fn add_files(sb: &Superblock<'_>) {
         for kind in &FILES {
-            // SAFETY: By this function's requirement.
-            if let Err(e) = unsafe { fsfile::add(sb, kind) } {
+            if let Err(e) = fsfile::add(sb, kind) {
                 pr_err!("no {} in this mount, error {}\n", kind.name, e.to_errno());
             }
         }
@@ -191,18 +174,15 @@ impl WorkItem for Mounts {
 ///
 /// For `iterate_supers_type()`, with a superblock of nfsd's.
 unsafe extern "C" fn add(sb: *mut super_block, _: *mut c_void) {
-    // SAFETY: By this function's requirement: `iterate_supers_type()` holds `s_umount`, and skips what
-    // has no root.
-    unsafe { Mounts::add_files(sb) };
-    // SAFETY: A superblock of nfsd's has a reference to its namespace, and nfsd is loaded.
-    unsafe {
-        let net = Net::new((*sb).s_fs_info.cast());
-        if NfsdNet::of(net).is_running() && Tracker::with(net, |_| ()).is_none() {
-            pr_info!(
-                "the server in net {:x} keeps its present client tracking until it is restarted\n",
-                net.inum()
-            );
-        }
+    // SAFETY: `iterate_supers_type()` holds `s_umount`, and skips what has no root.
+    let sb = unsafe { Superblock::from_raw(sb) };
+    Mounts::add_files(&sb);
+    let nfsd = sb.nfsd();
+    if NfsdNet::of(nfsd).is_running() && Tracker::with(nfsd.net(), |_| ()).is_none() {
+        pr_info!(
+            "the server in net {:x} keeps its present client tracking until it is restarted\n",
+            nfsd.net().inum()
+        );
     }
 }
 
@@ -212,9 +192,9 @@ unsafe extern "C" fn add(sb: *mut super_block, _: *mut c_void) {
 ///
 /// For `iterate_supers_type()`, with a superblock of nfsd's.
 unsafe extern "C" fn remove(sb: *mut super_block, _: *mut c_void) {
+    // SAFETY: `iterate_supers_type()` holds `s_umount`, and skips what has no root.
+    let sb = unsafe { Superblock::from_raw(sb) };
     for kind in &FILES {
-        // SAFETY: By this function's requirement: `iterate_supers_type()` holds `s_umount`, and skips
-        // what has no root.
-        unsafe { fsfile::remove(sb, kind) };
+        fsfile::remove(&sb, kind);
     }
 }

@@ -7,8 +7,9 @@
 //!
 //! One release runs at a time. Lock order: [`RELEASE`], `nfsd_mutex`, then lockd's.
 
-use crate::base::net::Net;
+use crate::base::net::Nfsd;
 use crate::base::private;
+use crate::base::setup::{Once, Setup};
 use crate::base::text::Text;
 use crate::nfs4::nfs4_release;
 use crate::nlm::lockd::Lockd;
@@ -24,13 +25,12 @@ kernel::sync::global_lock! {
 }
 
 /// Prepares this file's lock.
-///
-/// # Safety
-///
-/// Called once, before the module attaches.
-pub(crate) unsafe fn init_module() {
-    // SAFETY: By this function's requirement.
-    unsafe { RELEASE.init() };
+pub(crate) fn init_module(_: &Setup) {
+    static READY: Once = Once::new();
+    if READY.is_first() {
+        // SAFETY: This is the first time, and during the setup nobody else uses the lock.
+        unsafe { RELEASE.init() };
+    }
 }
 
 /// What was released.
@@ -44,14 +44,9 @@ struct Released {
 /// Adds to the text what was released, or who or which file is in the way. Fails with `EINVAL` for
 /// another command; with `EBUSY` if something cannot be released, `EINTR` after a signal, and
 /// `ENOMEM`; then all is as it was.
-///
-/// # Safety
-///
-/// nfsd is loaded and stays so, and `net` is alive.
-pub(crate) unsafe fn write(net: Net, data: &[u8], out: &mut Text) -> Result {
+pub(crate) fn write(nfsd: Nfsd<'_>, data: &[u8], out: &mut Text) -> Result {
     let scope = Scope::parse(command(data)?)?;
-    // SAFETY: By this function's requirement.
-    let outcome = unsafe { release(net, scope)? };
+    let outcome = release(nfsd, scope)?;
     // Our last references to files went in this task; other tasks of the kernel may have had
     // the last ones to some.
     // SAFETY: We may sleep, and hold no lock that closing a file takes.
@@ -69,29 +64,22 @@ pub(crate) unsafe fn write(net: Net, data: &[u8], out: &mut Text) -> Result {
 }
 
 /// Releases a scope: returns what was, or what is in the way.
-///
-/// # Safety
-///
-/// As for [`write`].
-unsafe fn release(net: Net, scope: Scope) -> Result<Result<Released, Text>> {
+fn release(nfsd: Nfsd<'_>, scope: Scope) -> Result<Result<Released, Text>> {
     let _one = RELEASE.lock();
-    // SAFETY: By this function's requirement; nobody who calls this has nfsd's lock.
-    let nfsd = unsafe { nfs4_release::Server::get(net)? };
-    // SAFETY: By this function's requirement.
-    let _hold = unsafe { Hold::new(net, scope)? };
-    if let Some(nfsd) = &nfsd {
-        if let Some(busy) = nfsd.busy(&scope)? {
+    let server = nfs4_release::Server::get(nfsd)?;
+    let _hold = Hold::new(nfsd.net(), scope)?;
+    if let Some(server) = &server {
+        if let Some(busy) = server.busy(&scope)? {
             return Ok(Err(busy));
         }
     }
-    // SAFETY: nfsd needs lockd, which is thus loaded; nobody who calls this has its locks.
-    let nlm = match unsafe { Lockd::get() } {
-        Some(lockd) => nlm_release::release(&lockd, net, scope)?,
+    let nlm = match Lockd::get(nfsd) {
+        Some(lockd) => nlm_release::release(&lockd, nfsd.net(), scope)?,
         None => Ok(nlm_release::Released::default()),
     };
     Ok(nlm.map(|nlm| Released {
         nlm,
-        nfs4: nfsd.map_or_else(Default::default, |nfsd| nfsd.release(&scope)),
+        nfs4: server.map_or_else(Default::default, |server| server.release(&scope)),
     }))
 }
 

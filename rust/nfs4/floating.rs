@@ -2,7 +2,8 @@
 
 //! `floating_addresses`: the addresses of the server that move between servers.
 
-use crate::base::net::Net;
+use crate::base::net::{Net, Nfsd};
+use crate::base::setup::{Once, Setup};
 use crate::base::text::Text;
 use crate::nfs4::identity;
 use crate::scopes::scope::command;
@@ -21,13 +22,12 @@ pub(crate) fn any() -> bool {
 }
 
 /// Prepares this file's lock.
-///
-/// # Safety
-///
-/// Called once, before the module attaches.
-pub(crate) unsafe fn init_module() {
-    // SAFETY: By this function's requirement.
-    unsafe { ADDRESSES.init() };
+pub(crate) fn init_module(_: &Setup) {
+    static READY: Once = Once::new();
+    if READY.is_first() {
+        // SAFETY: This is the first time, and during the setup nobody else uses the lock.
+        unsafe { ADDRESSES.init() };
+    }
 }
 
 /// Frees what this file keeps. For this module's exit.
@@ -38,19 +38,14 @@ pub(crate) fn exit_module() {
 /// Does a command of `floating_addresses`: `ADDRESS`, or `-ADDRESS` to take it back. May sleep.
 ///
 /// Fails with `EINVAL` for another command, and with `ENOMEM`.
-///
-/// # Safety
-///
-/// `net` is alive.
-pub(crate) unsafe fn write(net: Net, data: &[u8], out: &mut Text) -> Result {
+pub(crate) fn write(net: Net<'_>, data: &[u8], out: &mut Text) -> Result {
     let command = command(data)?;
     let (address, add) = match command.strip_prefix('-') {
         Some(address) => (address, false),
         None => (command, true),
     };
     let address: IpAddr = address.parse().map_err(|_| EINVAL)?;
-    // SAFETY: By this function's requirement.
-    let one = (unsafe { net.cookie() }, address.to_canonical());
+    let one = (net.cookie(), address.to_canonical());
     let mut addresses = ADDRESSES.lock();
     let known = addresses.contains(&one);
     if add && !known {
@@ -59,18 +54,16 @@ pub(crate) unsafe fn write(net: Net, data: &[u8], out: &mut Text) -> Result {
         addresses.retain(|other| *other != one);
     }
     drop(addresses);
-    // SAFETY: By this function's requirement.
-    unsafe { show(net, out) }
+    list(net, out)
 }
 
 /// Shows the floating addresses of a namespace, a line for each. May sleep.
-///
-/// # Safety
-///
-/// `net` is alive.
-pub(crate) unsafe fn show(net: Net, out: &mut Text) -> Result {
-    // SAFETY: By this function's requirement.
-    let net = unsafe { net.cookie() };
+pub(crate) fn show(nfsd: Nfsd<'_>, out: &mut Text) -> Result {
+    list(nfsd.net(), out)
+}
+
+fn list(net: Net<'_>, out: &mut Text) -> Result {
+    let net = net.cookie();
     for (_, address) in ADDRESSES.lock().iter().filter(|(n, _)| *n == net) {
         writeln!(out, "{address}")?;
     }

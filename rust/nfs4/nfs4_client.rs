@@ -4,7 +4,7 @@
 //!
 //! C source: `fs/nfsd/state.h`. See `nfsd.rs` for where the fields are.
 
-use crate::base::net::Net;
+use crate::base::net::{Net, Nfsd};
 use crate::base::private;
 use crate::base::raw::assign_bit;
 use crate::nfs4::record::Client;
@@ -107,10 +107,11 @@ impl Nfs4Client {
         unsafe { (&raw const (*self.0.get()).cl_rpc_users.counter).read_volatile() != 0 }
     }
 
-    /// The net namespace of its server, which outlives it.
-    pub(crate) fn net(&self) -> Net {
-        // SAFETY: Set when the client is made, and never changed.
-        Net::new(unsafe { (*self.0.get()).net })
+    /// nfsd, and the net namespace of its server.
+    pub(crate) fn nfsd(&self) -> Nfsd<'_> {
+        // SAFETY: Set when the client is made, and never changed; a server's clients go before its namespace does
+        // and before nfsd is unloaded.
+        unsafe { Nfsd::new(Net::from_raw((*self.0.get()).net)) }
     }
 
     /// Its name (`co_ownerid`), at most 1024 bytes.
@@ -159,6 +160,24 @@ impl Nfs4Client {
             name: self.name(),
             hash: hash.as_ref().map_or(&[], |h| &h[..]),
         })
+    }
+
+    /// Is its server in grace, for opens? Does not sleep.
+    pub(crate) fn is_server_in_grace(&self) -> bool {
+        // SAFETY: The namespace outlives the client. nfsd, whose client this is, needs `grace`.
+        unsafe { private::__state_in_grace(self.nfsd().net().as_ptr(), true) }
+    }
+
+    /// Has it recorded, as one that has reclaimed. May sleep.
+    pub(crate) fn create_record(&self) {
+        // SAFETY: The client is valid, and so are its server's tracking operations, which outlive its clients.
+        unsafe { private::nfsd4_client_record_create(self.as_ptr()) };
+    }
+
+    /// May it reclaim, as its server's record says? May sleep.
+    pub(crate) fn is_on_record(&self) -> bool {
+        // SAFETY: As in `create_record()`.
+        unsafe { private::nfsd4_client_record_check(self.as_ptr()) == 0 }
     }
 
     fn flags(&self) -> *mut kernel::ffi::c_ulong {

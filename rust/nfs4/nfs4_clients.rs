@@ -2,7 +2,7 @@
 
 //! `nfs4_clients`: what each NFSv4 client holds on each export.
 
-use crate::base::net::Net;
+use crate::base::net::Nfsd;
 use crate::base::private;
 use crate::base::text::Text;
 use crate::nfs4::held::Held;
@@ -112,14 +112,9 @@ impl Table {
 ///
 /// Fails with `EBUSY` if the server starts or stops for long, with `EINTR` after a signal, and with
 /// `ENOMEM`.
-///
-/// # Safety
-///
-/// nfsd is loaded and stays so, and `net` is alive.
-pub(crate) unsafe fn show(net: Net, out: &mut Text) -> Result {
+pub(crate) fn show(nfsd: Nfsd<'_>, out: &mut Text) -> Result {
     out.write_str("# fsid client opens locks delegations layouts minor address principal\n")?;
-    // SAFETY: By this function's requirement; who reads a file does not hold nfsd's lock.
-    let Some(server) = (unsafe { Server::get(net)? }) else {
+    let Some(server) = Server::get(nfsd)? else {
         return Ok(());
     };
     let nn = server.nfsd();

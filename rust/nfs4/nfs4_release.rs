@@ -11,7 +11,7 @@
 //! back, it is a new one and can reclaim. From another, its stateids are revoked
 //! (`nfsd4_revoke_export_states()`).
 
-use crate::base::net::Net;
+use crate::base::net::Nfsd;
 use crate::base::private;
 use crate::base::raw::MutexGuard;
 use crate::base::text::Text;
@@ -82,14 +82,11 @@ enum Found {
 impl<'a> Server<'a> {
     /// Holds the server as it is; `None` if it does not run. Fails with `EBUSY` if it starts or
     /// stops for long, and with `EINTR` after a signal. May sleep.
-    ///
-    /// # Safety
-    ///
-    /// nfsd is loaded and stays so, `net` is alive, for `'a`, and the caller does not hold `nfsd_mutex`.
-    pub(crate) unsafe fn get(net: Net) -> Result<Option<Self>> {
+    /// The caller does not hold `nfsd_mutex`.
+    pub(crate) fn get(nfsd: Nfsd<'a>) -> Result<Option<Self>> {
         let began = Instant::<Monotonic>::now();
         let mutex = loop {
-            // SAFETY: By this function's requirement.
+            // SAFETY: nfsd stays loaded for `'a`, and so does its mutex.
             if let Some(mutex) = unsafe { MutexGuard::try_new(&raw mut private::nfsd_mutex) } {
                 break mutex;
             }
@@ -101,8 +98,7 @@ impl<'a> Server<'a> {
             }
             fsleep(PAUSE);
         };
-        // SAFETY: By this function's requirement.
-        let nn = unsafe { NfsdNet::of(net) };
+        let nn = NfsdNet::of(nfsd);
         Ok(nn.is_up().then(|| Server { nn, _mutex: mutex }))
     }
 

@@ -6,7 +6,7 @@
 //! headers of the kernel at hand say, and the build compares those with the BTF of its nfsd.ko
 //! (`include/layout-types`).
 
-use crate::base::net::Net;
+use crate::base::net::{Net, Nfsd};
 use crate::base::private;
 use crate::base::raw::assign_bit;
 use crate::nfs4::nfs4_client::{find, ClientRef, Nfs4Client, Node};
@@ -14,6 +14,68 @@ use core::ptr::{addr_of, addr_of_mut};
 use kernel::bindings;
 use kernel::prelude::*;
 use kernel::types::Opaque;
+
+/// A server that starts or stops.
+///
+/// # Invariants
+///
+/// For `'a`, `nfsd_mutex` is held, and no thread of nfsd runs in the namespace.
+pub(crate) struct Changing<'a>(Nfsd<'a>);
+
+impl<'a> Changing<'a> {
+    /// The server of a namespace.
+    ///
+    /// # Safety
+    ///
+    /// nfsd starts or stops the server for `'a`: it holds `nfsd_mutex`, and no thread of it runs there.
+    pub(crate) unsafe fn new(nfsd: Nfsd<'a>) -> Self {
+        // INVARIANT: By this function's requirement.
+        Changing(nfsd)
+    }
+
+    /// Its net namespace.
+    pub(crate) fn net(&self) -> Net<'a> {
+        self.0.net()
+    }
+
+    /// nfsd's state of the namespace.
+    pub(crate) fn nn(&self) -> &'a NfsdNet {
+        NfsdNet::of(self.0)
+    }
+
+    /// Makes the server's boot time one that no other server has.
+    ///
+    /// It is in NFSv4.0's client ids and stateids, and a server tells by it which ones are its own: of
+    /// those that it does not know it says NFS4ERR_EXPIRED, whose client gives its locks up, and of others'
+    /// NFS4ERR_STALE, whose client reclaims (`STALE_CLIENTID()` in `fs/nfsd/nfs4state.c`). Two servers that
+    /// were started in the same second could not be told apart. As a time it is used in messages only.
+    pub(crate) fn make_boot_time_unique(&self, random: u32) {
+        // SAFETY: The field of a valid structure, which nobody else uses while no thread of nfsd runs.
+        unsafe { *addr_of_mut!((*self.nn().as_ptr()).boot_time) ^= i64::from(random) };
+    }
+
+    /// Sets the tracking operations.
+    ///
+    /// # Safety
+    ///
+    /// The operations, and the module that they are in, stay until nfsd has called their `exit`.
+    pub(crate) unsafe fn set_tracking_ops(&self, ops: *const private::nfsd4_client_tracking_ops) {
+        // SAFETY: The field of a valid structure, which changes under `nfsd_mutex` only.
+        unsafe { addr_of_mut!((*self.nn().as_ptr()).client_tracking_ops).write_volatile(ops) }
+    }
+
+    /// Sets what nfsd's rpc_pipefs notifier sees of a pipe. It reads this pointer under
+    /// sunrpc's `pipefs_sb_lock` at any time.
+    ///
+    /// # Safety
+    ///
+    /// What the pointer leads to, and the pipe, stay until another one has
+    /// been set and the caller has had `pipefs_sb_lock` after that.
+    pub(crate) unsafe fn set_cld_net(&self, cld_net: *mut private::cld_net) {
+        // SAFETY: The field of a valid structure, which changes under `nfsd_mutex` only; a pointer is written in one go.
+        unsafe { addr_of_mut!((*self.nn().as_ptr()).cld_net).write_volatile(cld_net) }
+    }
+}
 
 /// nfsd's state of one net namespace (`struct nfsd_net`).
 #[repr(transparent)]
@@ -24,14 +86,10 @@ pub(crate) struct NfsdNet(Opaque<private::nfsd_net>);
 unsafe impl Sync for NfsdNet {}
 
 impl NfsdNet {
-    /// nfsd's state of `net` (`net_generic()`).
-    ///
-    /// # Safety
-    ///
-    /// nfsd is loaded and stays so, and `net` is alive, for `'a`.
-    pub(crate) unsafe fn of<'a>(net: Net) -> &'a Self {
-        // SAFETY: By this function's requirement.
-        unsafe { &*net.generic::<Self>(private::nfsd_net_id) }
+    /// nfsd's state of a namespace (`net_generic()`).
+    pub(crate) fn of<'a>(nfsd: Nfsd<'a>) -> &'a Self {
+        // SAFETY: nfsd keeps it for the namespace as long as both are there; the type is transparent.
+        unsafe { &*nfsd.generic::<Self>(private::nfsd_net_id) }
     }
 
     /// nfsd's state, from a pointer that nfsd gave.
@@ -80,50 +138,10 @@ impl NfsdNet {
         f(name.split(|c| *c == 0).next().unwrap_or_default())
     }
 
-    /// Makes the server's boot time one that no other server has.
-    ///
-    /// It is in NFSv4.0's client ids and stateids, and a server tells by it which ones are its own: of
-    /// those that it does not know it says NFS4ERR_EXPIRED, whose client gives its locks up, and of others'
-    /// NFS4ERR_STALE, whose client reclaims (`STALE_CLIENTID()` in `fs/nfsd/nfs4state.c`). Two servers that
-    /// were started in the same second could not be told apart. As a time it is used in messages only.
-    ///
-    /// # Safety
-    ///
-    /// As for [`NfsdNet::set_tracking_ops`].
-    pub(crate) unsafe fn make_boot_time_unique(&self, random: u32) {
-        // SAFETY: The field of a valid structure, which by this function's requirement nobody else uses.
-        unsafe { *addr_of_mut!((*self.0.get()).boot_time) ^= i64::from(random) };
-    }
-
     /// The tracking operations in use, or null. They change when a server starts or stops.
     pub(crate) fn tracking_ops(&self) -> *const private::nfsd4_client_tracking_ops {
         // SAFETY: The field of a valid structure; a pointer is read in one go.
         unsafe { addr_of_mut!((*self.0.get()).client_tracking_ops).read_volatile() }
-    }
-
-    /// Sets the tracking operations.
-    ///
-    /// # Safety
-    ///
-    /// A server is being started: nfsd holds `nfsd_mutex`, and no nfsd thread runs. The operations
-    /// stay until nfsd has called their `exit`.
-    pub(crate) unsafe fn set_tracking_ops(&self, ops: *const private::nfsd4_client_tracking_ops) {
-        // SAFETY: The field of a valid structure, which by this function's requirement nobody else
-        // changes.
-        unsafe { addr_of_mut!((*self.0.get()).client_tracking_ops).write_volatile(ops) }
-    }
-
-    /// Sets what nfsd's rpc_pipefs notifier sees of a pipe. It reads this pointer under
-    /// sunrpc's `pipefs_sb_lock` at any time.
-    ///
-    /// # Safety
-    ///
-    /// nfsd holds `nfsd_mutex`. What the pointer leads to, and the pipe, stay until another one has
-    /// been set and the caller has had `pipefs_sb_lock` after that.
-    pub(crate) unsafe fn set_cld_net(&self, cld_net: *mut private::cld_net) {
-        // SAFETY: The field of a valid structure, which by this function's requirement nobody else
-        // changes; a pointer is written in one go.
-        unsafe { addr_of_mut!((*self.0.get()).cld_net).write_volatile(cld_net) }
     }
 
     /// Says whether nfsd looks at its own table of records, which stays empty with us.

@@ -9,8 +9,8 @@
 //!
 //! Lock order: [`LISTS`], then the lock of the scopes.
 
-use crate::base::net::Net;
-use crate::base::private;
+use crate::base::net::{Net, Nfsd};
+use crate::base::setup::{Once, Setup};
 use crate::base::siphash::SipHash;
 use crate::base::text::Text;
 use crate::nfs4::floating;
@@ -19,9 +19,10 @@ use crate::nfs4::nfs4_client::Nfs4Client;
 use crate::nfs4::reclaim::{self, Lists};
 use crate::nfs4::records::Progress;
 use crate::scopes::in_grace;
-use crate::scopes::request;
+use crate::scopes::request::Request;
 use crate::scopes::scope::Scope;
 use core::fmt::Write;
+use core::net::IpAddr;
 use kernel::bindings;
 use kernel::prelude::*;
 
@@ -31,13 +32,12 @@ kernel::sync::global_lock! {
 }
 
 /// Prepares this file's lock.
-///
-/// # Safety
-///
-/// Called once, before the module attaches.
-pub(crate) unsafe fn init_module() {
-    // SAFETY: By this function's requirement.
-    unsafe { LISTS.init() };
+pub(crate) fn init_module(_: &Setup) {
+    static READY: Once = Once::new();
+    if READY.is_first() {
+        // SAFETY: This is the first time, and during the setup nobody else uses the lock.
+        unsafe { LISTS.init() };
+    }
 }
 
 /// Frees what this file keeps. For this module's exit.
@@ -49,14 +49,9 @@ pub(crate) fn exit_module() {
 ///
 /// Fails with `EINVAL` for another command, with `ETIME` if one of the scopes is not in grace, and
 /// with `ENOMEM`: then the lines that were taken before stay.
-///
-/// # Safety
-///
-/// `net` is alive.
-pub(crate) unsafe fn write(net: Net, data: &[u8], out: &mut Text) -> Result {
+pub(crate) fn write(net: Net<'_>, data: &[u8], out: &mut Text) -> Result {
     let lines = reclaim::parse(data)?;
-    // SAFETY: By this function's requirement.
-    let net = unsafe { net.cookie() };
+    let net = net.cookie();
     let mut lists = LISTS.lock();
     lists.retain(in_grace::is_in_grace);
     if lines
@@ -73,13 +68,8 @@ pub(crate) unsafe fn write(net: Net, data: &[u8], out: &mut Text) -> Result {
 }
 
 /// Shows who is listed, as it can be written, and how far they are. May sleep.
-///
-/// # Safety
-///
-/// `net` is alive.
-pub(crate) unsafe fn show(net: Net, out: &mut Text) -> Result {
-    // SAFETY: By this function's requirement.
-    let net = unsafe { net.cookie() };
+pub(crate) fn show(nfsd: Nfsd<'_>, out: &mut Text) -> Result {
+    let net = nfsd.net().cookie();
     let mut lists = LISTS.lock();
     lists.retain(in_grace::is_in_grace);
     for (scope, client, progress) in lists.clients(net) {
@@ -132,34 +122,25 @@ fn end(net: u64, scope: &Scope) {
     in_grace::end(net, scope);
 }
 
-/// May a client reclaim what the current request is about? Of NFSv4 minor version 0, it is then
+/// May a client reclaim what its request is about? Of NFSv4 minor version 0, it is then
 /// recorded as if it had reclaimed on a server of its own. (It need never confirm an OPEN again, which
 /// is when nfsd would do that.) May sleep.
-///
-/// # Safety
-///
-/// A thread of nfsd calls this while it processes a request of this client.
-pub(crate) unsafe fn check_open_reclaim(client: *mut private::nfs4_client) -> Result<(), Refusal> {
-    // SAFETY: By this function's requirement; a client that opens is confirmed, and has a name.
-    let this = unsafe { Nfs4Client::from_raw(client) };
-    if this.is_complete() {
+pub(crate) fn check_open_reclaim(
+    client: &Nfs4Client,
+    request: Option<&Request<'_>>,
+) -> Result<(), Refusal> {
+    if client.is_complete() {
         return Err(Refusal::NoGrace);
     }
-    // SAFETY: By this function's requirement.
-    if unsafe { is_listed(this) } {
-        if this.minor_version() == 0 {
-            // SAFETY: By this function's requirement.
-            unsafe { private::nfsd4_client_record_create(client) };
+    if request.is_some_and(|request| is_listed(client, request)) {
+        if client.minor_version() == 0 {
+            client.create_record();
         }
         return Ok(());
     }
     // The server's own record says who may reclaim in the server's own grace period, and nothing of who had
     // what in a scope: a client that is on it because it is here may have lost its state there.
-    // SAFETY: By this function's requirement; the client's namespace outlives it.
-    match unsafe {
-        private::__state_in_grace((*client).net, true)
-            && private::nfsd4_client_record_check(client) == 0
-    } {
+    match client.is_server_in_grace() && client.is_on_record() {
         true => Ok(()),
         false => Err(Refusal::ReclaimBad),
     }
@@ -174,20 +155,16 @@ pub(crate) enum Refusal {
     ReclaimBad,
 }
 
-/// Is a client listed in a scope in grace that the current request is about?
-///
-/// # Safety
-///
-/// As for [`check_open_reclaim`].
-unsafe fn is_listed(client: &Nfs4Client) -> bool {
-    // SAFETY: By this function's requirement; the client's namespace outlives it.
-    let (Some(subject), net) = (unsafe { (request::subject(), client.net().cookie()) }) else {
+/// Is a client listed in a scope in grace that its request is about?
+fn is_listed(client: &Nfs4Client, request: &Request<'_>) -> bool {
+    let Some(subject) = request.subject() else {
         return false;
     };
+    let net = client.nfsd().net().cookie();
     let hash = client.principal_hash();
     let hash = hash.as_ref().map(|h| &h[..]);
     let in_grace = |scope: &Scope| in_grace::is_in_grace(net, scope);
-    with_names(client, |names| {
+    with_names(client, request.server(), |names| {
         LISTS.lock().claim(net, &subject, in_grace, names, hash)
     })
 }
@@ -196,38 +173,36 @@ unsafe fn is_listed(client: &Nfs4Client) -> bool {
 ///
 /// Where there are floating addresses, one that has come to another address finishes nothing by the former: who
 /// is waited for comes to a floating one. The grace period then ends by its time.
-///
-/// # Safety
-///
-/// As for [`check_open_reclaim`].
-pub(crate) unsafe fn complete(client: &Nfs4Client, one_fs: bool) {
+pub(crate) fn complete(client: &Nfs4Client, request: &Request<'_>, one_fs: bool) {
     if LISTS.lock().is_empty() {
         return;
     }
-    // SAFETY: By this function's requirement; the client's namespace outlives it.
-    let (subject, net) = unsafe { (request::subject(), client.net().cookie()) };
+    let (subject, server, net) = (
+        request.subject(),
+        request.server(),
+        client.nfsd().net().cookie(),
+    );
     if one_fs && subject.is_none() {
         return;
     }
     let subject = subject.filter(|_| one_fs);
     // Who is listed without the address may be another client of the same owner, at a floating address.
-    let at_floating =
-        request::server().is_some_and(|a| identity::owner(client.name(), a).is_some());
+    let at_floating = server.is_some_and(|a| identity::owner(client.name(), a).is_some());
     if !one_fs && !at_floating && floating::any() {
         return;
     }
-    with_names(client, |names| {
+    with_names(client, server, |names| {
         let mut lists = LISTS.lock();
         lists.complete(net, subject.as_ref(), names, |scope| end(net, scope));
     });
 }
 
 /// Calls `f` with the names that a client may be listed by: its own, and the same with or without
-/// the address that its request came to, as this or the other server may not know it for a
+/// the address of the server that its request came to, as this or the other server may not know it for a
 /// floating one. Without memory, its own only.
-fn with_names<R>(client: &Nfs4Client, f: impl FnOnce(&[&[u8]]) -> R) -> R {
+fn with_names<R>(client: &Nfs4Client, server: Option<IpAddr>, f: impl FnOnce(&[&[u8]]) -> R) -> R {
     let name = client.name();
-    let Some(address) = request::server() else {
+    let Some(address) = server else {
         return f(&[name]);
     };
     match (identity::owner(name, address), identity::at(name, address)) {

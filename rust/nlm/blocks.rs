@@ -107,7 +107,7 @@ impl Block {
 
     /// Parks the block; with `granted` also one whose lock was granted, and gives up a callback
     /// that is on its way. lockd, which may work on it at this moment, may put it back. May sleep.
-    pub(crate) fn park(&self, _lockd: &Lockd, granted: bool) {
+    pub(crate) fn park(&self, _lockd: &Lockd<'_>, granted: bool) {
         self.stop_waiting();
         let listed = {
             let list = blocked_lock();

@@ -6,6 +6,7 @@
 
 use crate::base::fsfile::Opened;
 use crate::base::net::Net;
+use crate::base::setup::Setup;
 use crate::base::siphash::SipHash;
 use crate::base::text::Text;
 use crate::nlm::host::Host;
@@ -79,12 +80,8 @@ impl State {
     }
 }
 
-/// Prepares this file.
-///
-/// # Safety
-///
-/// Called once, before the module attaches.
-pub(crate) unsafe fn init_module() -> Result {
+/// Prepares this file. Fails with `ENOMEM`.
+pub(crate) fn init_module(_: &Setup) -> Result {
     let clients = Arc::pin_init(
         pin_init!(Clients {
             state <- new_mutex!(
@@ -120,14 +117,9 @@ fn clients() -> Option<&'static Clients> {
 }
 
 /// The client that a host is.
-///
-/// # Safety
-///
-/// The host's net namespace is alive.
-pub(crate) unsafe fn peer(host: Host<'_>) -> Option<Peer> {
+pub(crate) fn peer(host: Host<'_>) -> Option<Peer> {
     Some(Peer {
-        // SAFETY: By this function's requirement.
-        net: unsafe { host.net().cookie() },
+        net: host.net().cookie(),
         server: host.server()?,
         client: host.client()?,
         version: host.version(),
@@ -141,13 +133,8 @@ pub(crate) unsafe fn peer(host: Host<'_>) -> Option<Peer> {
 ///
 /// Fails with `EIO` if the recorder takes too long, or has done so and not written since, and with
 /// `ENOMEM`; the client must not get a new lock then.
-///
-/// # Safety
-///
-/// The host's net namespace is alive.
-pub(crate) unsafe fn note(host: Host<'_>, fsid: Fsid, exported: impl FnOnce() -> bool) -> Result {
-    // SAFETY: By this function's requirement.
-    let (Some(clients), Some(peer)) = (clients(), unsafe { peer(host) }) else {
+pub(crate) fn note(host: Host<'_>, fsid: Fsid, exported: impl FnOnce() -> bool) -> Result {
+    let (Some(clients), Some(peer)) = (clients(), peer(host)) else {
         return Ok(());
     };
     let known = |state: &mut State| state.pairs.get(&peer, &fsid).map(|pair| pair.sequence);
@@ -190,8 +177,7 @@ pub(crate) unsafe fn note(host: Host<'_>, fsid: Fsid, exported: impl FnOnce() ->
 /// A client has lost its locks on an export, and must be notified: it is known from now on, if
 /// it was not, as it took them before this module was loaded. May sleep.
 pub(crate) fn remember(host: Host<'_>, fsid: Fsid) {
-    // SAFETY: lockd frees the hosts of a net namespace before the namespace goes.
-    if let (Some(clients), Some(peer)) = (clients(), unsafe { peer(host) }) {
+    if let (Some(clients), Some(peer)) = (clients(), peer(host)) {
         let mut state = clients.state.lock();
         if state.pairs.get(&peer, &fsid).is_none() {
             let added = host.with_name(|name| state.pairs.add(&peer, &fsid, name));
@@ -204,13 +190,8 @@ pub(crate) fn remember(host: Host<'_>, fsid: Fsid) {
 }
 
 /// lockd forgets a client. May sleep.
-///
-/// # Safety
-///
-/// As for [`note`].
-pub(crate) unsafe fn forget(host: Host<'_>) {
-    // SAFETY: By this function's requirement.
-    if let (Some(clients), Some(peer)) = (clients(), unsafe { peer(host) }) {
+pub(crate) fn forget(host: Host<'_>) {
+    if let (Some(clients), Some(peer)) = (clients(), peer(host)) {
         if clients.state.lock().pairs.forget(|pair| pair.peer == peer) {
             clients.changed.notify_all();
         }
@@ -219,13 +200,8 @@ pub(crate) unsafe fn forget(host: Host<'_>) {
 
 /// A scope begins its grace period: who asks for a lock there has come with it, or comes back,
 /// and is recorded anew, as the record may have gone with the export. May sleep.
-///
-/// # Safety
-///
-/// `net` is alive.
-pub(crate) unsafe fn forget_scope(net: Net, scope: &Scope) {
-    // SAFETY: By this function's requirement.
-    let net = unsafe { net.cookie() };
+pub(crate) fn forget_scope(net: Net<'_>, scope: &Scope) {
+    let net = net.cookie();
     let is_of = |pair: &Pair| {
         pair.peer.net == net
             && match scope {
@@ -257,11 +233,7 @@ pub(crate) fn register(table: &PollTable<'_>, file: &File) {
 ///
 /// Fails with `EINVAL` for another command or a change that was not yet, and with `EINTR` after
 /// a signal, when that was noted all the same.
-///
-/// # Safety
-///
-/// The net namespace of the file is alive.
-pub(crate) unsafe fn write(file: &Opened, data: &[u8], _: &mut Text) -> Result {
+pub(crate) fn write(file: &Opened, data: &[u8], _: &mut Text) -> Result {
     let sequence = seen::recorded(command(data)?)?;
     let clients = clients().ok_or(ENODEV)?;
     let mut state = clients.state.lock();
@@ -275,11 +247,9 @@ pub(crate) unsafe fn write(file: &Opened, data: &[u8], _: &mut Text) -> Result {
             recorder.late = false;
         }
         None => {
-            // SAFETY: By this function's requirement.
-            let net = unsafe { file.net.cookie() };
             let recorder = Recorder {
                 file: id,
-                net,
+                net: file.nfsd().net().cookie(),
                 sequence,
                 late: false,
             };

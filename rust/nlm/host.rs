@@ -19,46 +19,25 @@ use kernel::prelude::*;
 pub(crate) const MONITORED: u8 = 1;
 pub(crate) const STICKY: u8 = 2;
 
-/// The bit field of a handle. lockd writes it without a lock.
-///
-/// # Safety
-///
-/// The handle is valid for `'a`.
-pub(crate) unsafe fn flags<'a>(handle: *mut nsm_handle) -> &'a AtomicU8 {
-    // SAFETY: By this function's requirement. What lockd writes is a byte, too, so that an update
-    // may be lost, as between lockd's own, but no other field changes.
-    unsafe { AtomicU8::from_ptr(addr_of_mut!((*handle)._bitfield_1).cast()) }
-}
-
-/// Keeps a client monitored when lockd forgets it, as somebody must still notify it
-/// (`nlmsvc_is_client()` does this when lockd stops). Does not sleep.
-///
-/// # Safety
-///
-/// The handle is valid.
-unsafe fn stay_monitored(handle: *mut nsm_handle) {
-    // SAFETY: By this function's requirement.
-    unsafe { flags(handle).fetch_or(STICKY, Ordering::Relaxed) };
-}
-
 /// A client: its address, the server's address that it uses, the version and the transport.
 #[derive(Clone, Copy)]
 pub(crate) struct Host<'a>(*const nlm_host, PhantomData<&'a nlm_host>);
 
-impl Host<'_> {
+impl<'a> Host<'a> {
     /// The host.
     ///
     /// # Safety
     ///
-    /// `raw` is a host of lockd's server side, valid for the lifetime.
+    /// `raw` is a host of lockd's, valid for the lifetime. (lockd frees the hosts of a net namespace before the
+    /// namespace goes.)
     pub(crate) unsafe fn new(raw: *const nlm_host) -> Self {
         Host(raw, PhantomData)
     }
 
     /// Its net namespace.
-    pub(crate) fn net(self) -> Net {
-        // SAFETY: The host is valid, by `new()`. Set when it was made.
-        Net::new(unsafe { (*self.0).net })
+    pub(crate) fn net(self) -> Net<'a> {
+        // SAFETY: The host is valid, by `new()`. Set when it was made, and there for longer.
+        unsafe { Net::from_raw((*self.0).net) }
     }
 
     /// The client's address.
@@ -98,9 +77,33 @@ impl Host<'_> {
         f(unsafe { CStr::from_char_ptr((*self.0).h_name) }.to_bytes())
     }
 
-    /// Keeps the client monitored when lockd forgets the host. Does not sleep.
-    pub(crate) fn keep_monitored(self) {
+    /// The pointer.
+    pub(crate) fn as_ptr(self) -> *const nlm_host {
+        self.0
+    }
+
+    /// Is it one of lockd's server side?
+    pub(crate) fn is_server(self) -> bool {
+        // SAFETY: The host is valid, by `new()`. Set when it was made.
+        unsafe { (*self.0).h_server() != 0 }
+    }
+
+    /// What rpc.statd knows the client by.
+    pub(crate) fn nsm_handle(self) -> *mut nsm_handle {
         // SAFETY: The host is valid, by `new()`, and keeps its handle.
-        unsafe { stay_monitored((*self.0).h_nsmhandle) };
+        unsafe { (*self.0).h_nsmhandle }
+    }
+
+    /// The bit field of its handle. lockd writes it without a lock.
+    pub(crate) fn nsm_flags(self) -> &'a AtomicU8 {
+        // SAFETY: The host keeps its handle. What lockd writes is a byte, too, so that an update may be lost, as
+        // between lockd's own, but no other field changes.
+        unsafe { AtomicU8::from_ptr(addr_of_mut!((*self.nsm_handle())._bitfield_1).cast()) }
+    }
+
+    /// Keeps the client monitored when lockd forgets the host, as somebody must still notify it
+    /// (`nlmsvc_is_client()` does this when lockd stops). Does not sleep.
+    pub(crate) fn keep_monitored(self) {
+        self.nsm_flags().fetch_or(STICKY, Ordering::Relaxed);
     }
 }

@@ -2,7 +2,7 @@
 
 //! What `nlm_clients` shows: what each client has on each export.
 
-use crate::base::net::Net;
+use crate::base::net::{Net, Nfsd};
 use crate::base::text::Text;
 use crate::nlm::clients;
 use crate::nlm::host::Host;
@@ -19,20 +19,14 @@ use kernel::rbtree::RBTree;
 /// client and export. While lockd starts or stops, or a release goes on, for longer than a second,
 /// the numbers of locks are dashes, and clients that are known by their locks only, as they took
 /// them before this module was loaded, are missing. May sleep.
-///
-/// # Safety
-///
-/// nfsd is loaded and stays so, and `net` is alive.
-pub(crate) unsafe fn show(net: Net, out: &mut Text) -> Result {
-    // SAFETY: By this function's requirement.
-    let cookie = unsafe { net.cookie() };
+pub(crate) fn show(nfsd: Nfsd<'_>, out: &mut Text) -> Result {
+    let cookie = nfsd.net().cookie();
     let mut lines = Lines::default();
     let sequence = clients::each(cookie, |pair| lines.add(pair.fsid, &pair.peer, &pair.name))?;
     writeln!(out, "sequence {sequence}")?;
-    // SAFETY: nfsd needs lockd, which is thus loaded; nobody who calls this has its locks.
-    let lockd = unsafe { Lockd::try_get() };
+    let lockd = Lockd::try_get(nfsd);
     if let Ok(Some(lockd)) = &lockd {
-        lines.count_all(lockd, net)?;
+        lines.count_all(lockd, nfsd.net())?;
     }
     Ok(lines.show(lockd.is_ok(), out)?)
 }
@@ -82,43 +76,34 @@ impl Lines {
     }
 
     /// Adds to what a host has on an export.
-    ///
-    /// # Safety
-    ///
-    /// As for [`clients::peer`].
-    unsafe fn count(&mut self, fsid: Fsid, host: Host<'_>, add: impl Fn(&mut Line)) -> Result {
-        // SAFETY: By this function's requirement.
-        if let Some(peer) = unsafe { clients::peer(host) } {
+    fn count(&mut self, fsid: Fsid, host: Host<'_>, add: impl Fn(&mut Line)) -> Result {
+        if let Some(peer) = clients::peer(host) {
             add(host.with_name(|name| self.line(fsid, &peer, name))?);
         }
         Ok(())
     }
 
     /// Adds all that lockd holds for the clients of a namespace.
-    fn count_all(&mut self, lockd: &Lockd, net: Net) -> Result {
+    fn count_all(&mut self, lockd: &Lockd<'_>, net: Net<'_>) -> Result {
         let ours = |host: Host<'_>| host.net() == net;
         for file in lockd.files(|fsid| fsid.is_some())? {
             let Some(fsid) = file.fsid() else {
                 continue;
             };
-            // SAFETY: These hosts are of `net`, which is alive, as lockd frees a namespace's hosts before
-            // it goes.
-            unsafe {
-                for lock in file.locks(ours)? {
-                    self.count(fsid, lock.host(), |line| line.locks += 1)?;
-                }
-                for block in file.blocks(ours)? {
-                    self.count(fsid, block.host(), |line| line.blocks += 1)?;
-                }
-                if file.has_shares() {
-                    let mut result = Ok(());
-                    shares::count(&file, |host| {
-                        if result.is_ok() && ours(host) {
-                            result = self.count(fsid, host, |line| line.shares += 1);
-                        }
-                    });
-                    result?;
-                }
+            for lock in file.locks(ours)? {
+                self.count(fsid, lock.host(), |line| line.locks += 1)?;
+            }
+            for block in file.blocks(ours)? {
+                self.count(fsid, block.host(), |line| line.blocks += 1)?;
+            }
+            if file.has_shares() {
+                let mut result = Ok(());
+                shares::count(&file, |host| {
+                    if result.is_ok() && ours(host) {
+                        result = self.count(fsid, host, |line| line.shares += 1);
+                    }
+                });
+                result?;
             }
         }
         Ok(())

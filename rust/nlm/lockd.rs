@@ -11,10 +11,11 @@
 //! Lock order, as in lockd: `nlmsvc_mutex`, `nlm_file_mutex`, a file's `f_mutex`, then
 //! `nlm_blocked_lock` or an inode's `flc_lock`; a host's `h_mutex` is taken alone.
 
-use crate::base::net::Net;
+use crate::base::net::Nfsd;
 use crate::base::private::{self, list_head, nlm_file};
 use crate::base::raw::{list_entries, MutexGuard};
 use crate::scopes::scope::Fsid;
+use core::marker::PhantomData;
 use core::ptr::{addr_of_mut, NonNull};
 use kernel::bindings;
 use kernel::prelude::*;
@@ -28,31 +29,28 @@ const PAUSE: Delta = Delta::from_millis(20);
 const FILE_CHAINS: usize = 128;
 
 /// lockd, which neither starts nor stops while this lives: `nlmsvc_mutex` is held.
-pub(crate) struct Lockd {
+///
+/// # Invariants
+///
+/// lockd is loaded for `'a`, and runs.
+pub(crate) struct Lockd<'a> {
     _running: MutexGuard,
+    _loaded: PhantomData<Nfsd<'a>>,
 }
 
-impl Lockd {
-    /// Holds lockd as it is; `None` if it does not run. May sleep.
-    ///
-    /// # Safety
-    ///
-    /// lockd is loaded, and stays so until this is dropped. The caller holds no lock of lockd's.
-    pub(crate) unsafe fn get() -> Option<Self> {
-        // SAFETY: By this function's requirement.
+impl<'a> Lockd<'a> {
+    /// Holds lockd as it is; `None` if it does not run. May sleep; the caller holds no lock of lockd's.
+    pub(crate) fn get(_: Nfsd<'a>) -> Option<Self> {
+        // SAFETY: lockd stays loaded for `'a`, and so does its mutex.
         unsafe { Self::if_running(MutexGuard::new(&raw mut private::nlmsvc_mutex)) }
     }
 
     /// As [`Lockd::get`], but fails with `EBUSY` if lockd starts, stops or is held for longer than
     /// a second. For who may be called by somebody that lockd waits for, as it does for rpc.statd
     /// when it stops.
-    ///
-    /// # Safety
-    ///
-    /// As for [`Lockd::get`].
-    pub(crate) unsafe fn try_get() -> Result<Option<Self>> {
+    pub(crate) fn try_get(_: Nfsd<'a>) -> Result<Option<Self>> {
         for _ in 0..TRIES {
-            // SAFETY: By this function's requirement.
+            // SAFETY: lockd stays loaded for `'a`, and so does its mutex.
             unsafe {
                 if let Some(guard) = MutexGuard::try_new(&raw mut private::nlmsvc_mutex) {
                     return Ok(Self::if_running(guard));
@@ -71,7 +69,10 @@ impl Lockd {
     unsafe fn if_running(guard: MutexGuard) -> Option<Self> {
         // SAFETY: By this function's requirement; the pointer changes under this lock.
         let server = unsafe { (&raw const private::nlmsvc_serv).read_volatile() };
-        (!server.is_null()).then(|| Lockd { _running: guard })
+        (!server.is_null()).then(|| Lockd {
+            _running: guard,
+            _loaded: PhantomData,
+        })
     }
 
     /// The files whose handle's fsid is wanted, pinned. May sleep; `want` is asked under the table's
@@ -253,14 +254,11 @@ pub(crate) fn table_lock() -> MutexGuard {
 
 /// The length of lockd's grace period in a net namespace, in seconds
 /// (`get_lockd_grace_period()`).
-///
-/// # Safety
-///
-/// lockd is loaded and stays so, and `net` is alive.
-pub(crate) unsafe fn grace_seconds(net: Net) -> u32 {
-    // SAFETY: By this function's requirement; what sysctl may change is read in one go.
+pub(crate) fn grace_seconds(nfsd: Nfsd<'_>) -> u32 {
+    // SAFETY: lockd is loaded with nfsd, and keeps this for the namespace; what sysctl may change is read in one
+    // go.
     unsafe {
-        let own = net.generic::<private::lockd_net>(private::lockd_net_id);
+        let own = nfsd.generic::<private::lockd_net>(private::lockd_net_id);
         let own = addr_of_mut!((*own).gracetime).read_volatile();
         if own != 0 {
             return own;

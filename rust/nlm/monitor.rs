@@ -5,15 +5,15 @@
 //! C source: `fs/lockd/mon.c`. lockd asks before each lock or share that a client wants to be
 //! told of; for its server side from its own thread, for its client side from any task.
 
-use crate::base::private::{self, nlm_host, nsm_res};
+use crate::base::clock::since_boot;
+use crate::base::private::{self, nsm_res};
 use crate::base::text::Text;
 use crate::nlm::clients;
-use crate::nlm::host::{flags, Host, MONITORED, STICKY};
+use crate::nlm::host::{Host, MONITORED, STICKY};
 use crate::scopes::exports;
-use crate::scopes::request;
+use crate::scopes::request::Request;
 use core::ptr::addr_of_mut;
 use core::sync::atomic::{AtomicI64, Ordering};
-use kernel::bindings;
 use kernel::error::to_result;
 use kernel::prelude::*;
 
@@ -22,20 +22,15 @@ const NSMPROC_MON: u32 = 2;
 const NSMPROC_UNMON: u32 = 3;
 
 /// Calls rpc.statd about a client. May sleep.
-///
-/// # Safety
-///
-/// The host is valid, and so is its net namespace.
-unsafe fn call(host: *const nlm_host, procedure: u32) -> Result<nsm_res> {
+fn call(host: Host<'_>, procedure: u32) -> Result<nsm_res> {
     let mut answer = nsm_res {
         status: 0,
         state: 0,
     };
-    // SAFETY: By this function's requirement; a host keeps its handle, and the answer is ours.
-    unsafe {
-        let handle = (*host).h_nsmhandle;
-        to_result(private::nsm_mon_unmon(handle, procedure, &mut answer, host))?;
-    }
+    // SAFETY: The host is there, with its handle and its namespace, and the answer is ours.
+    to_result(unsafe {
+        private::nsm_mon_unmon(host.nsm_handle(), procedure, &mut answer, host.as_ptr())
+    })?;
     if answer.status == 0 {
         Ok(answer)
     } else {
@@ -48,71 +43,56 @@ static SAID: AtomicI64 = AtomicI64::new(i64::MIN);
 
 /// Says that rpc.statd did not do what it was asked for a client; clients can cause this, so it
 /// says it every ten seconds at most. May sleep.
-///
-/// # Safety
-///
-/// The host is valid.
-unsafe fn say(host: *const nlm_host, what: &str) {
-    // SAFETY: By this function's requirement; the clock can be read outside of NMIs.
-    unsafe {
-        let (now, last) = (bindings::ktime_get_boottime(), SAID.load(Ordering::Relaxed));
-        if now >= last.saturating_add(10_000_000_000) {
-            SAID.store(now, Ordering::Relaxed);
-            let mut name = Text::default();
-            let _ = Host::new(host).with_name(|bytes| name.name(bytes));
-            pr_notice!("{} {what}: is rpc.statd running?\n", name.as_str());
-        }
+fn say(host: Host<'_>, what: &str) {
+    let (now, last) = (since_boot(), SAID.load(Ordering::Relaxed));
+    if now >= last.saturating_add(10_000_000_000) {
+        SAID.store(now, Ordering::Relaxed);
+        let mut name = Text::default();
+        let _ = host.with_name(|bytes| name.name(bytes));
+        pr_notice!("{} {what}: is rpc.statd running?\n", name.as_str());
     }
 }
 
-/// Has a client monitored that is about to ask for a lock; one of the server side is noted
-/// first, so that whoever rpc.statd tells finds it in `nlm_clients`. May sleep.
-///
-/// # Safety
-///
-/// The host is valid, its net namespace is alive, and this is where lockd calls `nsm_monitor()`.
-pub(crate) unsafe fn monitor(host: *const nlm_host) -> Result {
-    // SAFETY: By this function's requirement; a host keeps its handle. The handle's name may be
-    // written by several tasks of the client side at a time, the same one each time.
+/// Has a client monitored that is about to ask for a lock (`nsm_monitor()`); one of the server side is noted
+/// first, so that whoever rpc.statd tells finds it in `nlm_clients`. `request` is the one that the current thread
+/// works on. May sleep.
+pub(crate) fn monitor(host: Host<'_>, request: Option<&Request<'_>>) -> Result {
+    if host.is_server() {
+        if let Some(request) = request {
+            note(host, request)?;
+        }
+    }
+    let flags = host.nsm_flags();
+    if flags.load(Ordering::Relaxed) & MONITORED != 0 {
+        return Ok(());
+    }
+    let handle = host.nsm_handle();
+    // SAFETY: A host keeps its handle. The handle's name may be written by several tasks of the client side at a
+    // time, the same one each time.
     unsafe {
-        if (*host).h_server() != 0 {
-            note(Host::new(host))?;
-        }
-        let handle = (*host).h_nsmhandle;
-        if flags(handle).load(Ordering::Relaxed) & MONITORED != 0 {
-            return Ok(());
-        }
         (*handle).sm_mon_name = if (&raw const private::nsm_use_hostnames).read_volatile() {
             (*handle).sm_name
         } else {
             addr_of_mut!((*handle).sm_addrbuf).cast()
         };
-        let answer = call(host, NSMPROC_MON).inspect_err(|_| say(host, "cannot be monitored"))?;
-        flags(handle).fetch_or(MONITORED, Ordering::Relaxed);
-        (&raw mut private::nsm_local_state).write_volatile(answer.state);
     }
+    let answer = call(host, NSMPROC_MON).inspect_err(|_| say(host, "cannot be monitored"))?;
+    flags.fetch_or(MONITORED, Ordering::Relaxed);
+    // SAFETY: lockd, whose host this is, is loaded; a word of it, which it writes without a lock, too.
+    unsafe { (&raw mut private::nsm_local_state).write_volatile(answer.state) };
     Ok(())
 }
 
-/// Notes the client and the export that the current request is about.
+/// Notes the client and the export that a request is about.
 ///
 /// A client gives up a lock that it may not reclaim, and its application never hears of it. So a
 /// lock that is reclaimed is not refused because its client is not recorded yet; that it is not
 /// told if this server fails at once is the lesser evil.
-///
-/// # Safety
-///
-/// The host's net namespace is alive, and this is where lockd calls `nsm_monitor()`, which for its
-/// server side is while it processes a request.
-unsafe fn note(host: Host<'_>) -> Result {
-    // SAFETY: By this function's requirement.
-    let Some((fsid, reclaims)) = (unsafe { request::nlm_fsid() }) else {
+fn note(host: Host<'_>, request: &Request<'_>) -> Result {
+    let Some((fsid, reclaims)) = request.nlm_fsid() else {
         return Ok(());
     };
-    // SAFETY: By this function's requirement.
-    let may_be_exported = || unsafe { exports::may_be_exported() };
-    // SAFETY: By this function's requirement.
-    let noted = unsafe { clients::note(host, fsid, may_be_exported) };
+    let noted = clients::note(host, fsid, || exports::may_be_exported(request));
     if reclaims {
         Ok(())
     } else {
@@ -120,28 +100,22 @@ unsafe fn note(host: Host<'_>) -> Result {
     }
 }
 
-/// lockd forgets a client: so do we, and rpc.statd, unless somebody else knows the client by the
-/// same handle, or it must stay monitored. May sleep.
-///
-/// # Safety
-///
-/// The host is valid, its net namespace is alive, and `nlm_host_mutex` is held.
-pub(crate) unsafe fn unmonitor(host: *const nlm_host) {
-    // SAFETY: By this function's requirement.
-    unsafe {
-        if (*host).h_server() != 0 {
-            clients::forget(Host::new(host));
+/// lockd forgets a client (`nsm_unmonitor()`, under `nlm_host_mutex`): so do we, and rpc.statd, unless somebody
+/// else knows the client by the same handle, or it must stay monitored. May sleep.
+pub(crate) fn unmonitor(host: Host<'_>) {
+    if host.is_server() {
+        clients::forget(host);
+    }
+    let flags = host.nsm_flags();
+    // SAFETY: A host keeps its handle; a word, read in one go.
+    let users = unsafe { addr_of_mut!((*host.nsm_handle()).sm_count.refs.counter).read_volatile() };
+    if users != 1 || flags.load(Ordering::Relaxed) & (MONITORED | STICKY) != MONITORED {
+        return;
+    }
+    match call(host, NSMPROC_UNMON) {
+        Ok(_) => {
+            flags.fetch_and(!MONITORED, Ordering::Relaxed);
         }
-        let handle = (*host).h_nsmhandle;
-        let users = addr_of_mut!((*handle).sm_count.refs.counter).read_volatile();
-        if users != 1 || flags(handle).load(Ordering::Relaxed) & (MONITORED | STICKY) != MONITORED {
-            return;
-        }
-        match call(host, NSMPROC_UNMON) {
-            Ok(_) => {
-                flags(handle).fetch_and(!MONITORED, Ordering::Relaxed);
-            }
-            Err(_) => say(host, "stays monitored"),
-        }
+        Err(_) => say(host, "stays monitored"),
     }
 }

@@ -112,7 +112,7 @@ struct Waiting<'a> {
 /// Releases a scope that is held, and what came there meanwhile. May sleep.
 ///
 /// Fails with `EINTR` after a signal, and with `ENOMEM`; the locks are then as they were.
-pub(crate) fn release(lockd: &Lockd, net: Net, scope: Scope) -> Result<Outcome> {
+pub(crate) fn release(lockd: &Lockd<'_>, net: Net<'_>, scope: Scope) -> Result<Outcome> {
     let mut total = match round(lockd, net, scope)? {
         Ok(released) => released,
         Err(busy) => return Ok(Err(busy)),
@@ -133,7 +133,7 @@ pub(crate) fn release(lockd: &Lockd, net: Net, scope: Scope) -> Result<Outcome> 
 }
 
 /// Releases what there is of a scope, or nothing.
-fn round(lockd: &Lockd, net: Net, scope: Scope) -> Result<Outcome> {
+fn round(lockd: &Lockd<'_>, net: Net<'_>, scope: Scope) -> Result<Outcome> {
     let of_scope = |host: Host<'_>| {
         host.net() == net
             && match scope {
@@ -187,7 +187,7 @@ fn round(lockd: &Lockd, net: Net, scope: Scope) -> Result<Outcome> {
 /// Releases these files' locks and shares. If it fails, the locks are as they were; in any case
 /// blocked locks are parked.
 fn attempt(
-    lockd: &Lockd,
+    lockd: &Lockd<'_>,
     scope: &Scope,
     files: &[NlmFile],
     waiting: &[Waiting<'_>],
@@ -276,7 +276,7 @@ fn lose(file: &NlmFile, host: Host<'_>) {
 
 /// Parks the blocked locks, and waits until nobody works on them: those that were not granted, or
 /// with `granted` those of the scope.
-fn park(lockd: &Lockd, waiting: &[Waiting<'_>], granted: bool) -> Result<Result<(), Text>> {
+fn park(lockd: &Lockd<'_>, waiting: &[Waiting<'_>], granted: bool) -> Result<Result<(), Text>> {
     let began = Instant::<Monotonic>::now();
     let mut settled = false;
     loop {

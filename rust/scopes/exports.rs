@@ -10,11 +10,12 @@
 //! NFS4ERR_DELAY), and lockd leaves the request unanswered, upon which the client sends it again.
 
 use crate::base::module_ref::ModuleRef;
-use crate::base::net::Net;
+use crate::base::net::Nfsd;
 use crate::base::private::{self, auth_domain, cache_req, svc_export};
 use crate::scopes::in_grace;
-use crate::scopes::request;
+use crate::scopes::request::Request;
 use crate::scopes::scope::Fsid;
+use core::mem::ManuallyDrop;
 use core::ptr::addr_of_mut;
 use core::sync::atomic::{AtomicPtr, Ordering};
 use kernel::bindings;
@@ -28,21 +29,6 @@ const FSID_MAX: usize = 24;
 
 /// Length of an fsid in a file handle, by its type (`key_len()` in `fs/nfsd/nfsfh.h`).
 const FSID_LEN: [usize; 8] = [8, 4, 12, 8, 8, 8, 16, FSID_MAX];
-
-/// Lets go of an export (`exp_put()`). May sleep.
-///
-/// # Safety
-///
-/// The export is valid, and the caller has a reference, which goes.
-unsafe fn put(export: *mut svc_export) {
-    // SAFETY: By this function's requirement; without references nobody else has it.
-    unsafe {
-        let count = addr_of_mut!((*export).h.ref_);
-        if bindings::refcount_dec_and_test(addr_of_mut!((*count).refcount).cast()) {
-            private::svc_export_put(count);
-        }
-    }
-}
 
 /// The fsid of an export (`mk_fsid()` in `fs/nfsd/nfsfh.h`).
 ///
@@ -68,6 +54,10 @@ pub(crate) unsafe fn fsid(export: &svc_export) -> Fsid {
 }
 
 /// A reference to an export, which ends with this. Dropping it may sleep.
+///
+/// # Invariants
+///
+/// The export is valid, and the reference is this one's.
 pub(crate) struct ExportRef(*mut svc_export);
 
 impl ExportRef {
@@ -77,66 +67,99 @@ impl ExportRef {
     ///
     /// The export is valid, and the reference is the caller's.
     pub(crate) unsafe fn new(export: *mut svc_export) -> Self {
+        // INVARIANT: By this function's requirement.
         ExportRef(export)
+    }
+
+    /// Hands the reference over, to C.
+    pub(crate) fn into_raw(self) -> *mut svc_export {
+        ManuallyDrop::new(self).0
+    }
+
+    /// Does it say by which security flavors it may be used? Then there is none for a client by its GSS flavor.
+    fn has_flavors(&self) -> bool {
+        // SAFETY: The export is valid as long as this reference; the number does not change.
+        unsafe { (*self.0).ex_nflavors > 0 }
     }
 }
 
 impl Drop for ExportRef {
     fn drop(&mut self) {
-        // SAFETY: By `new()`.
-        unsafe { put(self.0) };
+        // SAFETY: The export is valid as long as this reference, which goes (`exp_put()`); without any, nobody
+        // else has it.
+        unsafe {
+            let count = addr_of_mut!((*self.0).h.ref_);
+            if bindings::refcount_dec_and_test(addr_of_mut!((*count).refcount).cast()) {
+                private::svc_export_put(count);
+            }
+        }
     }
 }
 
-/// Who asks for an export, and for which.
+/// Who asks for an export, and for which: what `rqst_exp_find()` is asked.
+///
+/// # Invariants
+///
+/// The pointers stay valid for `'a`, as those of a caller of `rqst_exp_find()`: `request` is where it may wait for
+/// rpc.mountd, or null if it may not; `client` and `gss_client` are a client by its address and by its GSS flavor, or
+/// null; `fsid` has the length of its type.
 #[derive(Clone, Copy)]
-pub(crate) struct Question {
-    /// Where the request may wait for rpc.mountd, or null if it may not.
-    pub(crate) request: *mut cache_req,
-    /// The net namespace.
-    pub(crate) net: *mut private::net,
-    /// The client by its address, or null.
-    pub(crate) client: *mut auth_domain,
-    /// The client by its GSS flavor, or null.
-    pub(crate) gss_client: *mut auth_domain,
-    /// The type of the fsid, as in file handles.
-    pub(crate) fsid_type: c_int,
-    /// The fsid, as in file handles.
-    pub(crate) fsid: *mut u32,
+pub(crate) struct Question<'a> {
+    request: *mut cache_req,
+    nfsd: Nfsd<'a>,
+    client: *mut auth_domain,
+    gss_client: *mut auth_domain,
+    fsid_type: c_int,
+    fsid: *mut u32,
 }
 
-impl Question {
-    /// Asks for one client.
+impl<'a> Question<'a> {
+    /// The question.
     ///
     /// # Safety
     ///
-    /// As for [`find`]; the client is not null.
-    unsafe fn ask(self, client: *mut auth_domain) -> Result<*mut svc_export> {
-        // SAFETY: By this function's requirement.
+    /// The pointers are those that the type's invariants name, for `'a`.
+    pub(crate) unsafe fn new(
+        request: *mut cache_req,
+        nfsd: Nfsd<'a>,
+        client: *mut auth_domain,
+        gss_client: *mut auth_domain,
+        fsid_type: c_int,
+        fsid: *mut u32,
+    ) -> Self {
+        // INVARIANT: By this function's requirement.
+        Question {
+            request,
+            nfsd,
+            client,
+            gss_client,
+            fsid_type,
+            fsid,
+        }
+    }
+
+    /// Asks for a client, which may be null: then there is none. May sleep.
+    fn ask(self, client: *mut auth_domain) -> Result<ExportRef> {
+        if client.is_null() {
+            return Err(ENOENT);
+        }
+        // SAFETY: nfsd's state of the namespace has its cache of exports. The client, the fsid and the request are
+        // valid, by the type's invariant. An export that is found comes with a reference.
         unsafe {
-            let nn = Net::new(self.net).generic::<private::nfsd_net>(private::nfsd_net_id);
+            let nn = self.nfsd.generic::<private::nfsd_net>(private::nfsd_net_id);
             let cache = (*nn).svc_export_cache;
-            from_err_ptr(private::exp_find(
-                cache,
-                client,
-                self.fsid_type,
-                self.fsid,
-                self.request,
-            ))
+            let found = private::exp_find(cache, client, self.fsid_type, self.fsid, self.request);
+            Ok(ExportRef::new(from_err_ptr(found)?))
         }
     }
 
     /// The fsid.
-    ///
-    /// # Safety
-    ///
-    /// As for [`find`].
-    unsafe fn fsid(self) -> Option<Fsid> {
+    fn fsid(self) -> Option<Fsid> {
         let mut handle = [0; 4 + FSID_MAX];
         let kind = u8::try_from(self.fsid_type).ok()?;
         let len = *FSID_LEN.get(usize::from(kind))?;
         handle[..4].copy_from_slice(&[1, 0, kind, 0]);
-        // SAFETY: By this function's requirement, it has the length of its type.
+        // SAFETY: It has the length of its type, by the type's invariant.
         let fsid = unsafe { core::slice::from_raw_parts(self.fsid.cast::<u8>(), len) };
         handle[4..][..len].copy_from_slice(fsid);
         Fsid::of_handle(&handle)
@@ -146,102 +169,78 @@ impl Question {
 /// Finds an export as `rqst_exp_find()` does: for the client by its address, unless that export
 /// has security flavors of older kind, then by its GSS flavor. May sleep.
 ///
-/// Fails with `ETIMEDOUT` in place of `ENOENT` if the export is expected.
-///
-/// # Safety
-///
-/// nfsd is loaded, and the question is that of a caller of `rqst_exp_find()`.
-pub(crate) unsafe fn find(question: Question) -> Result<*mut svc_export> {
-    let mut found = Err(ENOENT);
-    // SAFETY: By this function's requirement.
-    unsafe {
-        if !question.client.is_null() {
-            found = question.ask(question.client);
-            match found {
-                Ok(export) if (*export).ex_nflavors > 0 => return found,
-                Err(e) if e != ENOENT => return found,
-                _ => (),
-            }
-        }
-        if !question.gss_client.is_null() {
-            let by_flavor = question.ask(question.gss_client);
-            if !by_flavor.is_err_and(|e| e == ENOENT) {
-                if let Ok(export) = found {
-                    put(export);
-                }
-                return by_flavor;
-            }
-        }
-        let missing = found.is_err_and(|e| e == ENOENT);
-        if missing
-            && question
-                .fsid()
-                .is_some_and(|fsid| in_grace::is_expected(Net::new(question.net), fsid))
-        {
-            return Err(ETIMEDOUT);
-        }
+/// Fails with `ETIMEDOUT` in place of `ENOENT` if the export is expected, for which `request`, the current one, is
+/// looked at.
+pub(crate) fn find<'a>(
+    question: Question<'_>,
+    request: impl FnOnce() -> Option<Request<'a>>,
+) -> Result<ExportRef> {
+    let found = question.ask(question.client);
+    match &found {
+        Ok(export) if export.has_flavors() => return found,
+        Err(e) if *e != ENOENT => return found,
+        _ => (),
+    }
+    let by_flavor = question.ask(question.gss_client);
+    if !by_flavor.as_ref().is_err_and(|e| *e == ENOENT) {
+        return by_flavor;
+    }
+    let is_expected = |fsid| in_grace::is_expected(question.nfsd.net(), fsid, request().as_ref());
+    if found.is_err() && question.fsid().is_some_and(is_expected) {
+        return Err(ETIMEDOUT);
     }
     found
 }
 
-/// Is the file system exported to the client whose NLM request lockd works on, or may it be?
+/// Is the file system exported to the client whose NLM request this is, or may it be?
 /// Asks rpc.mountd if the kernel does not know, as lockd itself is about to do. May sleep.
-///
-/// # Safety
-///
-/// A thread of lockd calls this while it processes a request only.
-pub(crate) unsafe fn may_be_exported() -> bool {
-    // SAFETY: By this function's requirement.
-    let Some((request, handle)) = (unsafe { request::current_nlm() }) else {
+pub(crate) fn may_be_exported(request: &Request<'_>) -> bool {
+    let Some(handle) = request.nlm_handle() else {
         return false;
     };
-    let request = request.as_ptr();
+    let raw = request.as_ptr();
     let mut words = [0u32; FSID_MAX / 4];
     for (word, bytes) in words.iter_mut().zip(handle[4..].chunks_exact(4)) {
         *word = bytes.try_into().map_or(0, u32::from_ne_bytes);
     }
-    // SAFETY: As in `nlm_do_fopen()`: lockd's pointer is null or to nfsd's operations, which are there
-    // until a grace period of RCU after nfsd has taken them back. Their owner is nfsd.
-    let _nfsd = unsafe {
-        let _guard = rcu::read_lock();
-        let slot = (&raw mut private::nlmsvc_ops).cast::<AtomicPtr<private::nlmsvc_binding>>();
-        let ops = (*slot).load(Ordering::Acquire);
-        if ops.is_null() {
-            return false;
-        }
-        match ModuleRef::get_other((*ops).owner.cast()) {
-            Some(nfsd) => nfsd,
-            None => return false,
-        }
+    let Some(_nfsd) = nfsd_of_lockd() else {
+        return false;
     };
-    // SAFETY: The request is that of the current thread, which is inside of its processing, and
-    // `svc_set_client()` has set its clients; so does `fh_verify()` ask. `words` has the length of
-    // every type of fsid. Everybody changes the flags atomically. nfsd is loaded as we have a
-    // reference. The request is not to be put aside for later by this (`svc_defer()`), as lockd would
-    // go on with it.
-    unsafe {
-        let flags = addr_of_mut!((*request).rq_flags);
+    // SAFETY: The request is the current one, and `svc_set_client()` has set its clients; so does `fh_verify()`
+    // ask. `words` has the length of every type of fsid. Everybody changes the flags atomically. nfsd is loaded
+    // as we have a reference. The request is not to be put aside for later by this (`svc_defer()`), as lockd
+    // would go on with it.
+    let found = unsafe {
+        let flags = addr_of_mut!((*raw).rq_flags);
         let deferral = private::RQ_USEDEFERRAL as usize;
         let was = flags.read_volatile() >> deferral & 1 != 0;
         bindings::clear_bit(deferral, flags);
-        let found = find(Question {
-            request: addr_of_mut!((*request).rq_chandle),
-            net: request::net(request),
-            client: (*request).rq_client,
-            gss_client: (*request).rq_gssclient,
-            fsid_type: c_int::from(handle[2]),
-            fsid: words.as_mut_ptr(),
-        });
+        let question = Question::new(
+            addr_of_mut!((*raw).rq_chandle),
+            Nfsd::new(request.net()),
+            (*raw).rq_client,
+            (*raw).rq_gssclient,
+            c_int::from(handle[2]),
+            words.as_mut_ptr(),
+        );
+        let found = find(question, || Request::current());
         if was {
             bindings::set_bit(deferral, flags);
         }
-        match found {
-            Ok(export) => {
-                put(export);
-                true
-            }
-            // With other errors rpc.mountd has not said yet, or the export is expected.
-            Err(e) => e != ENOENT,
-        }
+        found
+    };
+    // With other errors rpc.mountd has not said yet, or the export is expected.
+    !found.is_err_and(|e| e == ENOENT)
+}
+
+/// nfsd, as lockd has it, kept loaded.
+fn nfsd_of_lockd() -> Option<ModuleRef> {
+    let _guard = rcu::read_lock();
+    // SAFETY: As in `nlm_do_fopen()`: lockd's pointer is null or to nfsd's operations, which are there
+    // until a grace period of RCU after nfsd has taken them back. Their owner is nfsd.
+    unsafe {
+        let slot = (&raw mut private::nlmsvc_ops).cast::<AtomicPtr<private::nlmsvc_binding>>();
+        let ops = (*slot).load(Ordering::Acquire).as_ref()?;
+        ModuleRef::get_other(ops.owner.cast())
     }
 }

@@ -5,13 +5,14 @@
 //! While no scope is in grace, the answer costs one load. The table has a spinlock, as nobody
 //! knows in what context a lock manager may ask; it is never held while memory is allocated.
 
+use crate::base::clock::since_boot as now;
 use crate::base::net::Net;
+use crate::base::setup::{Once, Setup};
 use crate::base::siphash::SipHash;
 use crate::scopes::grace::{GraceTable, Scoped, Subject};
-use crate::scopes::request;
+use crate::scopes::request::Request;
 use crate::scopes::scope::{Fsid, Scope};
 use core::sync::atomic::{AtomicI64, Ordering};
-use kernel::bindings;
 use kernel::prelude::*;
 
 /// Scopes at most, of all net namespaces: a bound on memory.
@@ -29,13 +30,12 @@ kernel::sync::global_lock! {
 static DEADLINE: AtomicI64 = AtomicI64::new(0);
 
 /// Prepares this file's lock.
-///
-/// # Safety
-///
-/// Called once, before the module attaches.
-pub(crate) unsafe fn init_module() {
-    // SAFETY: By this function's requirement.
-    unsafe { SCOPES.init() };
+pub(crate) fn init_module(_: &Setup) {
+    static READY: Once = Once::new();
+    if READY.is_first() {
+        // SAFETY: This is the first time, and during the setup nobody else uses the lock.
+        unsafe { SCOPES.init() };
+    }
     *SCOPES.lock() = Some(GraceTable::new(SipHash::random()));
 }
 
@@ -45,34 +45,20 @@ pub(crate) fn exit_module() {
     drop(table);
 }
 
-/// Nanoseconds since boot, suspension included.
-fn now() -> i64 {
-    // SAFETY: It reads the clock, which works in every context while timekeeping is not suspended,
-    // and then no task runs.
-    unsafe { bindings::ktime_get_boottime() }
-}
-
-/// Is the scope in grace that the current request of nfsd or lockd is about?
+/// Is the scope in grace that a request is about? While no scope is, `request` is not called.
 ///
 /// Does not sleep.
-///
-/// # Safety
-///
-/// `net` is alive, and a thread of nfsd or lockd calls this while it processes a request only.
-pub(crate) unsafe fn in_grace(net: Net) -> bool {
+pub(crate) fn in_grace<'a>(net: Net<'_>, request: impl FnOnce() -> Option<Request<'a>>) -> bool {
     if !any_in_grace() {
         return false;
     }
-    // SAFETY: By this function's requirement.
-    let Some(subject) = (unsafe { request::subject() }) else {
+    let Some(subject) = request().and_then(|request| request.subject()) else {
         return false;
     };
-    // SAFETY: By this function's requirement.
-    let net = unsafe { net.cookie() };
     let mut table = SCOPES.lock();
     table
         .as_mut()
-        .is_some_and(|table| table.ask(now(), net, &subject))
+        .is_some_and(|table| table.ask(now(), net.cookie(), &subject))
 }
 
 /// Is there a scope in grace at all? Does not sleep.
@@ -81,27 +67,21 @@ fn any_in_grace() -> bool {
     deadline != 0 && now() < deadline
 }
 
-/// Is an export in grace, or the address that the current request came to? It is then expected
-/// to come. Does not sleep.
-///
-/// # Safety
-///
-/// `net` is alive.
-pub(crate) unsafe fn is_expected(net: Net, fsid: Fsid) -> bool {
+/// Is an export in grace, or the address that the request for it came to? It is then expected to come. Does
+/// not sleep.
+pub(crate) fn is_expected(net: Net<'_>, fsid: Fsid, request: Option<&Request<'_>>) -> bool {
     if !any_in_grace() {
         return false;
     }
     let subject = Subject {
         fsids: [Some(fsid), None],
-        server: request::server(),
+        server: request.and_then(Request::server),
         reclaim_asks: None,
     };
-    // SAFETY: By this function's requirement.
-    let net = unsafe { net.cookie() };
     let table = SCOPES.lock();
     table
         .as_ref()
-        .is_some_and(|table| table.covers(now(), net, &subject))
+        .is_some_and(|table| table.covers(now(), net.cookie(), &subject))
 }
 
 /// Is a scope in grace by command? Does not sleep.
@@ -156,13 +136,8 @@ pub(crate) struct Hold {
 
 impl Hold {
     /// Holds a scope. Fails with `ENOMEM`. May sleep.
-    ///
-    /// # Safety
-    ///
-    /// `net` is alive.
-    pub(crate) unsafe fn new(net: Net, scope: Scope) -> Result<Self> {
-        // SAFETY: By this function's requirement.
-        let net = unsafe { net.cookie() };
+    pub(crate) fn new(net: Net<'_>, scope: Scope) -> Result<Self> {
+        let net = net.cookie();
         change(|table, _| table.hold(net, &scope))?;
         Ok(Hold { net, scope })
     }

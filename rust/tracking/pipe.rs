@@ -9,9 +9,8 @@
 //! All callbacks run in process context and may sleep. sunrpc holds the pipe's inode lock
 //! around them, except for the time-out of messages that nobody reads.
 
-use crate::base::net::Net;
 use crate::base::private::{self, rpc_pipe, rpc_pipe_msg, rpc_pipe_ops};
-use crate::nfs4::nfsd::NfsdNet;
+use crate::nfs4::nfsd::Changing;
 use core::cell::UnsafeCell;
 use core::ptr::{self, addr_of_mut, NonNull};
 use core::sync::atomic::{AtomicBool, Ordering};
@@ -125,7 +124,6 @@ pub(crate) struct Pipe<H: Handler> {
     /// The callbacks: their address leads from sunrpc's structure to this one.
     ops: rpc_pipe_ops,
     raw: NonNull<rpc_pipe>,
-    net: Net,
     /// What nfsd's own rpc_pipefs notifier looks at, when the file system is mounted later.
     cld_net: private::cld_net,
     #[pin]
@@ -139,8 +137,8 @@ unsafe impl<H: Handler> Sync for Pipe<H> {}
 unsafe impl<H: Handler> Send for Pipe<H> {}
 
 impl<H: Handler> Pipe<H> {
-    /// A pipe for the net namespace `net`, not yet seen in any file system. May sleep.
-    pub(crate) fn new<E>(net: Net, handler: impl PinInit<H, E>) -> impl PinInit<Self, Error>
+    /// A pipe that is not yet seen in any file system. May sleep.
+    pub(crate) fn new<E>(handler: impl PinInit<H, E>) -> impl PinInit<Self, Error>
     where
         Error: From<E>,
     {
@@ -163,7 +161,6 @@ impl<H: Handler> Pipe<H> {
                 };
                 NonNull::new(kernel::error::from_err_ptr(raw)?).ok_or(ENOMEM)?
             },
-            net,
             cld_net: private::cld_net { cn_pipe: raw.as_ptr() },
             handler <- handler,
         }? Error)
@@ -174,16 +171,16 @@ impl<H: Handler> Pipe<H> {
     ///
     /// # Safety
     ///
-    /// nfsd starts a server in this pipe's net namespace, whose state `nn` is, and holds `nfsd_mutex`.
-    /// [`Pipe::unpublish`] is called before the pipe is dropped, also if this fails.
-    pub(crate) unsafe fn publish(&self, nn: &NfsdNet) -> Result {
-        // SAFETY: By this function's requirement; `cld_net` and the pipe do not move.
-        unsafe { nn.set_cld_net(addr_of_mut_const(&self.cld_net)) };
-        // SAFETY: By this function's requirement `net` is alive. A superblock that is returned comes
+    /// [`Pipe::unpublish`] is called, for the same namespace, before the pipe is dropped, also if this fails.
+    pub(crate) unsafe fn publish(&self, server: &Changing<'_>) -> Result {
+        let net = server.net().as_ptr();
+        // SAFETY: `cld_net` and the pipe do not move, and stay until `unpublish()` has taken the pointer back.
+        unsafe { server.set_cld_net(addr_of_mut_const(&self.cld_net)) };
+        // SAFETY: The namespace is alive. A superblock that is returned comes
         // with `pipefs_sb_lock` held, so it stays mounted, and no notifier runs, until the put. The
         // directory is our reference until `dput()`.
         unsafe {
-            let sb = private::rpc_get_sb_net(self.net.as_ptr());
+            let sb = private::rpc_get_sb_net(net);
             if sb.is_null() {
                 return Ok(());
             }
@@ -202,7 +199,7 @@ impl<H: Handler> Pipe<H> {
                 Ok(())
             };
             bindings::dput(dir.cast());
-            private::rpc_put_sb_net(self.net.as_ptr());
+            private::rpc_put_sb_net(net);
             result
         }
     }
@@ -214,18 +211,18 @@ impl<H: Handler> Pipe<H> {
     ///
     /// # Safety
     ///
-    /// nfsd starts or stops a server in this pipe's net namespace, whose state `nn` is, and holds
-    /// `nfsd_mutex`.
-    pub(crate) unsafe fn unpublish(&self, nn: &NfsdNet) {
+    /// It is the namespace that this pipe was published for.
+    pub(crate) unsafe fn unpublish(&self, server: &Changing<'_>) {
+        let net = server.net().as_ptr();
         self.cancel_timeout();
-        // SAFETY: By this function's requirement `net` is alive, and it is this pipe that nfsd has.
+        // SAFETY: The namespace is alive, and it is this pipe that nfsd has there, as the caller says.
         // Its notifier runs with `pipefs_sb_lock` held: one that still saw `cld_net` has ended when
         // we get that lock. Where no file system is mounted nobody has the pipe open.
         unsafe {
-            nn.set_cld_net(ptr::null_mut());
-            if !private::rpc_get_sb_net(self.net.as_ptr()).is_null() {
+            server.set_cld_net(ptr::null_mut());
+            if !private::rpc_get_sb_net(net).is_null() {
                 private::rpc_unlink(self.raw.as_ptr());
-                private::rpc_put_sb_net(self.net.as_ptr());
+                private::rpc_put_sb_net(net);
             }
         }
     }

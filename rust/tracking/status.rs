@@ -2,7 +2,7 @@
 
 //! What `/proc/fs/nfsd/client_tracking` shows.
 
-use crate::base::net::Net;
+use crate::base::net::Nfsd;
 use crate::base::text::Text;
 use crate::nfs4::nfsd::NfsdNet;
 use crate::tracking::state::Stage;
@@ -10,15 +10,10 @@ use crate::tracking::tracker::Tracker;
 use core::fmt::{self, Write};
 use kernel::prelude::*;
 
-/// Shows the client tracking of `net`. May sleep.
-///
-/// # Safety
-///
-/// nfsd is loaded and stays so, and `net` is alive.
-pub(crate) unsafe fn show(net: Net, m: &mut Text) -> Result {
-    // SAFETY: By this function's requirement.
-    let nn = unsafe { NfsdNet::of(net) };
-    match Tracker::with(net, |tracker| show_tracker(m, nn, tracker)) {
+/// Shows the client tracking of a namespace. May sleep.
+pub(crate) fn show(nfsd: Nfsd<'_>, m: &mut Text) -> Result {
+    let nn = NfsdNet::of(nfsd);
+    match Tracker::with(nfsd.net(), |tracker| show_tracker(m, nn, tracker)) {
         Some(result) => result?,
         None => {
             let state = match (nn.is_running(), nn.tracking_ops().is_null()) {

@@ -11,12 +11,13 @@
 
 use crate::base::clock::Moment;
 use crate::base::module_ref::ModuleRef;
-use crate::base::net::Net;
+use crate::base::net::{Net, Nfsd};
 use crate::base::params;
 use crate::base::private;
+use crate::base::setup::{Once, Setup};
 use crate::base::siphash::SipHash;
 use crate::nfs4::nfs4_client::{ClientRef, Nfs4Client};
-use crate::nfs4::nfsd::NfsdNet;
+use crate::nfs4::nfsd::{Changing, NfsdNet};
 use crate::tracking::channel::Channel;
 use crate::tracking::pipe::Pipe;
 use crate::tracking::state::{Stage, State};
@@ -38,13 +39,12 @@ kernel::sync::global_lock! {
 }
 
 /// Prepares this file's lock.
-///
-/// # Safety
-///
-/// Called once, before the module attaches to nfsd.
-pub(crate) unsafe fn init_module() {
-    // SAFETY: By this function's requirement.
-    unsafe { TRACKERS.init() };
+pub(crate) fn init_module(_: &Setup) {
+    static READY: Once = Once::new();
+    if READY.is_first() {
+        // SAFETY: This is the first time, and during the setup nobody else uses the lock.
+        unsafe { TRACKERS.init() };
+    }
 }
 
 /// Frees what this file keeps. For this module's exit, when there is no tracker.
@@ -72,7 +72,8 @@ static OPERATIONS: Operations = Operations(private::nfsd4_client_tracking_ops {
 /// Client tracking of the server in one net namespace.
 #[pin_data]
 pub(crate) struct Tracker {
-    net: Net,
+    /// The cookie of that namespace.
+    net: u64,
     /// nfsd's state of that namespace.
     nn: *const NfsdNet,
     pub(crate) inum: u32,
@@ -95,49 +96,37 @@ unsafe impl Send for Tracker {}
 unsafe impl Sync for Tracker {}
 
 impl Tracker {
-    fn new(net: Net, nn: &NfsdNet, inum: u32) -> impl PinInit<Self, Error> {
+    fn new(net: Net<'_>, nn: &NfsdNet) -> impl PinInit<Self, Error> {
         let nn: *const NfsdNet = nn;
+        let (cookie, inum) = (net.cookie(), net.inum());
         try_pin_init!(Self {
-            net,
+            net: cookie,
             nn,
             inum,
-            pipe <- Pipe::new(*net, Channel::new()),
+            pipe <- Pipe::new(Channel::new()),
             settled <- new_condvar!("nfsd_ha::Tracker::settled"),
             keeper <- new_work!("nfsd_ha::Tracker"),
             _module: ModuleRef::get().ok_or(ENODEV)?,
         }? Error)
     }
 
-    /// Starts tracking for a server that starts in `net`; nfsd calls [`exit`] in the end.
+    /// Starts tracking for a server that starts; nfsd calls [`exit`] in the end.
     ///
     /// Without a daemon that sends its records, tracking waits for one (`keeper.rs`). Fails with
     /// `ENOMEM`, or if the pipe cannot be made: then nothing is changed. May sleep: a second for a
     /// daemon to come, and two time limits for one that is there but does not answer.
-    ///
-    /// # Safety
-    ///
-    /// Called where nfsd calls `nfsd4_client_tracking_init()`.
-    pub(crate) unsafe fn start(net: Net) -> Result {
-        // SAFETY: nfsd, which calls, is loaded, and the namespace is alive, until `exit` at least.
-        let (nn, inum) = unsafe { (NfsdNet::of(net), net.inum()) };
-        let tracker = Arc::pin_init(Tracker::new(net, nn, inum), GFP_KERNEL)?;
+    pub(crate) fn start(server: &Changing<'_>) -> Result {
+        let tracker = Arc::pin_init(Tracker::new(server.net(), server.nn()), GFP_KERNEL)?;
         TRACKERS.lock().push(tracker.clone(), GFP_KERNEL)?;
-        // SAFETY: By this function's requirement. `stop()` takes the pipe back, whether now or when
-        // nfsd calls `exit`.
-        let published = unsafe { tracker.pipe.publish(nn) };
-        // SAFETY: By this function's requirement.
-        published.inspect_err(|_| unsafe { Self::stop(net, nn) })?;
-        // SAFETY: By this function's requirement.
-        unsafe { tracker.begin(nn) };
+        // SAFETY: `stop()` takes the pipe back, whether now or when nfsd calls `exit`.
+        let published = unsafe { tracker.pipe.publish(server) };
+        published.inspect_err(|_| Self::stop(server))?;
+        tracker.begin(server);
         Ok(())
     }
 
     /// Waits for a daemon and its records, and has nfsd use the tracker.
-    ///
-    /// # Safety
-    ///
-    /// As for [`Tracker::start`]; `nn` is nfsd's state of the tracker's namespace.
-    unsafe fn begin(self: &Arc<Self>, nn: &NfsdNet) {
+    fn begin(self: &Arc<Self>, server: &Changing<'_>) {
         let channel = &self.pipe.handler;
         let (state, there) =
             channel.wait_until(channel.state(), &channel.came, DAEMON_TIMEOUT, |s| s.daemon);
@@ -155,13 +144,13 @@ impl Tracker {
             state.silent = Some(Moment::now());
         }
         // With nobody to reclaim there is no grace period.
-        nn.set_own_table(connected && state.records.counts().known == 0);
-        // SAFETY: By this function's requirement. The operations are there as long as this module, to
-        // which the tracker has a reference until `exit`.
-        unsafe {
-            nn.make_boot_time_unique(SipHash::random().word());
-            nn.set_tracking_ops(&OPERATIONS.0);
-        }
+        server
+            .nn()
+            .set_own_table(connected && state.records.counts().known == 0);
+        server.make_boot_time_unique(SipHash::random().word());
+        // SAFETY: The operations are there as long as this module, to which the tracker has a reference until
+        // `exit`.
+        unsafe { server.set_tracking_ops(&OPERATIONS.0) };
         drop(state);
         if !connected {
             self.wake_keeper();
@@ -169,11 +158,8 @@ impl Tracker {
     }
 
     /// Ends tracking. Who still waits for the daemon is told that it ends.
-    ///
-    /// # Safety
-    ///
-    /// nfsd starts or stops a server in `net`, whose state `nn` is, and holds `nfsd_mutex`.
-    unsafe fn stop(net: Net, nn: &NfsdNet) {
+    fn stop(server: &Changing<'_>) {
+        let net = server.net().cookie();
         let mut trackers = TRACKERS.lock();
         let tracker = match trackers.iter().position(|t| t.net == net) {
             Some(at) => trackers.remove(at).ok(),
@@ -197,15 +183,18 @@ impl Tracker {
         }
         drop(state);
         tracker.settled.notify_all();
-        // SAFETY: By this function's requirement; the closed channel queues nothing.
-        unsafe { tracker.pipe.unpublish(nn) };
+        // SAFETY: The tracker is that of the server's namespace, and the closed channel queues nothing.
+        unsafe { tracker.pipe.unpublish(server) };
     }
 
     /// Calls `f` with the tracker of `net`, if it has one; its server does not stop meanwhile.
     /// May sleep.
-    pub(crate) fn with<R>(net: Net, f: impl FnOnce(&Tracker) -> R) -> Option<R> {
+    pub(crate) fn with<R>(net: Net<'_>, f: impl FnOnce(&Tracker) -> R) -> Option<R> {
         let trackers = TRACKERS.lock();
-        trackers.iter().find(|t| t.net == net).map(|t| f(t))
+        trackers
+            .iter()
+            .find(|t| t.net == net.cookie())
+            .map(|t| f(t))
     }
 
     /// Has the server begun to use the tracker?
@@ -344,9 +333,9 @@ impl Tracker {
 ///
 /// For nfsd, as an operation of a [`Tracker`] that a server uses.
 unsafe extern "C" fn exit(net: *mut private::net) {
-    let net = Net::new(net);
-    // SAFETY: nfsd, which calls with `nfsd_mutex` held, is loaded, and the namespace is alive.
-    unsafe { Tracker::stop(net, NfsdNet::of(net)) };
+    // SAFETY: nfsd, which calls with `nfsd_mutex` held when its threads have ended, is loaded, and the namespace is
+    // alive.
+    Tracker::stop(&unsafe { Changing::new(Nfsd::new(Net::from_raw(net))) });
 }
 
 /// Calls `f` with a client, nfsd's state and the tracker of its server, if that has not stopped.
@@ -360,11 +349,9 @@ unsafe fn with_client<R>(
 ) -> Option<R> {
     // Before the tracker, so that it goes after it.
     let _module = ModuleRef::get()?;
-    // SAFETY: By this function's requirement.
-    let (client, nn) = unsafe {
-        let client = Nfs4Client::from_raw(client);
-        (client, NfsdNet::of(client.net()))
-    };
+    // SAFETY: The caller's client is confirmed or expires, so it has a name, and it stays until we return.
+    let client = unsafe { Nfs4Client::from_raw(client) };
+    let nn = NfsdNet::of(client.nfsd());
     let tracker = Tracker::of(nn)?;
     Some(f(&tracker, nn, client))
 }

@@ -5,9 +5,9 @@
 //! An input is what is written, at once, to `nlm_unlock`, to `fsid_grace`, to `nlm_clients` and to `reclaim_clients`.
 
 use crate::check_lists::check_lists;
+use crate::nlm::seen;
 use crate::scopes::grace::{self, GraceTable, Wish, MAX_SECONDS};
 use crate::scopes::scope::{command, Scope};
-use crate::nlm::seen;
 use crate::Weak;
 use kernel::prelude::*;
 use std::net::IpAddr;

@@ -14,5 +14,7 @@ pub(crate) mod net;
 pub(crate) mod params;
 #[path = "private.rs"]
 pub(crate) mod private;
+#[path = "setup.rs"]
+pub(crate) mod setup;
 #[path = "siphash.rs"]
 pub(crate) mod siphash;

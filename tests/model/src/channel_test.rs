@@ -4,7 +4,6 @@
 //!
 //! Where time stands still, who is not woken sleeps for ever: shuttle sees a deadlock.
 
-use crate::base::net::Place;
 use crate::base::params::{self, LIMIT};
 use crate::book::Book;
 use crate::daemon::{self, Habits};
@@ -31,8 +30,9 @@ impl Scene {
     fn new(in_flight: usize, daemons: &[Habits]) -> Self {
         params::set_upcalls_in_flight(in_flight);
         let nn = NfsdNet::make();
-        let pipe = Arc::pin_init(Pipe::new(Place, Channel::new()), GFP_KERNEL).unwrap();
-        pipe.publish(&nn).unwrap();
+        let pipe = Arc::pin_init(Pipe::new(Channel::new()), GFP_KERNEL).unwrap();
+        // SAFETY: As in the module.
+        unsafe { pipe.publish(&nn.changing()) }.unwrap();
         let book = Arc::new(Book::default());
         let daemons = daemons
             .iter()
@@ -84,7 +84,8 @@ impl Scene {
 
 fn close(pipe: &Pipe<Channel>, nn: &NfsdNet) {
     drop(Channel::close(pipe));
-    pipe.unpublish(nn);
+    // SAFETY: As in the module.
+    unsafe { pipe.unpublish(&nn.changing()) };
 }
 
 fn join<T>(threads: impl IntoIterator<Item = JoinHandle<T>>) -> Vec<T> {

@@ -1,37 +1,48 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! As `rust/base/net.rs`: there is one net namespace.
+//! As `rust/base/net.rs`: a net namespace is nfsd's state of it.
 
 use crate::nfs4::nfsd::NfsdNet;
 
-/// A net namespace, which is nfsd's state of it.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Net(pub(crate) *const NfsdNet);
-
-// SAFETY: As in the module.
-unsafe impl Send for Net {}
-// SAFETY: As in the module.
-unsafe impl Sync for Net {}
-
-/// What a pipe knows of a net namespace.
+/// A net namespace.
 #[derive(Clone, Copy)]
-pub(crate) struct Place;
+pub(crate) struct Net<'a>(&'a NfsdNet);
 
-/// In the kernel's `try_pin_init!` a field that is initialised is a reference, here it is none.
-impl core::ops::Deref for Net {
-    type Target = Place;
+impl<'a> Net<'a> {
+    /// # Safety
+    ///
+    /// As in the module.
+    pub(crate) unsafe fn from_raw(net: *mut NfsdNet) -> Self {
+        // SAFETY: As in the module.
+        Net(unsafe { &*net })
+    }
 
-    fn deref(&self) -> &Place {
-        &Place
+    pub(crate) fn inum(self) -> u32 {
+        0
+    }
+
+    pub(crate) fn cookie(self) -> u64 {
+        std::ptr::from_ref(self.0).addr() as u64
+    }
+
+    pub(crate) fn state(self) -> &'a NfsdNet {
+        self.0
     }
 }
 
-impl Net {
-    pub(crate) fn new(net: *mut NfsdNet) -> Self {
-        Net(net)
+/// nfsd in a net namespace.
+#[derive(Clone, Copy)]
+pub(crate) struct Nfsd<'a>(Net<'a>);
+
+impl<'a> Nfsd<'a> {
+    /// # Safety
+    ///
+    /// As in the module.
+    pub(crate) unsafe fn new(net: Net<'a>) -> Self {
+        Nfsd(net)
     }
 
-    pub(crate) unsafe fn inum(self) -> u32 {
-        0
+    pub(crate) fn net(self) -> Net<'a> {
+        self.0
     }
 }

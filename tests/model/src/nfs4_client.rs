@@ -2,22 +2,28 @@
 
 //! As `rust/nfs4_client.rs`, of clients whose use after they were freed is seen.
 
-use crate::base::net::Net;
+use crate::base::net::{Net, Nfsd};
+use crate::nfs4::nfsd::NfsdNet;
 use crate::nfs4::record::Client;
 use core::sync::atomic::{AtomicBool, Ordering};
 
 pub(crate) struct Nfs4Client {
-    net: Net,
+    nn: *const NfsdNet,
     name: Vec<u8>,
     minor_version: u32,
     stable: AtomicBool,
     freed: std::sync::atomic::AtomicBool,
 }
 
+// SAFETY: The namespace may be shared.
+unsafe impl Send for Nfs4Client {}
+// SAFETY: As for `Send`.
+unsafe impl Sync for Nfs4Client {}
+
 impl Nfs4Client {
-    pub(crate) fn make(net: Net, name: &str, minor_version: u32) -> Self {
+    pub(crate) fn make(nn: &NfsdNet, name: &str, minor_version: u32) -> Self {
         Nfs4Client {
-            net,
+            nn,
             name: name.into(),
             minor_version,
             stable: AtomicBool::new(false),
@@ -43,8 +49,9 @@ impl Nfs4Client {
         unsafe { &*raw }.alive()
     }
 
-    pub(crate) fn net(&self) -> Net {
-        self.alive().net
+    pub(crate) fn nfsd(&self) -> Nfsd<'_> {
+        // SAFETY: The namespace outlives the client.
+        unsafe { Nfsd::new(Net::from_raw(self.alive().nn.cast_mut())) }
     }
 
     pub(crate) fn name(&self) -> &[u8] {

@@ -3,7 +3,7 @@
 //! As `rust/nfsd.rs`: nfsd's state of a net namespace, rpc_pipefs in it, and what nfsd does with
 //! its clients.
 
-use crate::base::net::Net;
+use crate::base::net::{Net, Nfsd};
 use crate::base::private::nfsd4_client_tracking_ops;
 use crate::nfs4::nfs4_client::{ClientRef, Nfs4Client};
 use crate::tracking::channel::Channel;
@@ -19,6 +19,35 @@ pub(crate) struct NfsdNet {
     grace_ended: AtomicBool,
     /// `client_lock`, and the confirmed clients.
     clients: Mutex<Vec<Arc<Nfs4Client>>>,
+}
+
+/// A server that starts or stops.
+pub(crate) struct Changing<'a>(Nfsd<'a>);
+
+impl<'a> Changing<'a> {
+    /// # Safety
+    ///
+    /// As in the module.
+    pub(crate) unsafe fn new(nfsd: Nfsd<'a>) -> Self {
+        Changing(nfsd)
+    }
+
+    pub(crate) fn net(&self) -> Net<'a> {
+        self.0.net()
+    }
+
+    pub(crate) fn nn(&self) -> &'a NfsdNet {
+        NfsdNet::of(self.0)
+    }
+
+    /// # Safety
+    ///
+    /// As in the module.
+    pub(crate) unsafe fn set_tracking_ops(&self, ops: *const nfsd4_client_tracking_ops) {
+        self.nn().ops.store(ops.cast_mut(), Ordering::SeqCst);
+    }
+
+    pub(crate) fn make_boot_time_unique(&self, _: u32) {}
 }
 
 impl NfsdNet {
@@ -40,9 +69,14 @@ impl NfsdNet {
         self.cld.lock().clone()
     }
 
-    pub(crate) unsafe fn of<'a>(net: Net) -> &'a Self {
+    pub(crate) fn of<'a>(nfsd: Nfsd<'a>) -> &'a Self {
+        nfsd.net().state()
+    }
+
+    /// Its server starts or stops.
+    pub(crate) fn changing(&self) -> Changing<'_> {
         // SAFETY: As in the module.
-        unsafe { &*net.0 }
+        unsafe { Changing::new(Nfsd::new(Net::from_raw(self.as_raw()))) }
     }
 
     pub(crate) unsafe fn from_raw<'a>(raw: *mut Self) -> &'a Self {
@@ -57,12 +91,6 @@ impl NfsdNet {
     pub(crate) fn tracking_ops(&self) -> *const nfsd4_client_tracking_ops {
         self.ops.load(Ordering::SeqCst)
     }
-
-    pub(crate) fn set_tracking_ops(&self, ops: *const nfsd4_client_tracking_ops) {
-        self.ops.store(ops.cast_mut(), Ordering::SeqCst);
-    }
-
-    pub(crate) fn make_boot_time_unique(&self, _: u32) {}
 
     pub(crate) fn set_own_table(&self, _: bool) {}
 
@@ -100,7 +128,7 @@ impl NfsdNet {
         name: &str,
         minor_version: u32,
     ) -> (Arc<Nfs4Client>, Option<Arc<Nfs4Client>>) {
-        let client = Arc::new(Nfs4Client::make(Net(self), name, minor_version));
+        let client = Arc::new(Nfs4Client::make(self, name, minor_version));
         let old = self.unhash(name);
         self.clients.lock().push(client.clone());
         (client, old)

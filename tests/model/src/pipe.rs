@@ -3,8 +3,7 @@
 //! As `rust/pipe.rs`, with sunrpc in it (`net/sunrpc/rpc_pipe.c`), function by function: who holds
 //! which lock, and the order of what is done, are those of the C code.
 
-use crate::base::net::Place;
-use crate::nfs4::nfsd::NfsdNet;
+use crate::nfs4::nfsd::Changing;
 use core::sync::atomic::{AtomicBool, Ordering};
 use kernel::prelude::*;
 use kernel::sync::{new_condvar, new_mutex, Arc, CondVar, Mutex};
@@ -102,7 +101,7 @@ impl<H: Handler> Copy for Behind<H> {}
 unsafe impl<H: Handler> Send for Behind<H> {}
 
 impl<H: Handler> Pipe<H> {
-    pub(crate) fn new<E>(_: Place, handler: impl PinInit<H, E>) -> impl PinInit<Self, Error>
+    pub(crate) fn new<E>(handler: impl PinInit<H, E>) -> impl PinInit<Self, Error>
     where
         Error: From<E>,
     {
@@ -133,15 +132,21 @@ impl<H: Handler> Pipe<H> {
 }
 
 impl Pipe<crate::tracking::channel::Channel> {
-    pub(crate) fn publish(&self, nn: &NfsdNet) -> Result {
+    /// # Safety
+    ///
+    /// As in the module.
+    pub(crate) unsafe fn publish(&self, server: &Changing<'_>) -> Result {
         *self.inode.pipe.lock() = Some(Behind(self));
-        nn.show(Some(self.inode.clone()));
+        server.nn().show(Some(self.inode.clone()));
         Ok(())
     }
 
-    pub(crate) fn unpublish(&self, nn: &NfsdNet) {
+    /// # Safety
+    ///
+    /// As in the module.
+    pub(crate) unsafe fn unpublish(&self, server: &Changing<'_>) {
         self.cancel_timeout();
-        nn.show(None);
+        server.nn().show(None);
         self.unlink();
     }
 }

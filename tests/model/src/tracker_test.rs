@@ -2,7 +2,6 @@
 
 //! Client tracking as a whole, between nfsd and nfsdcld.
 
-use crate::base::net::Net;
 use crate::base::params;
 use crate::explore::{below, explore, one_in};
 use crate::nfs4::nfs4_client::Nfs4Client;
@@ -36,8 +35,7 @@ impl Scene {
             failures,
         };
         let daemon = daemon.spawn();
-        // SAFETY: The namespace is there.
-        unsafe { Tracker::start(Net::new(nn.as_raw())) }.unwrap();
+        Tracker::start(&nn.changing()).unwrap();
         Scene {
             nn,
             database,
