@@ -242,7 +242,7 @@ unsafe extern "C" fn release(_: *mut private::inode, file: *mut private::file) -
 ///
 /// The file is one of ours, and stays open for `'a`.
 unsafe fn opened<'a>(file: *mut private::file) -> &'a Opened {
-    // SAFETY: By this function's requirement.
+    // SAFETY: `open()` put it there, and `release()`, which frees it, comes when the file is not open any more.
     unsafe { &*(*file).private_data.cast() }
 }
 

@@ -23,7 +23,8 @@ unsafe impl Sync for Func {}
 impl Func {
     /// Ends a list of functions.
     pub(crate) const fn end() -> Self {
-        // SAFETY: All zeros is a value of this type, and the one that ends a list.
+        // SAFETY: All zeros is a value of this type: numbers, pointers that may be null, and lists that livepatch
+        // initialises. It is the one that ends a list.
         Func(UnsafeCell::new(unsafe { core::mem::zeroed() }))
     }
 
@@ -36,9 +37,7 @@ impl Func {
     /// sleeps: the compiler may turn its last call into a jump, and then livepatch cannot see
     /// on the stack that this module is in use.
     pub(crate) const unsafe fn new(old: &'static CStr, new: *const c_void) -> Self {
-        // SAFETY: All zeros is a value of this type: numbers, pointers that may be null, and lists that
-        // livepatch initialises.
-        let mut func: klp_func = unsafe { core::mem::zeroed() };
+        let mut func = Self::end().0.into_inner();
         func.old_name = as_char_ptr_in_const_context(old);
         func.new_func = new.cast_mut();
         Func(UnsafeCell::new(func))
@@ -69,8 +68,7 @@ impl Object {
         callbacks: klp_callbacks,
     ) -> Self {
         assert!(!funcs.is_empty(), "Func::end() is missing");
-        // SAFETY: All zeros is a value of this type, as for `Func`.
-        let mut object: klp_object = unsafe { core::mem::zeroed() };
+        let mut object = Self::end().0.into_inner();
         object.name = as_char_ptr_in_const_context(name);
         object.funcs = funcs.as_ptr().cast_mut().cast();
         object.callbacks = callbacks;
@@ -107,8 +105,8 @@ impl Patch {
     /// Called once, from this module's init, for a static whose lists end as they should.
     pub(crate) unsafe fn enable(&'static self, module: &'static ThisModule) -> Result {
         let patch = self.0.get();
-        // SAFETY: Nobody else knows the patch before `klp_enable_patch()`, and by this function's
-        // requirement all that it leads to is static. It takes the module for what it is.
+        // SAFETY: Nobody else knows the patch before `klp_enable_patch()`, and, as the caller says,
+        // all that it leads to is static. It takes the module for what it is.
         unsafe {
             ptr::addr_of_mut!((*patch).mod_).write(module.as_ptr().cast());
             to_result(crate::base::private::klp_enable_patch(patch))

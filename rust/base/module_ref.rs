@@ -59,7 +59,7 @@ impl ModuleRef {
     ///
     /// The module's structure is valid during the call.
     pub(crate) unsafe fn get_other(module: *mut bindings::module) -> Option<Self> {
-        // SAFETY: By this function's requirement.
+        // SAFETY: The structure is valid, as the caller says.
         if unsafe { bindings::try_module_get(module) } {
             NonNull::new(module).map(ModuleRef)
         } else {

@@ -61,7 +61,7 @@ macro_rules! param {
             ///
             /// For the kernel, as an operation of this parameter.
             unsafe extern "C" fn set(text: *const c_char, param: *const kernel_param) -> c_int {
-                // SAFETY: By this function's requirement; the value is an `unsigned int`.
+                // SAFETY: The kernel calls this with a text and this parameter, whose value is an `unsigned int`.
                 unsafe { bindings::param_set_uint_minmax(text, param, $min, $max) }
             }
 

@@ -16,7 +16,7 @@ impl MutexGuard {
     /// The mutex stays valid until the guard is dropped, and is not held by this task.
     pub(crate) unsafe fn new(mutex: *mut private::mutex) -> Self {
         let mutex = mutex.cast();
-        // SAFETY: By this function's requirement.
+        // SAFETY: The mutex is valid, and stays so while it is held.
         unsafe { bindings::mutex_lock(mutex) };
         MutexGuard(mutex)
     }
@@ -28,7 +28,7 @@ impl MutexGuard {
     /// As for [`MutexGuard::new`].
     pub(crate) unsafe fn try_new(mutex: *mut private::mutex) -> Option<Self> {
         let mutex = mutex.cast();
-        // SAFETY: By this function's requirement.
+        // SAFETY: As in `new()`.
         let taken = unsafe { bindings::mutex_trylock(mutex) } != 0;
         // Not `then_some()`: a guard that is made is dropped, and would unlock for who has the mutex.
         taken.then(|| MutexGuard(mutex))
@@ -53,7 +53,7 @@ impl SpinGuard {
     /// As for [`MutexGuard::new`]; and it is one that interrupts do not take.
     pub(crate) unsafe fn new(lock: *mut private::spinlock_t) -> Self {
         let lock = lock.cast();
-        // SAFETY: By this function's requirement.
+        // SAFETY: The spinlock is valid, and stays so while it is held.
         unsafe { bindings::spin_lock(lock) };
         SpinGuard(lock)
     }
@@ -73,14 +73,14 @@ impl Drop for SpinGuard {
 /// While the iterator is in use, the list is valid, and nobody else changes it; or it is one
 /// that changes under RCU, and the caller is in a read-side critical section.
 pub(crate) unsafe fn list_entries(head: *mut list_head) -> impl Iterator<Item = *mut list_head> {
-    // SAFETY: By this function's requirement.
+    // SAFETY: The head is valid; a pointer is read in one go.
     let mut next = unsafe { (&raw const (*head).next).read_volatile() };
     core::iter::from_fn(move || {
         if next == head {
             return None;
         }
         let node = next;
-        // SAFETY: By this function's requirement; the node is not the head.
+        // SAFETY: A node that is not the head is in a valid list, which nobody else changes or RCU keeps.
         next = unsafe { (&raw const (*node).next).read_volatile() };
         Some(node)
     })
@@ -92,7 +92,7 @@ pub(crate) unsafe fn list_entries(head: *mut list_head) -> impl Iterator<Item = 
 ///
 /// The node is valid, and nobody changes its list.
 pub(crate) unsafe fn is_unlinked(node: *const list_head) -> bool {
-    // SAFETY: By this function's requirement.
+    // SAFETY: The node is valid, and its links do not change now.
     unsafe { core::ptr::eq((*node).next, node) }
 }
 
@@ -102,7 +102,7 @@ pub(crate) unsafe fn is_unlinked(node: *const list_head) -> bool {
 ///
 /// The node is in a list, and nobody else uses that list.
 pub(crate) unsafe fn unlink(node: *mut list_head) {
-    // SAFETY: By this function's requirement.
+    // SAFETY: A node in a list has valid neighbours, and nobody else uses them now.
     unsafe {
         (*(*node).next).prev = (*node).prev;
         (*(*node).prev).next = (*node).next;
@@ -117,7 +117,7 @@ pub(crate) unsafe fn unlink(node: *mut list_head) {
 ///
 /// The node is in no list, and nobody else uses the list.
 pub(crate) unsafe fn link_first(node: *mut list_head, head: *mut list_head) {
-    // SAFETY: By this function's requirement.
+    // SAFETY: A list has a valid first node, or is its own; nobody else uses it, or the node, now.
     unsafe {
         let first = (*head).next;
         (*node).next = first;
@@ -133,7 +133,7 @@ pub(crate) unsafe fn link_first(node: *mut list_head, head: *mut list_head) {
 ///
 /// `word` is valid, and everybody changes it atomically.
 pub(crate) unsafe fn assign_bit(bit: usize, word: *mut kernel::ffi::c_ulong, value: bool) {
-    // SAFETY: By this function's requirement.
+    // SAFETY: The word is valid, and changing it is atomic.
     unsafe {
         if value {
             bindings::set_bit(bit, word);

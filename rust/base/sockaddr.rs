@@ -15,7 +15,7 @@ const INET6: u16 = 10;
 ///
 /// `storage` is valid, and holds an address as its family says.
 pub(crate) unsafe fn address(storage: *const private::__kernel_sockaddr_storage) -> Option<IpAddr> {
-    // SAFETY: By this function's requirement; it begins with its family, and has room for an address of
+    // SAFETY: An address that is valid begins with its family, and has room for an address of
     // any.
     unsafe {
         match *storage.cast::<u16>() {

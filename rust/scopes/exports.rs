@@ -39,7 +39,7 @@ pub(crate) unsafe fn fsid(export: &svc_export) -> Fsid {
     if export.ex_flags as u32 & private::NFSEXP_FSID != 0 {
         return Fsid::Num(export.ex_fsid as u32);
     }
-    // SAFETY: By this function's requirement: its UUID is null or has 16 bytes, and it has references to
+    // SAFETY: The export is valid: its UUID is null or has 16 bytes, and it has references to
     // its path.
     unsafe {
         if let Some(uuid) = export.ex_uuid.cast::<[u8; 16]>().as_ref() {
