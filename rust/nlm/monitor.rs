@@ -8,7 +8,7 @@
 use crate::base::private::{self, nlm_host, nsm_res};
 use crate::base::text::Text;
 use crate::nlm::clients;
-use crate::nlm::host::{flags, Host, MONITORED, STICKY};
+use crate::nlm::host::Host;
 use crate::scopes::exports;
 use crate::scopes::request;
 use core::ptr::addr_of_mut;
@@ -75,20 +75,21 @@ pub(crate) unsafe fn monitor(host: *const nlm_host) -> Result {
     // SAFETY: By this function's requirement; a host keeps its handle. The handle's name may be
     // written by several tasks of the client side at a time, the same one each time.
     unsafe {
-        if (*host).h_server() != 0 {
-            note(Host::new(host))?;
+        let client = Host::new(host);
+        if client.is_server() {
+            note(client)?;
         }
-        let handle = (*host).h_nsmhandle;
-        if flags(handle).load(Ordering::Relaxed) & MONITORED != 0 {
+        if client.is_monitored() {
             return Ok(());
         }
+        let handle = client.handle();
         (*handle).sm_mon_name = if (&raw const private::nsm_use_hostnames).read_volatile() {
             (*handle).sm_name
         } else {
             addr_of_mut!((*handle).sm_addrbuf).cast()
         };
         let answer = call(host, NSMPROC_MON).inspect_err(|_| say(host, "cannot be monitored"))?;
-        flags(handle).fetch_or(MONITORED, Ordering::Relaxed);
+        client.set_monitored(true);
         (&raw mut private::nsm_local_state).write_volatile(answer.state);
     }
     Ok(())
@@ -129,18 +130,16 @@ unsafe fn note(host: Host<'_>) -> Result {
 pub(crate) unsafe fn unmonitor(host: *const nlm_host) {
     // SAFETY: By this function's requirement.
     unsafe {
-        if (*host).h_server() != 0 {
-            clients::forget(Host::new(host));
+        let client = Host::new(host);
+        if client.is_server() {
+            clients::forget(client);
         }
-        let handle = (*host).h_nsmhandle;
-        let users = addr_of_mut!((*handle).sm_count.refs.counter).read_volatile();
-        if users != 1 || flags(handle).load(Ordering::Relaxed) & (MONITORED | STICKY) != MONITORED {
+        let users = addr_of_mut!((*client.handle()).sm_count.refs.counter).read_volatile();
+        if users != 1 || !client.may_be_unmonitored() {
             return;
         }
         match call(host, NSMPROC_UNMON) {
-            Ok(_) => {
-                flags(handle).fetch_and(!MONITORED, Ordering::Relaxed);
-            }
+            Ok(_) => client.set_monitored(false),
             Err(_) => say(host, "stays monitored"),
         }
     }
