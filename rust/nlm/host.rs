@@ -46,6 +46,11 @@ impl<'a> Host<'a> {
         Host(raw, PhantomData)
     }
 
+    /// The host.
+    pub(crate) fn as_ptr(self) -> *const nlm_host {
+        self.0
+    }
+
     /// What was set when it was made, and stays.
     fn made(self) -> Made {
         // SAFETY: The host is valid, by `new()`. Nobody writes these fields any more, but for other bits
