@@ -15,28 +15,65 @@ use core::ptr::addr_of_mut;
 use core::sync::atomic::{AtomicU8, Ordering};
 use kernel::prelude::*;
 
-/// `sm_monitored`, the first bit of the handle's bit field, and `sm_sticky`, the second.
-pub(crate) const MONITORED: u8 = 1;
-pub(crate) const STICKY: u8 = 2;
+/// `sm_monitored`, the first bit of the NSM handle's bit field, and `sm_sticky`, the second.
+const MONITORED: u8 = 1;
+const STICKY: u8 = 2;
 
 /// A client: its address, the server's address that it uses, the version and the transport.
+///
+/// # Invariants
+///
+/// The host is valid for the lifetime, and has its NSM handle.
 #[derive(Clone, Copy)]
 pub(crate) struct Host<'a>(*const nlm_host, PhantomData<&'a nlm_host>);
+
+/// Fields of a host that never change.
+struct Made {
+    is_server: bool,
+    handle: *mut nsm_handle,
+    version: u32,
+    protocol: u16,
+}
 
 impl<'a> Host<'a> {
     /// The host.
     ///
     /// # Safety
     ///
-    /// `raw` is a host of lockd's, valid for the lifetime. (lockd frees the hosts of a net namespace before the
-    /// namespace goes.)
+    /// `raw` is a host of lockd's, valid for the lifetime.
     pub(crate) unsafe fn new(raw: *const nlm_host) -> Self {
+        // INVARIANT: By this function's requirement; a host has a handle from when it is made.
         Host(raw, PhantomData)
+    }
+
+    /// The host.
+    pub(crate) fn as_ptr(self) -> *const nlm_host {
+        self.0
+    }
+
+    /// What was set when it was made, and stays.
+    fn made(self) -> Made {
+        // SAFETY: The host is valid, by `new()`. Nobody writes these fields any more, but for other bits
+        // of the field that `h_server` is in.
+        unsafe {
+            Made {
+                is_server: nlm_host::h_server_raw(self.0) != 0,
+                handle: (*self.0).h_nsmhandle,
+                version: (*self.0).h_version,
+                protocol: (*self.0).h_proto,
+            }
+        }
+    }
+
+    /// Is it one of lockd's server side?
+    pub(crate) fn is_server(self) -> bool {
+        self.made().is_server
     }
 
     /// Its net namespace.
     pub(crate) fn net(self) -> Net<'a> {
-        // SAFETY: The host is valid, by `new()`. Set when it was made, and there for longer.
+        // SAFETY: The host is valid, by `new()`. Set when it was made; lockd frees a namespace's hosts before the
+        // namespace goes.
         unsafe { Net::from_raw((*self.0).net) }
     }
 
@@ -54,14 +91,12 @@ impl<'a> Host<'a> {
 
     /// The NLM version.
     pub(crate) fn version(self) -> u32 {
-        // SAFETY: The host is valid, by `new()`. Set when it was made.
-        unsafe { (*self.0).h_version }
+        self.made().version
     }
 
     /// The transport: an IP protocol number.
     pub(crate) fn protocol(self) -> u16 {
-        // SAFETY: The host is valid, by `new()`. Set when it was made.
-        unsafe { (*self.0).h_proto }
+        self.made().protocol
     }
 
     /// How often the client has restarted since lockd has known it. This one changes.
@@ -77,33 +112,40 @@ impl<'a> Host<'a> {
         f(unsafe { CStr::from_char_ptr((*self.0).h_name) }.to_bytes())
     }
 
-    /// The pointer.
-    pub(crate) fn as_ptr(self) -> *const nlm_host {
-        self.0
-    }
-
-    /// Is it one of lockd's server side?
-    pub(crate) fn is_server(self) -> bool {
-        // SAFETY: The host is valid, by `new()`. Set when it was made.
-        unsafe { (*self.0).h_server() != 0 }
-    }
-
-    /// What rpc.statd knows the client by.
-    pub(crate) fn nsm_handle(self) -> *mut nsm_handle {
-        // SAFETY: The host is valid, by `new()`, and keeps its handle.
-        unsafe { (*self.0).h_nsmhandle }
+    /// Its NSM handle, which hosts of the same client share.
+    pub(crate) fn handle(self) -> *mut nsm_handle {
+        self.made().handle
     }
 
     /// The bit field of its handle. lockd writes it without a lock.
-    pub(crate) fn nsm_flags(self) -> &'a AtomicU8 {
-        // SAFETY: The host keeps its handle. What lockd writes is a byte, too, so that an update may be lost, as
-        // between lockd's own, but no other field changes.
-        unsafe { AtomicU8::from_ptr(addr_of_mut!((*self.nsm_handle())._bitfield_1).cast()) }
+    fn flags(self) -> &'a AtomicU8 {
+        // SAFETY: The host keeps its handle. What lockd writes is a byte, too, so that an update may be
+        // lost, as between lockd's own, but no other field changes.
+        unsafe { AtomicU8::from_ptr(addr_of_mut!((*self.handle())._bitfield_1).cast()) }
     }
 
-    /// Keeps the client monitored when lockd forgets the host, as somebody must still notify it
+    /// Is the client monitored?
+    pub(crate) fn is_monitored(self) -> bool {
+        self.flags().load(Ordering::Relaxed) & MONITORED != 0
+    }
+
+    /// The client is monitored from now on, or is not.
+    pub(crate) fn set_monitored(self, monitored: bool) {
+        if monitored {
+            self.flags().fetch_or(MONITORED, Ordering::Relaxed);
+        } else {
+            self.flags().fetch_and(!MONITORED, Ordering::Relaxed);
+        }
+    }
+
+    /// Keeps the client monitored when lockd forgets it, as somebody must still notify it
     /// (`nlmsvc_is_client()` does this when lockd stops). Does not sleep.
     pub(crate) fn keep_monitored(self) {
-        self.nsm_flags().fetch_or(STICKY, Ordering::Relaxed);
+        self.flags().fetch_or(STICKY, Ordering::Relaxed);
+    }
+
+    /// Is the client monitored, and need not be when lockd forgets it?
+    pub(crate) fn may_be_unmonitored(self) -> bool {
+        self.flags().load(Ordering::Relaxed) & (MONITORED | STICKY) == MONITORED
     }
 }

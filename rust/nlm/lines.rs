@@ -84,7 +84,7 @@ impl Lines {
     }
 
     /// Adds all that lockd holds for the clients of a namespace.
-    fn count_all(&mut self, lockd: &Lockd<'_>, net: Net<'_>) -> Result {
+    fn count_all(&mut self, lockd: &Lockd, net: Net<'_>) -> Result {
         let ours = |host: Host<'_>| host.net() == net;
         for file in lockd.files(|fsid| fsid.is_some())? {
             let Some(fsid) = file.fsid() else {

@@ -12,11 +12,12 @@
 //! `nlm_blocked_lock` or an inode's `flc_lock`; a host's `h_mutex` is taken alone.
 
 use crate::base::net::Nfsd;
-use crate::base::private::{self, list_head, nlm_file};
+use crate::base::private::{self, lockd_share, nlm_block, nlm_file};
 use crate::base::raw::{list_entries, MutexGuard};
 use crate::scopes::scope::Fsid;
 use core::marker::PhantomData;
 use core::ptr::{addr_of_mut, NonNull};
+use core::sync::atomic::{AtomicPtr, Ordering};
 use kernel::bindings;
 use kernel::prelude::*;
 use kernel::time::{delay::fsleep, Delta};
@@ -28,32 +29,31 @@ const PAUSE: Delta = Delta::from_millis(20);
 /// Chains of lockd's file table (`FILE_NRHASH`).
 const FILE_CHAINS: usize = 128;
 
-/// lockd, which neither starts nor stops while this lives: `nlmsvc_mutex` is held.
+/// lockd, which neither starts nor stops while this lives.
 ///
 /// # Invariants
 ///
-/// lockd is loaded for `'a`, and runs.
-pub(crate) struct Lockd<'a> {
+/// This thread holds `nlmsvc_mutex`, and lockd runs; so it is loaded.
+pub(crate) struct Lockd {
     _running: MutexGuard,
-    _loaded: PhantomData<Nfsd<'a>>,
 }
 
-impl<'a> Lockd<'a> {
+impl Lockd {
     /// Holds lockd as it is; `None` if it does not run. May sleep; the caller holds no lock of lockd's.
-    pub(crate) fn get(_: Nfsd<'a>) -> Option<Self> {
-        // SAFETY: lockd stays loaded for `'a`, and so does its mutex.
-        unsafe { Self::if_running(MutexGuard::new(&raw mut private::nlmsvc_mutex)) }
+    pub(crate) fn get(nfsd: Nfsd<'_>) -> Option<Self> {
+        // SAFETY: lockd is loaded during the call, so that its mutex is there, and afterwards as it runs.
+        unsafe { Self::if_running(nfsd, MutexGuard::new(&raw mut private::nlmsvc_mutex)) }
     }
 
     /// As [`Lockd::get`], but fails with `EBUSY` if lockd starts, stops or is held for longer than
     /// a second. For who may be called by somebody that lockd waits for, as it does for rpc.statd
     /// when it stops.
-    pub(crate) fn try_get(_: Nfsd<'a>) -> Result<Option<Self>> {
+    pub(crate) fn try_get(nfsd: Nfsd<'_>) -> Result<Option<Self>> {
         for _ in 0..TRIES {
-            // SAFETY: lockd stays loaded for `'a`, and so does its mutex.
+            // SAFETY: As in `get()`.
             unsafe {
                 if let Some(guard) = MutexGuard::try_new(&raw mut private::nlmsvc_mutex) {
-                    return Ok(Self::if_running(guard));
+                    return Ok(Self::if_running(nfsd, guard));
                 }
             }
             fsleep(PAUSE);
@@ -65,39 +65,49 @@ impl<'a> Lockd<'a> {
     ///
     /// # Safety
     ///
-    /// lockd is loaded, and the guard is that of `nlmsvc_mutex`.
-    unsafe fn if_running(guard: MutexGuard) -> Option<Self> {
-        // SAFETY: By this function's requirement; the pointer changes under this lock.
+    /// The guard is that of `nlmsvc_mutex`.
+    unsafe fn if_running(_: Nfsd<'_>, guard: MutexGuard) -> Option<Self> {
+        // SAFETY: lockd is loaded during the call; a pointer, read in one go.
         let server = unsafe { (&raw const private::nlmsvc_serv).read_volatile() };
-        (!server.is_null()).then(|| Lockd {
-            _running: guard,
-            _loaded: PhantomData,
-        })
+        // INVARIANT: The pointer changes under this lock. While it is set lockd's thread runs, or is about to or
+        // was just now, and keeps lockd loaded.
+        (!server.is_null()).then(|| Lockd { _running: guard })
+    }
+
+    /// The lock of its table of files. May sleep.
+    pub(crate) fn table_lock(&self) -> TableLock<'_> {
+        // INVARIANT: The mutex is the table's, and its guard is in the value.
+        TableLock {
+            // SAFETY: lockd is loaded, so that its mutex is there, for as long as `self` is borrowed.
+            _guard: unsafe { MutexGuard::new(&raw mut private::nlm_file_mutex) },
+            _lockd: PhantomData,
+        }
     }
 
     /// The files whose handle's fsid is wanted, pinned. May sleep; `want` is asked under the table's
     /// lock.
     ///
     /// The order is that of lockd's table. Files that are added while this looks may be missing.
-    pub(crate) fn files(&self, want: impl Fn(Option<Fsid>) -> bool) -> Result<KVVec<NlmFile>> {
+    pub(crate) fn files(&self, want: impl Fn(Option<Fsid>) -> bool) -> Result<KVVec<NlmFile<'_>>> {
         let mut files = KVVec::new();
         for chain in 0..FILE_CHAINS {
             // The lock is held for one chain only, as lockd needs it for every request.
-            let _lock = table_lock();
-            // SAFETY: lockd is loaded, the table has so many chains, and its lock is held.
-            let mut node = unsafe { (&raw const private::nlm_files[chain].first).read_volatile() };
-            while !node.is_null() {
-                // SAFETY: The chain's nodes are in files, which stay while the lock is held. Their count
-                // changes under this lock and the file's.
-                unsafe {
+            let _table = self.table_lock();
+            // SAFETY: lockd is loaded, and the table has so many chains. Its lock is held, so that the
+            // files that the chain's nodes are in stay; their count changes under this lock and the
+            // file's.
+            unsafe {
+                let mut node = (&raw const private::nlm_files[chain].first).read_volatile();
+                while !node.is_null() {
                     let file: *mut nlm_file = kernel::container_of!(node, nlm_file, f_list);
                     node = (*file).f_list.next;
-                    if want(fsid(file)) {
+                    if want(fsid(&(*file).f_handle)) {
                         // The room first, as a pin cannot be given back under the lock.
                         files.reserve(1, GFP_KERNEL)?;
                         let _lock = MutexGuard::new(addr_of_mut!((*file).f_mutex));
                         (*file).f_count += 1;
-                        files.push(NlmFile(NonNull::new_unchecked(file)), GFP_KERNEL)?;
+                        let file = NlmFile::from_raw(self, NonNull::new_unchecked(file));
+                        files.push(file, GFP_KERNEL)?;
                     }
                 }
             }
@@ -106,42 +116,61 @@ impl<'a> Lockd<'a> {
     }
 }
 
+/// The lock of lockd's table of files, held: no file comes to the table or leaves it, and nobody
+/// comes to use one by it.
+///
+/// # Invariants
+///
+/// This thread holds `nlm_file_mutex`.
+pub(crate) struct TableLock<'a> {
+    _guard: MutexGuard,
+    /// lockd has the mutex.
+    _lockd: PhantomData<&'a Lockd>,
+}
+
 /// The fsid of a file's handle, which never changes.
-///
-/// # Safety
-///
-/// The file is valid.
-unsafe fn fsid(file: *const nlm_file) -> Option<Fsid> {
-    // SAFETY: By this function's requirement.
-    let handle = unsafe { &(*file).f_handle };
+fn fsid(handle: &private::nfs_fh) -> Option<Fsid> {
     Fsid::of_handle(handle.data.get(..usize::from(handle.size))?)
 }
 
 /// A file of lockd's, pinned: it stays in lockd's table.
 ///
 /// Dropping it may sleep, and takes `nlm_file_mutex`.
-pub(crate) struct NlmFile(NonNull<nlm_file>);
+///
+/// # Invariants
+///
+/// The file is counted in its `f_count` once for this value, while lockd runs. So it is valid and
+/// in the table, and has at least one open file, whose inode is there.
+pub(crate) struct NlmFile<'a> {
+    raw: NonNull<nlm_file>,
+    lockd: &'a Lockd,
+}
 
-impl NlmFile {
+impl<'a> NlmFile<'a> {
     /// Takes over a pin that somebody else has made.
     ///
     /// # Safety
     ///
     /// The file is pinned, and the pin is the caller's.
-    pub(crate) unsafe fn from_raw(file: *mut nlm_file) -> Self {
-        // SAFETY: By this function's requirement.
-        NlmFile(unsafe { NonNull::new_unchecked(file) })
+    pub(crate) unsafe fn from_raw(lockd: &'a Lockd, raw: NonNull<nlm_file>) -> Self {
+        // INVARIANT: The pin is the value's from now on.
+        NlmFile { raw, lockd }
+    }
+
+    /// lockd.
+    pub(crate) fn lockd(&self) -> &'a Lockd {
+        self.lockd
     }
 
     /// The file.
     pub(crate) fn as_ptr(&self) -> *mut nlm_file {
-        self.0.as_ptr()
+        self.raw.as_ptr()
     }
 
     /// The fsid of its handle.
     pub(crate) fn fsid(&self) -> Option<Fsid> {
-        // SAFETY: The file is pinned.
-        unsafe { fsid(self.as_ptr()) }
+        // SAFETY: The file is pinned, and its handle never changes.
+        fsid(unsafe { &(*self.as_ptr()).f_handle })
     }
 
     /// The open files that its locks are set on, by access mode; null where there is none.
@@ -167,89 +196,106 @@ impl NlmFile {
         unsafe { (*self.any_open()).f_inode }
     }
 
-    /// Its list of blocked locks, which changes under its `f_mutex`.
-    pub(crate) fn block_list(&self) -> *mut list_head {
+    /// The link to its first share, which lockd, too, changes in one go.
+    fn shares(&self) -> &AtomicPtr<lockd_share> {
         // SAFETY: The file is pinned; the address of a field.
-        unsafe { addr_of_mut!((*self.as_ptr()).f_blocks) }
+        unsafe { AtomicPtr::from_ptr(addr_of_mut!((*self.as_ptr()).f_shares)) }
     }
 
-    /// Its `f_mutex`, held. May sleep.
-    pub(crate) fn lock(&self) -> MutexGuard {
-        // SAFETY: The file is pinned, and who has the guard has the file. Nothing here keeps this lock
-        // and asks for it again.
-        unsafe { MutexGuard::new(addr_of_mut!((*self.as_ptr()).f_mutex)) }
+    /// Where the link to its first share is.
+    pub(crate) fn share_link(&self) -> *mut *mut lockd_share {
+        self.shares().as_ptr()
+    }
+
+    /// Its first share, or null.
+    pub(crate) fn first_share(&self) -> *mut lockd_share {
+        self.shares().load(Ordering::Relaxed)
     }
 
     /// Has it shares?
     pub(crate) fn has_shares(&self) -> bool {
-        // SAFETY: The file is pinned; a pointer is read in one go.
-        unsafe {
-            !addr_of_mut!((*self.as_ptr()).f_shares)
-                .read_volatile()
-                .is_null()
+        !self.first_share().is_null()
+    }
+
+    /// Its `f_mutex`. May sleep.
+    pub(crate) fn lock(&self) -> FileLock<'_> {
+        // INVARIANT: The mutex is the file's, and its guard is in the value.
+        FileLock {
+            // SAFETY: The file is pinned for as long as `self` is borrowed, and its mutex is in it.
+            _guard: unsafe { MutexGuard::new(addr_of_mut!((*self.as_ptr()).f_mutex)) },
+            file: self,
         }
     }
 
-    /// Does somebody else than its blocked locks and us use it? Whoever is not counted does not
-    /// look at its shares, and comes there through the table only. May sleep.
+    /// Does somebody else than its blocked locks and us use it? May sleep.
     pub(crate) fn is_in_use(&self) -> bool {
-        self.is_in_use_locked(&table_lock())
-    }
-
-    /// As [`NlmFile::is_in_use`], with `nlm_file_mutex` held. May sleep.
-    pub(crate) fn is_in_use_locked(&self, _table: &MutexGuard) -> bool {
-        let _lock = self.lock();
-        // SAFETY: The file is pinned; both of its locks are held.
-        unsafe {
-            let blocks = list_entries(self.block_list()).count();
-            (*self.as_ptr()).f_count as usize != blocks + 1
-        }
-    }
-
-    /// Takes the file from the table if nothing needs it but our pin; its open files are then
-    /// for the caller to close, and the structure to free.
-    fn leave(&self) -> Option<[*mut private::file; 2]> {
-        let _table = table_lock();
-        let _lock = self.lock();
-        // SAFETY: The file is pinned; both of its locks are held. This is what
-        // `nlm_release_file()`, `nlm_file_inuse()` and `nlm_delete_file()` do.
-        unsafe {
-            let file = self.as_ptr();
-            (*file).f_count -= 1;
-            if (*file).f_count != 0 || self.has_shares() || self.has_nlm_locks() {
-                return None;
-            }
-            let node = addr_of_mut!((*file).f_list);
-            *(*node).pprev = (*node).next;
-            if !(*node).next.is_null() {
-                (*(*node).next).pprev = (*node).pprev;
-            }
-            Some(self.opens())
-        }
+        let table = self.lockd.table_lock();
+        self.lock().is_in_use(&table)
     }
 }
 
-impl Drop for NlmFile {
+/// A file's `f_mutex`, held.
+///
+/// # Invariants
+///
+/// This thread holds the mutex of the file, which is pinned.
+pub(crate) struct FileLock<'a> {
+    _guard: MutexGuard,
+    file: &'a NlmFile<'a>,
+}
+
+impl FileLock<'_> {
+    /// The file's blocked locks. Each has a reference, and thus is valid, while the lock is held:
+    /// one that loses its last reference leaves the list under it (`nlmsvc_free_block()`).
+    pub(crate) fn blocks(&self) -> impl Iterator<Item = *mut nlm_block> + '_ {
+        // SAFETY: The list is in the file, which is pinned, and changes under its lock, which is held
+        // while the iterator is there. The nodes are in blocks.
+        unsafe {
+            list_entries(addr_of_mut!((*self.file.as_ptr()).f_blocks))
+                .map(|node| kernel::container_of!(node, nlm_block, b_flist))
+        }
+    }
+
+    /// Does somebody else than its blocked locks and us use the file? Whoever is not counted does
+    /// not look at its shares, and comes there through the table only.
+    pub(crate) fn is_in_use(&self, _table: &TableLock<'_>) -> bool {
+        // SAFETY: The file is pinned; both locks that its count changes under are held.
+        let users = unsafe { (*self.file.as_ptr()).f_count };
+        users as usize != self.blocks().count() + 1
+    }
+}
+
+impl Drop for NlmFile<'_> {
     fn drop(&mut self) {
-        let Some(opens) = self.leave() else {
-            return;
-        };
-        for open in opens.into_iter().filter(|open| !open.is_null()) {
-            // SAFETY: The reference was that of lockd's file, which is not in the table any more.
-            // `fclose` of nfsd's operations is the same as this (`include/linux/lockd/bind.h`).
-            unsafe { private::fput(open) };
+        let file = self.as_ptr();
+        {
+            let _table = self.lockd.table_lock();
+            let _lock = self.lock();
+            // SAFETY: The pin is ours, and goes; both of the file's locks are held. What nothing else
+            // needs leaves the table, as by `nlm_release_file()`, `nlm_file_inuse()` and
+            // `nlm_delete_file()`.
+            unsafe {
+                (*file).f_count -= 1;
+                if (*file).f_count != 0 || self.has_shares() || self.has_nlm_locks() {
+                    return;
+                }
+                let node = addr_of_mut!((*file).f_list);
+                *(*node).pprev = (*node).next;
+                if !(*node).next.is_null() {
+                    (*(*node).next).pprev = (*node).pprev;
+                }
+            }
         }
-        // SAFETY: `nlm_lookup_file()` allocated it. Nobody else has it: it is not in the table, and
-        // nobody was counted as its user.
-        unsafe { bindings::kfree(self.as_ptr().cast()) };
+        // SAFETY: Nobody else has the file, as it is not in the table and nobody was counted as its user.
+        // So it is ours, with its references to open files; `fclose` of nfsd's operations is `fput()`
+        // (`include/linux/lockd/bind.h`). `nlm_lookup_file()` allocated it.
+        unsafe {
+            for open in self.opens().into_iter().filter(|open| !open.is_null()) {
+                private::fput(open);
+            }
+            bindings::kfree(file.cast());
+        }
     }
-}
-
-/// The lock of lockd's table of files, held. May sleep.
-pub(crate) fn table_lock() -> MutexGuard {
-    // SAFETY: lockd is loaded: who calls has a `Lockd` or a file of lockd's. Nothing here keeps this
-    // lock and asks for it again.
-    unsafe { MutexGuard::new(&raw mut private::nlm_file_mutex) }
 }
 
 /// The length of lockd's grace period in a net namespace, in seconds

@@ -8,7 +8,9 @@
 use crate::base::private::{self, nlm_lockowner};
 use crate::base::raw::{list_entries, SpinGuard};
 use crate::nlm::host::Host;
-use crate::nlm::lockd::NlmFile;
+use crate::nlm::lockd::{Lockd, NlmFile};
+use core::marker::PhantomData;
+use core::mem::{offset_of, ManuallyDrop, MaybeUninit};
 use core::ptr::{self, addr_of_mut, NonNull};
 use core::sync::atomic::{AtomicPtr, Ordering};
 use kernel::bindings;
@@ -19,17 +21,76 @@ const FL_POSIX: u32 = 1;
 /// `FOP_ASYNC_LOCK` (`include/linux/fs.h`).
 const FOP_ASYNC_LOCK: u32 = 1 << 6;
 
-impl NlmFile {
-    /// The locks of its inode: null if there were never any.
-    fn lock_context(&self) -> *mut private::file_lock_context {
+/// The POSIX locks of an inode.
+///
+/// # Invariants
+///
+/// This thread holds the list's spinlock, and the inode, which keeps the list, is there: so the
+/// locks in it stay, as do the owners that they have references to, and neither changes.
+struct LockList<'a> {
+    context: NonNull<private::file_lock_context>,
+    _guard: SpinGuard,
+    _file: PhantomData<&'a NlmFile<'a>>,
+}
+
+impl<'a> LockList<'a> {
+    /// Those of the inode of a file, if there were ever any. No sleeping while they are there.
+    fn of(file: &'a NlmFile<'_>) -> Option<Self> {
         // SAFETY: The file is pinned, so its inode is there. The pointer is set once, and read
-        // as `locks_inode_context()` does.
-        unsafe {
-            let slot = addr_of_mut!((*self.inode()).i_flctx);
-            (*slot.cast::<AtomicPtr<private::file_lock_context>>()).load(Ordering::Acquire)
-        }
+        // as `locks_inode_context()` does. An inode keeps its context, with its lock.
+        let (context, guard) = unsafe {
+            let slot = addr_of_mut!((*file.inode()).i_flctx);
+            let context =
+                (*slot.cast::<AtomicPtr<private::file_lock_context>>()).load(Ordering::Acquire);
+            let context = NonNull::new(context)?;
+            let lock = addr_of_mut!((*context.as_ptr()).flc_lock);
+            (context, SpinGuard::new(lock))
+        };
+        // INVARIANT: The guard is that of the list's lock; the file keeps the inode.
+        Some(LockList {
+            context,
+            _guard: guard,
+            _file: PhantomData,
+        })
     }
 
+    /// Those of them that are lockd's.
+    fn of_lockd(&self) -> impl Iterator<Item = NlmLock<'_>> {
+        const OFFSET: usize =
+            offset_of!(private::file_lock, c) + offset_of!(private::file_lock_core, flc_list);
+        let context = self.context.as_ptr();
+        // SAFETY: The list's lock is held while the iterator is there. Each node is in a lock; one of
+        // lockd's, by its operations, has a reference to its owner.
+        unsafe {
+            list_entries(addr_of_mut!((*context).flc_posix)).filter_map(|node| {
+                let fl: *const private::file_lock = node.wrapping_byte_sub(OFFSET).cast();
+                if !ptr::eq((*fl).fl_lmops, &raw const private::nlmsvc_lock_operations) {
+                    return None;
+                }
+                let owner = NonNull::new((*fl).c.flc_owner.cast())?;
+                Some(NlmLock {
+                    owner: ManuallyDrop::new(Owner(owner, PhantomData)),
+                    open: (*fl).c.flc_file,
+                    range: ((*fl).fl_start, (*fl).fl_end),
+                    pid: (*fl).c.flc_pid,
+                    kind: (*fl).c.flc_type,
+                })
+            })
+        }
+    }
+}
+
+/// What a lock of lockd's is, in its list.
+struct NlmLock<'a> {
+    /// The reference is the lock's, and not to be given up.
+    owner: ManuallyDrop<Owner<'a>>,
+    open: *mut private::file,
+    range: (private::loff_t, private::loff_t),
+    pid: private::pid_t,
+    kind: u8,
+}
+
+impl NlmFile<'_> {
     /// May its file system answer a lock request later, and then tell lockd
     /// (`locks_can_async_lock()`)? It keeps what it was asked with until then.
     pub(crate) fn locks_are_deferred(&self) -> bool {
@@ -42,53 +103,42 @@ impl NlmFile {
 
     /// Are there locks of lockd's on its inode, set through whatever file? Does not sleep.
     pub(crate) fn has_nlm_locks(&self) -> bool {
-        let context = self.lock_context();
-        if context.is_null() {
-            return false;
-        }
-        // SAFETY: An inode keeps its context; the list's lock is held.
-        unsafe {
-            let _lock = SpinGuard::new(addr_of_mut!((*context).flc_lock));
-            list_entries(addr_of_mut!((*context).flc_posix)).any(|node| is_nlm(file_lock_of(node)))
-        }
+        LockList::of(self).is_some_and(|list| list.of_lockd().next().is_some())
     }
 
     /// The locks that lockd set through this file and whose host is wanted, in the order of the
     /// VFS. May sleep; `want` is asked under a spinlock.
     ///
     /// Not those of the same inode that were set through another file handle.
-    pub(crate) fn locks(&self, want: impl Fn(Host<'_>) -> bool) -> Result<KVVec<HeldLock>> {
+    pub(crate) fn locks(&self, want: impl Fn(Host<'_>) -> bool) -> Result<KVVec<HeldLock<'_>>> {
         let mut locks = KVVec::new();
-        let context = self.lock_context();
-        if context.is_null() {
-            return Ok(locks);
-        }
         let opens = self.opens();
         loop {
             let mut missing = 0;
             {
-                // SAFETY: An inode keeps its context. Its lock is held, so that its locks, and
-                // the owners of those that are lockd's, stay.
-                let _lock = unsafe { SpinGuard::new(addr_of_mut!((*context).flc_lock)) };
-                // SAFETY: The list's lock is held, and `want` changes nothing.
-                for node in unsafe { list_entries(addr_of_mut!((*context).flc_posix)) } {
-                    let fl = file_lock_of(node);
-                    // SAFETY: Each node is in a lock, which stays while the list's lock is held. One of
-                    // lockd's has a reference to its owner, who has one to a host.
-                    let held = unsafe {
-                        let Some(mode) = opens.iter().position(|open| *open == (*fl).c.flc_file)
-                        else {
-                            continue;
-                        };
-                        let owner = (*fl).c.flc_owner.cast::<nlm_lockowner>();
-                        if !is_nlm(fl) || !want(Host::new((*owner).host)) {
-                            continue;
-                        }
-                        if locks.len() == locks.capacity() {
-                            missing += 1;
-                            continue;
-                        }
-                        HeldLock::new(Owner::get(owner), fl, mode)
+                let Some(list) = LockList::of(self) else {
+                    return Ok(locks);
+                };
+                for lock in list.of_lockd() {
+                    let Some(open) = NonNull::new(lock.open) else {
+                        continue;
+                    };
+                    if !opens.contains(&lock.open) || !want(lock.owner.host()) {
+                        continue;
+                    }
+                    if locks.len() == locks.capacity() {
+                        missing += 1;
+                        continue;
+                    }
+                    // INVARIANT: The open file is one of this file's.
+                    let held = HeldLock {
+                        file: self,
+                        open,
+                        owner: lock.owner.get(self.lockd()),
+                        restarts: lock.owner.host().restarts(),
+                        range: lock.range,
+                        pid: lock.pid,
+                        kind: lock.kind,
                     };
                     locks.push(held, GFP_ATOMIC)?;
                 }
@@ -101,105 +151,28 @@ impl NlmFile {
             locks = KVVec::with_capacity(room, GFP_KERNEL)?;
         }
     }
-
-    /// Sets or removes a lock. May sleep.
-    ///
-    /// Fails as the file system's lock operation does.
-    fn change(&self, held: &HeldLock, remove: bool) -> Result {
-        let open = self.opens()[held.mode];
-        // SAFETY: All zeros is a value of this type: numbers, and pointers that may be null.
-        let mut fl: private::file_lock = unsafe { core::mem::zeroed() };
-        // SAFETY: It is ours, and does not move from here on.
-        unsafe { private::locks_init_lock(&mut fl) };
-        fl.c.flc_flags = FL_POSIX;
-        fl.c.flc_type = if remove {
-            private::F_UNLCK as u8
-        } else {
-            held.kind
-        };
-        fl.c.flc_owner = held.owner.0.as_ptr().cast();
-        fl.c.flc_pid = held.pid;
-        fl.c.flc_file = open;
-        fl.fl_start = held.start;
-        fl.fl_end = held.end;
-        if !remove {
-            // The VFS takes its own reference to the owner.
-            fl.fl_lmops = &raw const private::nlmsvc_lock_operations;
-        }
-        // SAFETY: The file is pinned, so it stays open; we have the owner. Nobody keeps the lock that
-        // we hand in: one that is not to wait is copied, and file systems that would answer later are
-        // not asked (`locks_are_deferred()`).
-        let result =
-            unsafe { private::vfs_lock_file(open, private::F_SETLK, &mut fl, ptr::null_mut()) };
-        match result {
-            0 => Ok(()),
-            // FILE_LOCK_DEFERRED: the file system will answer some time.
-            n if n > 0 => Err(EAGAIN),
-            n => Err(Error::from_errno(n)),
-        }
-    }
-
-    /// Removes a lock. May sleep.
-    pub(crate) fn unlock(&self, held: &HeldLock) -> Result {
-        self.change(held, true)
-    }
-
-    /// Sets a lock that was removed, as it was. May sleep.
-    pub(crate) fn relock(&self, held: &HeldLock) -> Result {
-        self.change(held, false)
-    }
 }
 
-/// The lock that a node of `flc_posix` is in.
-fn file_lock_of(node: *mut private::list_head) -> *mut private::file_lock {
-    const OFFSET: usize = core::mem::offset_of!(private::file_lock, c)
-        + core::mem::offset_of!(private::file_lock_core, flc_list);
-    node.wrapping_byte_sub(OFFSET).cast()
-}
-
-/// Is it one of lockd's?
+/// A lock that lockd holds for a client, or held.
 ///
-/// # Safety
+/// # Invariants
 ///
-/// The lock is valid.
-unsafe fn is_nlm(fl: *const private::file_lock) -> bool {
-    // SAFETY: By this function's requirement; it is set when the lock is made.
-    let operations = unsafe { (*fl).fl_lmops };
-    ptr::eq(operations, &raw const private::nlmsvc_lock_operations)
-}
-
-/// A lock that lockd holds for a client.
-pub(crate) struct HeldLock {
-    owner: Owner,
+/// `open` is one of the file's open files.
+pub(crate) struct HeldLock<'a> {
+    file: &'a NlmFile<'a>,
+    open: NonNull<private::file>,
+    owner: Owner<'a>,
     /// [`Host::restarts`] when it was held.
     restarts: u32,
-    start: private::loff_t,
-    end: private::loff_t,
+    range: (private::loff_t, private::loff_t),
     pid: private::pid_t,
     kind: u8,
-    mode: usize,
 }
 
-impl HeldLock {
-    /// A copy of a lock.
-    ///
-    /// # Safety
-    ///
-    /// The lock is valid, is the owner's, and does not change during the call: the list's lock is held.
-    unsafe fn new(owner: Owner, fl: *const private::file_lock, mode: usize) -> Self {
-        let restarts = owner.host().restarts();
-        // SAFETY: By this function's requirement.
-        unsafe {
-            HeldLock {
-                owner,
-                restarts,
-                start: (*fl).fl_start,
-                end: (*fl).fl_end,
-                pid: (*fl).c.flc_pid,
-                kind: (*fl).c.flc_type,
-                mode,
-            }
-        }
+impl<'a> HeldLock<'a> {
+    /// The file that it is on.
+    pub(crate) fn file(&self) -> &'a NlmFile<'a> {
+        self.file
     }
 
     /// Whose it is.
@@ -214,39 +187,87 @@ impl HeldLock {
 
     /// Its first and last byte.
     pub(crate) fn range(&self) -> (i64, i64) {
-        (self.start, self.end)
+        self.range
     }
-}
 
-/// A reference to the owner of a lock, which has one to its host.
-struct Owner(NonNull<nlm_lockowner>);
-
-impl Owner {
-    /// A reference. Does not sleep.
+    /// Sets or removes it. May sleep.
     ///
-    /// # Safety
-    ///
-    /// Somebody has a reference to `owner` during the call.
-    unsafe fn get(owner: *mut nlm_lockowner) -> Self {
-        // SAFETY: By this function's requirement (`nlmsvc_get_lockowner()`).
-        unsafe {
-            bindings::refcount_inc(addr_of_mut!((*owner).count).cast());
-            Owner(NonNull::new_unchecked(owner))
+    /// Fails as the file system's lock operation does, and with `EAGAIN` for one that may answer
+    /// later.
+    fn change(&self, remove: bool) -> Result {
+        if self.file.locks_are_deferred() {
+            return Err(EAGAIN);
+        }
+        let open = self.open.as_ptr();
+        let mut fl = MaybeUninit::<private::file_lock>::zeroed();
+        // SAFETY: All zeros is a value of this type: numbers, and pointers that may be null. It is ours,
+        // and does not move from here on.
+        let fl = unsafe {
+            private::locks_init_lock(fl.as_mut_ptr());
+            fl.assume_init_mut()
+        };
+        fl.c.flc_flags = FL_POSIX;
+        fl.c.flc_type = if remove {
+            private::F_UNLCK as u8
+        } else {
+            self.kind
+        };
+        fl.c.flc_owner = self.owner.0.as_ptr().cast();
+        fl.c.flc_pid = self.pid;
+        fl.c.flc_file = open;
+        (fl.fl_start, fl.fl_end) = self.range;
+        if !remove {
+            // The VFS takes its own reference to the owner.
+            fl.fl_lmops = &raw const private::nlmsvc_lock_operations;
+        }
+        // SAFETY: The file is pinned, so it stays open; we have the owner. Nobody keeps the lock that
+        // we hand in: one that is not to wait is copied, and this file system does not answer later.
+        match unsafe { private::vfs_lock_file(open, private::F_SETLK, fl, ptr::null_mut()) } {
+            0 => Ok(()),
+            // FILE_LOCK_DEFERRED: the file system will answer some time.
+            n if n > 0 => Err(EAGAIN),
+            n => Err(Error::from_errno(n)),
         }
     }
+
+    /// Removes it. May sleep.
+    pub(crate) fn unlock(&self) -> Result {
+        self.change(true)
+    }
+
+    /// Sets it as it was, after it was removed. May sleep.
+    pub(crate) fn relock(&self) -> Result {
+        self.change(false)
+    }
 }
 
-impl Owner {
+/// The owner of a lock.
+///
+/// # Invariants
+///
+/// There is a reference to the owner for as long as this is there, and the owner has one to its
+/// host. Dropping it gives the reference up.
+struct Owner<'a>(NonNull<nlm_lockowner>, PhantomData<&'a Lockd>);
+
+impl Owner<'_> {
+    /// Another reference. Does not sleep.
+    fn get<'a>(&self, _lockd: &'a Lockd) -> Owner<'a> {
+        // SAFETY: There is a reference already (`nlmsvc_get_lockowner()`).
+        unsafe { bindings::refcount_inc(addr_of_mut!((*self.0.as_ptr()).count).cast()) };
+        // INVARIANT: The reference is the value's, and lockd, whose the owner is, is there.
+        Owner(self.0, PhantomData)
+    }
+
     /// Its client.
     fn host(&self) -> Host<'_> {
-        // SAFETY: The owner has a host, and we have the owner.
+        // SAFETY: The owner is there, and keeps its host, which never changes.
         unsafe { Host::new((*self.0.as_ptr()).host) }
     }
 }
 
-impl Drop for Owner {
+impl Drop for Owner<'_> {
     fn drop(&mut self) {
-        // SAFETY: The reference is ours, and goes.
+        // SAFETY: The reference is ours, and goes; lockd is there.
         unsafe { private::nlmsvc_put_lockowner(self.0.as_ptr()) };
     }
 }

@@ -9,7 +9,7 @@ use crate::base::clock::since_boot;
 use crate::base::private::{self, nsm_res};
 use crate::base::text::Text;
 use crate::nlm::clients;
-use crate::nlm::host::{Host, MONITORED, STICKY};
+use crate::nlm::host::Host;
 use crate::scopes::exports;
 use crate::scopes::request::Request;
 use core::ptr::addr_of_mut;
@@ -29,7 +29,7 @@ fn call(host: Host<'_>, procedure: u32) -> Result<nsm_res> {
     };
     // SAFETY: The host is there, with its handle and its namespace, and the answer is ours.
     to_result(unsafe {
-        private::nsm_mon_unmon(host.nsm_handle(), procedure, &mut answer, host.as_ptr())
+        private::nsm_mon_unmon(host.handle(), procedure, &mut answer, host.as_ptr())
     })?;
     if answer.status == 0 {
         Ok(answer)
@@ -62,11 +62,10 @@ pub(crate) fn monitor(host: Host<'_>, request: Option<&Request<'_>>) -> Result {
             note(host, request)?;
         }
     }
-    let flags = host.nsm_flags();
-    if flags.load(Ordering::Relaxed) & MONITORED != 0 {
+    if host.is_monitored() {
         return Ok(());
     }
-    let handle = host.nsm_handle();
+    let handle = host.handle();
     // SAFETY: A host keeps its handle. The handle's name may be written by several tasks of the client side at a
     // time, the same one each time.
     unsafe {
@@ -77,7 +76,7 @@ pub(crate) fn monitor(host: Host<'_>, request: Option<&Request<'_>>) -> Result {
         };
     }
     let answer = call(host, NSMPROC_MON).inspect_err(|_| say(host, "cannot be monitored"))?;
-    flags.fetch_or(MONITORED, Ordering::Relaxed);
+    host.set_monitored(true);
     // SAFETY: lockd, whose host this is, is loaded; a word of it, which it writes without a lock, too.
     unsafe { (&raw mut private::nsm_local_state).write_volatile(answer.state) };
     Ok(())
@@ -106,16 +105,13 @@ pub(crate) fn unmonitor(host: Host<'_>) {
     if host.is_server() {
         clients::forget(host);
     }
-    let flags = host.nsm_flags();
     // SAFETY: A host keeps its handle; a word, read in one go.
-    let users = unsafe { addr_of_mut!((*host.nsm_handle()).sm_count.refs.counter).read_volatile() };
-    if users != 1 || flags.load(Ordering::Relaxed) & (MONITORED | STICKY) != MONITORED {
+    let users = unsafe { addr_of_mut!((*host.handle()).sm_count.refs.counter).read_volatile() };
+    if users != 1 || !host.may_be_unmonitored() {
         return;
     }
     match call(host, NSMPROC_UNMON) {
-        Ok(_) => {
-            flags.fetch_and(!MONITORED, Ordering::Relaxed);
-        }
+        Ok(_) => host.set_monitored(false),
         Err(_) => say(host, "stays monitored"),
     }
 }

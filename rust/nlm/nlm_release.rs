@@ -88,7 +88,7 @@ impl Released {
 }
 
 /// Why a scope cannot be released: a file, and a reason.
-fn busy(file: &NlmFile, reason: impl fmt::Display) -> Result<Text> {
+fn busy(file: &NlmFile<'_>, reason: impl fmt::Display) -> Result<Text> {
     let mut text = Text::default();
     if openers::write_path(file, &mut text).is_err() {
         // Too long, or no memory.
@@ -103,8 +103,8 @@ type Outcome = Result<Released, Text>;
 
 /// A blocked lock on a file.
 struct Waiting<'a> {
-    file: &'a NlmFile,
-    block: Block,
+    file: &'a NlmFile<'a>,
+    block: Block<'a>,
     /// It is of the scope.
     ours: bool,
 }
@@ -112,7 +112,7 @@ struct Waiting<'a> {
 /// Releases a scope that is held, and what came there meanwhile. May sleep.
 ///
 /// Fails with `EINTR` after a signal, and with `ENOMEM`; the locks are then as they were.
-pub(crate) fn release(lockd: &Lockd<'_>, net: Net<'_>, scope: Scope) -> Result<Outcome> {
+pub(crate) fn release(lockd: &Lockd, net: Net<'_>, scope: Scope) -> Result<Outcome> {
     let mut total = match round(lockd, net, scope)? {
         Ok(released) => released,
         Err(busy) => return Ok(Err(busy)),
@@ -133,7 +133,7 @@ pub(crate) fn release(lockd: &Lockd<'_>, net: Net<'_>, scope: Scope) -> Result<O
 }
 
 /// Releases what there is of a scope, or nothing.
-fn round(lockd: &Lockd<'_>, net: Net<'_>, scope: Scope) -> Result<Outcome> {
+fn round(lockd: &Lockd, net: Net<'_>, scope: Scope) -> Result<Outcome> {
     let of_scope = |host: Host<'_>| {
         host.net() == net
             && match scope {
@@ -168,11 +168,11 @@ fn round(lockd: &Lockd<'_>, net: Net<'_>, scope: Scope) -> Result<Outcome> {
             waiting.push(Waiting { file, block, ours }, GFP_KERNEL)?;
         }
     }
-    let result = attempt(lockd, &scope, &files, &waiting, of_scope);
+    let result = attempt(lockd, &scope, &files, &mut waiting, of_scope);
     let done = matches!(result, Ok(Ok(_)));
     if done {
         // Whoever was granted a lock that is gone now waits for its answer to that no more.
-        let _ = park(lockd, &waiting, true);
+        let _ = park(&mut waiting, true);
     }
     for Waiting { file, block, ours } in waiting {
         if done && ours {
@@ -187,14 +187,14 @@ fn round(lockd: &Lockd<'_>, net: Net<'_>, scope: Scope) -> Result<Outcome> {
 /// Releases these files' locks and shares. If it fails, the locks are as they were; in any case
 /// blocked locks are parked.
 fn attempt(
-    lockd: &Lockd<'_>,
+    lockd: &Lockd,
     scope: &Scope,
-    files: &[NlmFile],
-    waiting: &[Waiting<'_>],
+    files: &[NlmFile<'_>],
+    waiting: &mut [Waiting<'_>],
     of_scope: impl Fn(Host<'_>) -> bool,
 ) -> Result<Outcome> {
     let mut released = Released::default();
-    if let Err(busy) = park(lockd, waiting, false)? {
+    if let Err(busy) = park(waiting, false)? {
         return Ok(Err(busy));
     }
     if let Some(file) = files.iter().find(|file| file.locks_are_deferred()) {
@@ -218,21 +218,21 @@ fn attempt(
     for file in files {
         for lock in file.locks(&of_scope)? {
             released.client(lock.host().client())?;
-            locks.push((file, lock), GFP_KERNEL)?;
+            locks.push(lock, GFP_KERNEL)?;
         }
     }
     if current!().signal_pending() {
         return Err(EINTR);
     }
-    for (at, (file, lock)) in locks.iter().enumerate() {
-        if let Err(e) = file.unlock(lock) {
+    for (at, lock) in locks.iter().enumerate() {
+        if let Err(e) = lock.unlock() {
             // This one, too: the file system may have removed it before it failed.
             put_back(&locks[..=at]);
             let (why, errno) = ("a lock cannot be removed, error", e.to_errno());
-            return Ok(Err(busy(file, format_args!("{why} {errno}"))?));
+            return Ok(Err(busy(lock.file(), format_args!("{why} {errno}"))?));
         }
     }
-    let shares = match take_shares(files, &of_scope) {
+    let shares = match take_shares(lockd, files, &of_scope) {
         Ok(Ok(shares)) => shares,
         Ok(Err(busy)) => {
             put_back(&locks);
@@ -243,8 +243,8 @@ fn attempt(
             return Err(e);
         }
     };
-    for (file, lock) in &locks {
-        lose(file, lock.host());
+    for lock in &locks {
+        lose(lock.file(), lock.host());
     }
     for share in &shares {
         // Without memory it is not counted.
@@ -252,7 +252,7 @@ fn attempt(
     }
     (released.locks, released.shares) = (locks.len(), shares.len());
     // The locks are in the order of the files.
-    let mut locked = locks.iter().map(|(file, _)| *file).peekable();
+    let mut locked = locks.iter().map(HeldLock::file).peekable();
     for file in files {
         let mut had_any = false;
         while locked.next_if(|other| ptr::eq(*other, file)).is_some() {
@@ -267,7 +267,7 @@ fn attempt(
 }
 
 /// A client has lost something on a file: it must be notified, also when lockd has forgotten it.
-fn lose(file: &NlmFile, host: Host<'_>) {
+fn lose(file: &NlmFile<'_>, host: Host<'_>) {
     host.keep_monitored();
     if let Some(fsid) = file.fsid() {
         clients::remember(host, fsid);
@@ -276,14 +276,14 @@ fn lose(file: &NlmFile, host: Host<'_>) {
 
 /// Parks the blocked locks, and waits until nobody works on them: those that were not granted, or
 /// with `granted` those of the scope.
-fn park(lockd: &Lockd<'_>, waiting: &[Waiting<'_>], granted: bool) -> Result<Result<(), Text>> {
+fn park(waiting: &mut [Waiting<'_>], granted: bool) -> Result<Result<(), Text>> {
     let began = Instant::<Monotonic>::now();
     let mut settled = false;
     loop {
         let mut busy = None;
-        for one in waiting.iter().filter(|one| one.ours || !granted) {
+        for one in waiting.iter_mut().filter(|one| one.ours || !granted) {
             if !one.block.is_settled(granted) {
-                one.block.park(lockd, granted);
+                one.block.park(granted);
                 busy = Some(one.file);
             }
         }
@@ -307,7 +307,8 @@ fn park(lockd: &Lockd<'_>, waiting: &[Waiting<'_>], granted: bool) -> Result<Res
 
 /// Takes the shares of those files that have some.
 fn take_shares(
-    files: &[NlmFile],
+    lockd: &Lockd,
+    files: &[NlmFile<'_>],
     of_scope: impl Fn(Host<'_>) -> bool,
 ) -> Result<Result<KVVec<shares::Share>, Text>> {
     let mut shared = KVVec::new();
@@ -316,7 +317,7 @@ fn take_shares(
     }
     let began = Instant::<Monotonic>::now();
     loop {
-        match shares::take(&shared, &of_scope)? {
+        match shares::take(lockd, &shared, &of_scope)? {
             Ok(shares) => return Ok(Ok(shares)),
             Err(at) => {
                 if let Err(busy) = pause(began, shared[at], "a request does not end")? {
@@ -328,7 +329,7 @@ fn take_shares(
 }
 
 /// Waits a moment, unless this has taken too long. Fails with `EINTR` after a signal.
-fn pause(began: Instant<Monotonic>, file: &NlmFile, reason: &str) -> Result<Result<(), Text>> {
+fn pause(began: Instant<Monotonic>, file: &NlmFile<'_>, reason: &str) -> Result<Result<(), Text>> {
     if began.elapsed() > PATIENCE {
         return Ok(Err(busy(file, reason)?));
     }
@@ -340,11 +341,11 @@ fn pause(began: Instant<Monotonic>, file: &NlmFile, reason: &str) -> Result<Resu
 }
 
 /// Sets removed locks again, but those of clients that have restarted since.
-fn put_back(removed: &[(&NlmFile, HeldLock)]) {
-    for (file, lock) in removed.iter().filter(|(_, lock)| !lock.is_stale()) {
-        if let Err(e) = file.relock(lock) {
+fn put_back(removed: &[HeldLock<'_>]) {
+    for lock in removed.iter().filter(|lock| !lock.is_stale()) {
+        if let Err(e) = lock.relock() {
             let mut path = Text::default();
-            let _ = openers::write_path(file, &mut path);
+            let _ = openers::write_path(lock.file(), &mut path);
             let ((start, end), path) = (lock.range(), path.as_str());
             pr_err!(
                 "{path}: lock {start}-{end} is lost, error {}\n",

@@ -52,7 +52,7 @@ impl fmt::Display for Opener {
 
 /// What is looked for, and what was found.
 struct Search<'a> {
-    files: &'a [NlmFile],
+    files: &'a [NlmFile<'a>],
     /// The files by their inode.
     index: Index,
     hash: SipHash,
@@ -62,7 +62,7 @@ struct Search<'a> {
 }
 
 impl<'a> Search<'a> {
-    fn new(files: &'a [NlmFile]) -> Result<Self> {
+    fn new(files: &'a [NlmFile<'a>]) -> Result<Self> {
         let mut search = Search {
             files,
             index: Index::with_room(files.len())?,
@@ -89,13 +89,16 @@ impl<'a> Search<'a> {
 }
 
 /// The first process that has one of the files open, and that file. May sleep.
-pub(crate) fn find(files: &[NlmFile]) -> Result<Option<(&NlmFile, Opener)>> {
+pub(crate) fn find<'a>(files: &'a [NlmFile<'a>]) -> Result<Option<(&'a NlmFile<'a>, Opener)>> {
     let mut search = Search::new(files)?;
     let _guard = rcu::read_lock();
-    // SAFETY: The list of processes changes under RCU, and this is a critical section.
-    for node in unsafe { list_entries(addr_of_mut!(private::init_task.tasks)) } {
-        // SAFETY: Each node of this list is in a task.
-        let task: *mut task_struct = unsafe { kernel::container_of!(node, task_struct, tasks) };
+    // SAFETY: The list of processes changes under RCU, and this is a critical section. Its nodes are
+    // in tasks.
+    let tasks = unsafe {
+        list_entries(addr_of_mut!(private::init_task.tasks))
+            .map(|node| -> *mut task_struct { kernel::container_of!(node, task_struct, tasks) })
+    };
+    for task in tasks {
         let context: *mut c_void = (&raw mut search).cast();
         let mut next: c_uint = 0;
         loop {
@@ -137,7 +140,8 @@ unsafe extern "C" fn is_wanted(
     file: *mut private::file,
     number: c_uint,
 ) -> c_int {
-    // SAFETY: By this function's requirement; the caller's file is open, and so has its inode.
+    // SAFETY: The context is what `find()` hands to `iterate_fd()`, which alone uses it during the call.
+    // The file is open, and so has its inode.
     let (search, inode) = unsafe {
         let search = context.cast_mut().cast::<Search<'_>>();
         (&mut *search, (*file).f_inode)
@@ -153,7 +157,7 @@ unsafe extern "C" fn is_wanted(
 }
 
 /// Adds the path of a file of lockd's to a text, as the current process sees it. May sleep.
-pub(crate) fn write_path(file: &NlmFile, text: &mut Text) -> Result {
+pub(crate) fn write_path(file: &NlmFile<'_>, text: &mut Text) -> Result {
     let open = file.any_open();
     let mut buffer: KVec<u8> = KVec::with_capacity(PATH_MAX, GFP_KERNEL)?;
     let space = buffer.spare_capacity_mut();

@@ -6,47 +6,31 @@
 //! it is counted as a user of the file; whoever holds `nlm_file_mutex` and sees no user has the
 //! list for itself.
 
-use crate::base::private::lockd_share;
+use crate::base::private::{lockd_share, nlm_file};
 use crate::nlm::clients;
 use crate::nlm::host::Host;
-use crate::nlm::lockd::{table_lock, NlmFile};
-use crate::scopes::scope::Fsid;
+use crate::nlm::lockd::{Lockd, NlmFile, TableLock};
 use core::net::IpAddr;
-use core::ptr::{addr_of_mut, NonNull};
+use core::ptr::{self, addr_of_mut, NonNull};
 use kernel::bindings;
 use kernel::prelude::*;
 
 /// A share that belongs to no file any more.
+///
+/// # Invariants
+///
+/// The share is in no list, and nobody else has it.
 pub(crate) struct Share {
     raw: NonNull<lockd_share>,
+    /// The file whose it was, to compare.
+    file: *const nlm_file,
     client: Option<IpAddr>,
 }
 
 impl Share {
-    /// Takes a share from a file, whose client stays monitored and known.
-    ///
-    /// # Safety
-    ///
-    /// `link` points to a share, whose file has no user, and `nlm_file_mutex` is held.
-    unsafe fn unlink(link: *mut *mut lockd_share, fsid: Option<Fsid>) -> Self {
-        // SAFETY: By this function's requirement; a share in a file has a host.
-        unsafe {
-            let raw = NonNull::new_unchecked(*link);
-            *link = raw.as_ref().s_next;
-            let host = Host::new(raw.as_ref().s_host);
-            host.keep_monitored();
-            if let Some(fsid) = fsid {
-                clients::remember(host, fsid);
-            }
-            let client = host.client();
-            Share { raw, client }
-        }
-    }
-
     /// Was it one of this file's?
-    pub(crate) fn is_of(&self, file: &NlmFile) -> bool {
-        // SAFETY: The share is ours. The pointer, which is only compared, never changes.
-        unsafe { self.raw.as_ref().s_file == file.as_ptr() }
+    pub(crate) fn is_of(&self, file: &NlmFile<'_>) -> bool {
+        ptr::eq(self.file, file.as_ptr())
     }
 
     /// The address of the client whose it was.
@@ -63,87 +47,118 @@ impl Drop for Share {
     }
 }
 
+/// Files that nobody uses, nor comes to use.
+///
+/// # Invariants
+///
+/// The table's lock is held, and each of the files had no user since it was: so nobody else looks
+/// at their shares.
+struct IdleFiles<'a> {
+    files: &'a [&'a NlmFile<'a>],
+    _table: TableLock<'a>,
+}
+
+impl<'a> IdleFiles<'a> {
+    /// The files, if nobody uses them; if not, the position of the first that somebody uses.
+    /// May sleep.
+    fn new(lockd: &'a Lockd, files: &'a [&'a NlmFile<'a>]) -> Result<Self, usize> {
+        let table = lockd.table_lock();
+        match files.iter().position(|file| file.lock().is_in_use(&table)) {
+            Some(at) => Err(at),
+            // INVARIANT: None was in use under this lock, and who wants to use one needs it.
+            None => Ok(IdleFiles {
+                files,
+                _table: table,
+            }),
+        }
+    }
+
+    /// Whose shares there are: a host for each.
+    fn hosts(&self) -> impl Iterator<Item = Host<'_>> {
+        self.files.iter().flat_map(|file| {
+            let mut next = file.first_share();
+            core::iter::from_fn(move || {
+                // SAFETY: The list does not change, as nobody else looks at it, and who changes it by
+                // this type has it borrowed. A share in a file has a host, which lockd keeps for it.
+                let (host, after) = unsafe {
+                    let share = next.as_ref()?;
+                    (Host::new(share.s_host), share.s_next)
+                };
+                next = after;
+                Some(host)
+            })
+        })
+    }
+
+    /// Takes the wanted shares from the files. Their clients stay monitored and known.
+    ///
+    /// Fails if `shares` has no room for a share and gets none.
+    fn take(&mut self, want: impl Fn(Host<'_>) -> bool, shares: &mut KVVec<Share>) -> Result {
+        for file in self.files {
+            let mut link = file.share_link();
+            loop {
+                // SAFETY: Nobody else looks at the list. The link is the file's, or that of a share in it,
+                // and leads to a share or is the end. A share in a file has a host, which lockd keeps.
+                let (raw, client) = unsafe {
+                    let Some(raw) = NonNull::new(*link) else {
+                        break;
+                    };
+                    let next = addr_of_mut!((*raw.as_ptr()).s_next);
+                    let host = Host::new((*raw.as_ptr()).s_host);
+                    if !want(host) {
+                        link = next;
+                        continue;
+                    }
+                    host.keep_monitored();
+                    if let Some(fsid) = file.fsid() {
+                        clients::remember(host, fsid);
+                    }
+                    let client = host.client();
+                    *link = *next;
+                    (raw, client)
+                };
+                // INVARIANT: No link leads to it any more, and nobody else looks at the list.
+                let share = Share {
+                    raw,
+                    file: file.as_ptr(),
+                    client,
+                };
+                shares.push(share, GFP_KERNEL)?;
+            }
+        }
+        Ok(())
+    }
+}
+
 /// Takes the wanted shares from all of the files, or none. Fails with `ENOMEM`, and with the
 /// position of the first file that somebody uses. May sleep.
 pub(crate) fn take(
-    files: &[&NlmFile],
+    lockd: &Lockd,
+    files: &[&NlmFile<'_>],
     want: impl Fn(Host<'_>) -> bool,
 ) -> Result<Result<KVVec<Share>, usize>> {
     let mut shares = KVVec::new();
     loop {
-        let mut count = 0;
-        {
-            let table = table_lock();
-            for (at, file) in files.iter().enumerate() {
-                if file.is_in_use_locked(&table) {
-                    return Ok(Err(at));
+        let count = match IdleFiles::new(lockd, files) {
+            Ok(mut idle) => {
+                let count = idle.hosts().filter(|host| want(*host)).count();
+                if count <= shares.capacity() {
+                    idle.take(&want, &mut shares)?;
+                    return Ok(Ok(shares));
                 }
-                // SAFETY: The file has no user, and gets none while the table's lock is held.
-                count += unsafe { wanted(file, &want) }.count();
+                count
             }
-            if count <= shares.capacity() {
-                for file in files {
-                    // SAFETY: None of the files has a user, as the table's lock was held all the time.
-                    for link in unsafe { wanted(file, &want) } {
-                        // SAFETY: The link is one of `wanted()`, and nobody else uses the list.
-                        let share = unsafe { Share::unlink(link, file.fsid()) };
-                        shares.push(share, GFP_KERNEL)?;
-                    }
-                }
-                return Ok(Ok(shares));
-            }
-        }
+            Err(at) => return Ok(Err(at)),
+        };
         shares = KVVec::with_capacity(count, GFP_KERNEL)?;
     }
-}
-
-/// The links to the wanted shares of a file. One that was returned may be unlinked.
-///
-/// # Safety
-///
-/// The file has no user, and gets none while the iterator is in use: `nlm_file_mutex` is held.
-unsafe fn wanted<'a>(
-    file: &'a NlmFile,
-    want: &'a impl Fn(Host<'_>) -> bool,
-) -> impl Iterator<Item = *mut *mut lockd_share> + 'a {
-    // SAFETY: The file is pinned.
-    let mut link = unsafe { addr_of_mut!((*file.as_ptr()).f_shares) };
-    let mut returned: Option<*mut lockd_share> = None;
-    core::iter::from_fn(move || loop {
-        // SAFETY: By this function's requirement; a link leads to a share of this file or is its end,
-        // and a share in a file has a host.
-        unsafe {
-            // Past the share that was returned, unless it was unlinked.
-            if returned.take().is_some_and(|share| share == *link) {
-                link = addr_of_mut!((**link).s_next);
-            }
-            let share = *link;
-            if share.is_null() {
-                return None;
-            }
-            if want(Host::new((*share).s_host)) {
-                returned = Some(share);
-                return Some(link);
-            }
-            link = addr_of_mut!((*share).s_next);
-        }
-    })
 }
 
 /// The number of shares of a file, by host. May sleep.
 ///
 /// Somebody who uses the file may change them meanwhile: it then counts as without any.
-pub(crate) fn count(file: &NlmFile, mut each: impl FnMut(Host<'_>)) {
-    let table = table_lock();
-    if file.is_in_use_locked(&table) {
-        return;
-    }
-    // SAFETY: The file has no user, and gets none while the table's lock is held; a share has a host.
-    unsafe {
-        let mut share = (*file.as_ptr()).f_shares;
-        while !share.is_null() {
-            each(Host::new((*share).s_host));
-            share = (*share).s_next;
-        }
+pub(crate) fn count(file: &NlmFile<'_>, each: impl FnMut(Host<'_>)) {
+    if let Ok(idle) = IdleFiles::new(file.lockd(), &[file]) {
+        idle.hosts().for_each(each);
     }
 }
