@@ -11,6 +11,7 @@ use crate::base::net::Net;
 use crate::base::private;
 use crate::base::text::Text;
 use crate::nfs4::nfs4_release;
+use crate::nfs4::server::Server;
 use crate::nlm::lockd::Lockd;
 use crate::nlm::nlm_release;
 use crate::scopes::in_grace::Hold;
@@ -76,7 +77,7 @@ pub(crate) unsafe fn write(net: Net, data: &[u8], out: &mut Text) -> Result {
 unsafe fn release(net: Net, scope: Scope) -> Result<Result<Released, Text>> {
     let _one = RELEASE.lock();
     // SAFETY: By this function's requirement; nobody who calls this has nfsd's lock.
-    let nfsd = unsafe { nfs4_release::Server::get(net)? };
+    let nfsd = unsafe { Server::get(net)? };
     // SAFETY: By this function's requirement.
     let _hold = unsafe { Hold::new(net, scope)? };
     if let Some(nfsd) = &nfsd {
