@@ -2,6 +2,7 @@
 
 //! nfsd's clients and their state.
 
+pub(crate) mod client_table;
 pub(crate) mod floating;
 pub(crate) mod held;
 pub(crate) mod identity;
@@ -13,3 +14,6 @@ pub(crate) mod reclaim;
 pub(crate) mod reclaimers;
 pub(crate) mod record;
 pub(crate) mod records;
+pub(crate) mod server;
+pub(crate) mod stateids;
+pub(crate) mod transports;

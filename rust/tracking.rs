@@ -6,6 +6,7 @@ pub(crate) mod changes;
 pub(crate) mod channel;
 pub(crate) mod cld;
 pub(crate) mod keeper;
+pub(crate) mod message;
 pub(crate) mod pipe;
 pub(crate) mod state;
 pub(crate) mod stats;

@@ -114,7 +114,7 @@ static OPERATIONS: Operations = Operations(private::file_operations {
 ///
 /// For `'a` the superblock is there and has a root, and its `s_umount` is held. As it is one of nfsd's, it has a
 /// reference to its net namespace, and nfsd stays loaded.
-pub(crate) struct Superblock<'a>(NonNull<super_block>, PhantomData<&'a super_block>);
+pub(crate) struct Superblock<'a>(*mut super_block, PhantomData<&'a super_block>);
 
 impl<'a> Superblock<'a> {
     /// The superblock.
@@ -124,21 +124,20 @@ impl<'a> Superblock<'a> {
     /// `sb` is one of nfsd's and has a root, and its `s_umount` is held for `'a`.
     pub(crate) unsafe fn from_raw(sb: *mut super_block) -> Self {
         // INVARIANT: By this function's requirement.
-        // SAFETY: A superblock is not null.
-        Superblock(unsafe { NonNull::new_unchecked(sb) }, PhantomData)
+        Superblock(sb, PhantomData)
     }
 
     /// nfsd in its net namespace.
     pub(crate) fn nfsd(&self) -> Nfsd<'a> {
         // SAFETY: The superblock is there, by the type's invariant; `s_fs_info` is its namespace, to which it has a
         // reference, and nfsd is loaded.
-        unsafe { Nfsd::new(Net::from_raw((*self.0.as_ptr()).s_fs_info.cast())) }
+        unsafe { Nfsd::new(Net::from_raw((*self.0).s_fs_info.cast())) }
     }
 }
 
 /// Adds a file to a superblock; one that has it already stays as it is. May sleep.
 pub(crate) fn add(sb: &Superblock<'_>, kind: &'static Kind) -> Result {
-    let sb = sb.0.as_ptr();
+    let sb = sb.0;
     // SAFETY: The superblock is there and locked, by its type's invariant; a kind of file is static. The steps
     // are those of `nfsdfs_create_files()`: a dentry that `simple_start_creating()` returns has its parent locked
     // until `simple_done_creating()`, and takes over the inode.
@@ -168,7 +167,7 @@ pub(crate) fn add(sb: &Superblock<'_>, kind: &'static Kind) -> Result {
 
 /// Removes a file from a superblock, if it is there. May sleep.
 pub(crate) fn remove(sb: &Superblock<'_>, kind: &Kind) {
-    let sb = sb.0.as_ptr();
+    let sb = sb.0;
     // SAFETY: The superblock is there and locked, by its type's invariant; under this name there is nothing but
     // what `add()` made.
     unsafe { private::simple_remove_by_name((*sb).s_root, kind.name.as_char_ptr(), Some(disarm)) };
@@ -257,10 +256,9 @@ unsafe extern "C" fn read(
     len: usize,
     position: *mut private::loff_t,
 ) -> isize {
-    // SAFETY: The file is open during the call.
-    let opened = unsafe { opened(file) };
-    // SAFETY: A variable of the VFS's own for this call, which nobody else uses.
-    let position = unsafe { &mut *position };
+    // SAFETY: The file is open during the call. The position is a variable of the VFS's own for it, which nobody
+    // else uses.
+    let (opened, position) = unsafe { (opened(file), &mut *position) };
     match opened.read(user_ptr(to), len, position) {
         Ok(n) => n as isize,
         Err(e) => e.to_errno() as isize,

@@ -46,10 +46,11 @@ impl ModuleRef {
     /// The module's structure is valid during the call.
     pub(crate) unsafe fn get_live(module: *mut private::module) -> Option<Self> {
         // SAFETY: The structure is valid, as the caller says; a word is read.
-        match unsafe { (*module).state } {
-            // SAFETY: As before.
-            private::module_state_MODULE_STATE_LIVE => unsafe { Self::get_other(module.cast()) },
-            _ => None,
+        unsafe {
+            match (*module).state {
+                private::module_state_MODULE_STATE_LIVE => Self::get_other(module.cast()),
+                _ => None,
+            }
         }
     }
 

@@ -6,7 +6,7 @@
 
 use crate::base::private;
 use core::marker::PhantomData;
-use core::ptr::{addr_of_mut, NonNull};
+use core::ptr::{self, addr_of_mut};
 use core::sync::atomic::{AtomicPtr, Ordering};
 use kernel::sync::rcu;
 
@@ -16,11 +16,11 @@ use kernel::sync::rcu;
 ///
 /// The namespace stays for `'a`.
 #[derive(Clone, Copy)]
-pub(crate) struct Net<'a>(NonNull<private::net>, PhantomData<&'a private::net>);
+pub(crate) struct Net<'a>(*mut private::net, PhantomData<&'a private::net>);
 
 impl PartialEq<Net<'_>> for Net<'_> {
     fn eq(&self, other: &Net<'_>) -> bool {
-        self.0 == other.0
+        ptr::eq(self.0, other.0)
     }
 }
 
@@ -29,16 +29,15 @@ impl Net<'_> {
     ///
     /// # Safety
     ///
-    /// `net` is not null, and the namespace stays for the lifetime.
+    /// `net` is valid, and the namespace stays for the lifetime.
     pub(crate) unsafe fn from_raw(net: *mut private::net) -> Self {
         // INVARIANT: By this function's requirement.
-        // SAFETY: The caller has it from C, where it is not null.
-        Net(unsafe { NonNull::new_unchecked(net) }, PhantomData)
+        Net(net, PhantomData)
     }
 
     /// The pointer.
     pub(crate) fn as_ptr(self) -> *mut private::net {
-        self.0.as_ptr()
+        self.0
     }
 
     /// The number of the namespace, as in `/proc/PID/ns/net` and nfsd's own messages.

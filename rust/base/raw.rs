@@ -126,19 +126,3 @@ pub(crate) unsafe fn link_first(node: *mut list_head, head: *mut list_head) {
         (*head).next = node;
     }
 }
-
-/// Sets or clears a bit, atomically (`assign_bit()`).
-///
-/// # Safety
-///
-/// `word` is valid, and everybody changes it atomically.
-pub(crate) unsafe fn assign_bit(bit: usize, word: *mut kernel::ffi::c_ulong, value: bool) {
-    // SAFETY: The word is valid, and changing it is atomic.
-    unsafe {
-        if value {
-            bindings::set_bit(bit, word);
-        } else {
-            bindings::clear_bit(bit, word);
-        }
-    }
-}

@@ -10,13 +10,9 @@ const INET: u16 = 2;
 const INET6: u16 = 10;
 
 /// The address in `storage`, if it is one of IPv4 or IPv6. Does not sleep.
-///
-/// # Safety
-///
-/// `storage` is valid, and holds an address as its family says.
-pub(crate) unsafe fn address(storage: *const private::__kernel_sockaddr_storage) -> Option<IpAddr> {
-    // SAFETY: An address that is valid begins with its family, and has room for an address of
-    // any.
+pub(crate) fn address(storage: &private::__kernel_sockaddr_storage) -> Option<IpAddr> {
+    let storage: *const private::__kernel_sockaddr_storage = storage;
+    // SAFETY: It begins with its family, and has room for an address of any, whatever bytes are in it.
     unsafe {
         match *storage.cast::<u16>() {
             INET => {

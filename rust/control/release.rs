@@ -12,6 +12,7 @@ use crate::base::private;
 use crate::base::setup::{Once, Setup};
 use crate::base::text::Text;
 use crate::nfs4::nfs4_release;
+use crate::nfs4::server::Server;
 use crate::nlm::lockd::Lockd;
 use crate::nlm::nlm_release;
 use crate::scopes::in_grace::Hold;
@@ -66,7 +67,7 @@ pub(crate) fn write(nfsd: Nfsd<'_>, data: &[u8], out: &mut Text) -> Result {
 /// Releases a scope: returns what was, or what is in the way.
 fn release(nfsd: Nfsd<'_>, scope: Scope) -> Result<Result<Released, Text>> {
     let _one = RELEASE.lock();
-    let server = nfs4_release::Server::get(nfsd)?;
+    let server = Server::get(nfsd)?;
     let _hold = Hold::new(nfsd.net(), scope)?;
     if let Some(server) = &server {
         if let Some(busy) = server.busy(&scope)? {

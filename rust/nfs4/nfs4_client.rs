@@ -6,82 +6,25 @@
 
 use crate::base::net::{Net, Nfsd};
 use crate::base::private;
-use crate::base::raw::assign_bit;
 use crate::nfs4::record::Client;
 use core::ptr::addr_of_mut;
-use kernel::container_of;
+use core::sync::atomic::{AtomicUsize, Ordering};
 use kernel::prelude::*;
 use kernel::str::CStr;
 use kernel::types::Opaque;
 
-/// A client in the tree of confirmed clients by name, under `client_lock`.
-#[derive(Clone, Copy)]
-pub(crate) struct Node<'a>(&'a private::rb_node);
-
-impl<'a> Node<'a> {
-    /// A node of the tree, if it is there.
-    ///
-    /// # Safety
-    ///
-    /// `raw` is null, or in the tree, whose lock is held for `'a`.
-    pub(crate) unsafe fn new(raw: *mut private::rb_node) -> Option<Self> {
-        // SAFETY: By this function's requirement.
-        unsafe { raw.as_ref() }.map(Node)
-    }
-
-    /// Its client.
-    pub(crate) fn client(self) -> &'a Nfs4Client {
-        let raw: *const private::rb_node = self.0;
-        // SAFETY: The nodes of the tree are the clients' `cl_namenode`s; a client in it has a name, and
-        // stays as long as the lock is held.
-        unsafe {
-            Nfs4Client::from_raw(container_of!(
-                raw.cast_mut(),
-                private::nfs4_client,
-                cl_namenode
-            ))
-        }
-    }
-
-    /// Where the lesser names are.
-    pub(crate) fn left(self) -> Option<Self> {
-        // SAFETY: A child in the same tree, whose lock is held for `'a`, or null.
-        unsafe { Self::new(self.0.rb_left) }
-    }
-
-    /// Where the greater names are.
-    pub(crate) fn right(self) -> Option<Self> {
-        // SAFETY: A child in the same tree, whose lock is held for `'a`, or null.
-        unsafe { Self::new(self.0.rb_right) }
-    }
-}
-
-/// What `f` finds in the clients of a tree: it is called with one after the other until it finds
-/// something, and may take that one out of the tree. A tree of 2^32 clients is 64 levels deep at most.
-pub(crate) fn find<R>(
-    node: Option<Node<'_>>,
-    mut f: impl FnMut(&Nfs4Client) -> Option<R>,
-) -> Option<R> {
-    let mut rest = [None; 64];
-    let mut depth = 0;
-    let mut next = node;
-    loop {
-        while let (Some(node), true) = (next, depth < rest.len()) {
-            rest[depth] = Some(node);
-            depth += 1;
-            next = node.left();
-        }
-        depth = depth.checked_sub(1)?;
-        let node = rest[depth]?;
-        let found = f(node.client());
-        if found.is_some() {
-            return found;
-        }
-        next = node.right();
-    }
+/// What nfsd sets before anybody else can see a client.
+struct Fixed<'a> {
+    name: &'a [u8],
+    minor_version: u32,
+    principal: Option<&'a CStr>,
 }
 
 /// An NFSv4 client (`struct nfs4_client`) for the time of an operation on it.
+///
+/// # Invariants
+///
+/// A reference is to a client that has a name, and that nfsd does not free meanwhile.
 #[repr(transparent)]
 pub(crate) struct Nfs4Client(Opaque<private::nfs4_client>);
 
@@ -92,7 +35,8 @@ impl Nfs4Client {
     ///
     /// `raw` is a client that has a name, and is valid for `'a`.
     pub(crate) unsafe fn from_raw<'a>(raw: *mut private::nfs4_client) -> &'a Self {
-        // SAFETY: By this function's requirement; the type is transparent.
+        // INVARIANT: The caller says so.
+        // SAFETY: It is valid for `'a`, and the type is transparent.
         unsafe { &*raw.cast() }
     }
 
@@ -114,37 +58,36 @@ impl Nfs4Client {
         unsafe { Nfsd::new(Net::from_raw((*self.0.get()).net)) }
     }
 
+    /// What does not change as long as the client is there.
+    fn fixed(&self) -> Fixed<'_> {
+        let raw = self.0.get();
+        // SAFETY: nfsd sets this when it makes the client, does not change it once others can see that, and
+        // frees it with the client. The name is as long as it says, and a principal is null or has an end.
+        unsafe {
+            let name = &(*raw).cl_name;
+            let principals = [(*raw).cl_cred.cr_raw_principal, (*raw).cl_cred.cr_principal];
+            let principal = principals.into_iter().find(|p| !p.is_null());
+            Fixed {
+                name: core::slice::from_raw_parts(name.data, name.len as usize),
+                minor_version: (*raw).cl_minorversion,
+                principal: principal.map(|p| CStr::from_char_ptr(p)),
+            }
+        }
+    }
+
     /// Its name (`co_ownerid`), at most 1024 bytes.
     pub(crate) fn name(&self) -> &[u8] {
-        // SAFETY: The name is set when the client is made, and freed with it.
-        unsafe {
-            let name = &(*self.0.get()).cl_name;
-            core::slice::from_raw_parts(name.data, name.len as usize)
-        }
+        self.fixed().name
     }
 
     /// Its minor version: 0 for NFSv4.0.
     pub(crate) fn minor_version(&self) -> u32 {
-        // SAFETY: Set before the client is confirmed, and asked of such only.
-        unsafe { (*self.0.get()).cl_minorversion }
-    }
-
-    /// Its principal, where it authenticated with one.
-    fn principal(&self) -> Option<&CStr> {
-        // SAFETY: The credential is set when the client is made, and freed with it; its principals are
-        // null or have an end.
-        unsafe {
-            let cred = &(*self.0.get()).cl_cred;
-            let raw = [cred.cr_raw_principal, cred.cr_principal]
-                .into_iter()
-                .find(|p| !p.is_null());
-            raw.map(|p| CStr::from_char_ptr(p))
-        }
+        self.fixed().minor_version
     }
 
     /// SHA-256 of its principal, where it authenticated with one.
     pub(crate) fn principal_hash(&self) -> Option<[u8; 32]> {
-        self.principal().map(|principal| {
+        self.fixed().principal.map(|principal| {
             let bytes = principal.to_bytes();
             let mut digest = [0; 32];
             // SAFETY: The bytes are valid for their length, and the digest has that of SHA-256.
@@ -180,14 +123,13 @@ impl Nfs4Client {
         unsafe { private::nfsd4_client_record_check(self.as_ptr()) == 0 }
     }
 
-    fn flags(&self) -> *mut kernel::ffi::c_ulong {
-        // SAFETY: The address of a field of a valid structure.
-        unsafe { addr_of_mut!((*self.0.get()).cl_flags) }
+    fn flags(&self) -> &AtomicUsize {
+        // SAFETY: A word of a valid structure, which nfsd changes with `set_bit()` and the like only.
+        unsafe { AtomicUsize::from_ptr(addr_of_mut!((*self.0.get()).cl_flags).cast()) }
     }
 
     fn has_flag(&self, bit: u32) -> bool {
-        // SAFETY: A word of a valid structure, read in one go.
-        unsafe { self.flags().read_volatile() >> bit & 1 != 0 }
+        self.flags().load(Ordering::Relaxed) >> bit & 1 != 0
     }
 
     /// Is it on stable storage (`NFSD4_CLIENT_STABLE`)?
@@ -202,9 +144,12 @@ impl Nfs4Client {
 
     /// Notes that it is, or is no more, on stable storage.
     pub(crate) fn set_stable(&self, stable: bool) {
-        let bit = private::NFSD4_CLIENT_STABLE as usize;
-        // SAFETY: A word of a valid structure, which nfsd changes with `set_bit()` and the like only.
-        unsafe { assign_bit(bit, self.flags(), stable) }
+        let bit = 1 << private::NFSD4_CLIENT_STABLE;
+        if stable {
+            self.flags().fetch_or(bit, Ordering::Relaxed);
+        } else {
+            self.flags().fetch_and(!bit, Ordering::Relaxed);
+        }
     }
 }
 
@@ -229,7 +174,7 @@ impl ClientRef {
     ///
     /// nfsd has not freed the client, and does not for `'a`.
     pub(crate) unsafe fn get<'a>(self) -> &'a Nfs4Client {
-        // SAFETY: By this function's requirement.
+        // SAFETY: It was made of a client, which is still there.
         unsafe { &*self.0 }
     }
 }

@@ -3,11 +3,10 @@
 //! `nfs4_clients`: what each NFSv4 client holds on each export.
 
 use crate::base::net::Nfsd;
-use crate::base::private;
 use crate::base::text::Text;
+use crate::nfs4::client_table::Confirmed;
 use crate::nfs4::held::Held;
-use crate::nfs4::nfs4_client::Nfs4Client;
-use crate::nfs4::nfs4_release::Server;
+use crate::nfs4::server::Server;
 use crate::scopes::scope::Fsid;
 use core::fmt::Write;
 use core::net::IpAddr;
@@ -57,11 +56,7 @@ impl Table {
     }
 
     /// Adds a client, as far as there is room, so that nothing is allocated.
-    ///
-    /// # Safety
-    ///
-    /// As for [`Nfs4Client::connection`].
-    unsafe fn add(&mut self, client: &Nfs4Client, server: *mut private::svc_serv, size: &mut Size) {
+    fn add(&mut self, client: &Confirmed<'_>, server: &Server<'_>, size: &mut Size) {
         let name = client.name();
         let first = self.rows.len();
         let mut distinct = 0;
@@ -90,8 +85,7 @@ impl Table {
             let client = Client {
                 name_end: self.names.len(),
                 minor: client.minor_version(),
-                // SAFETY: By this function's requirement.
-                address: unsafe { client.connection(server) },
+                address: client.connection(server),
                 hash: client.principal_hash(),
             };
             let _ = self.clients.push(client, GFP_ATOMIC);
@@ -117,12 +111,12 @@ pub(crate) fn show(nfsd: Nfsd<'_>, out: &mut Text) -> Result {
     let Some(server) = Server::get(nfsd)? else {
         return Ok(());
     };
-    let nn = server.nfsd();
     let mut table = Table::default();
     loop {
         let mut size = Size::default();
-        // SAFETY: The server does not stop.
-        nn.for_each_client(|client| unsafe { table.add(client, nn.server(), &mut size) });
+        let clients = server.clients();
+        clients.for_each(|client| table.add(client, &server, &mut size));
+        drop(clients);
         if table.has(size) {
             break;
         }

@@ -11,33 +11,25 @@
 //! back, it is a new one and can reclaim. From another, its stateids are revoked
 //! (`nfsd4_revoke_export_states()`).
 
-use crate::base::net::Nfsd;
-use crate::base::private;
-use crate::base::raw::MutexGuard;
 use crate::base::text::Text;
 use crate::nfs4::held::Held;
 use crate::nfs4::nfs4_client::Nfs4Client;
-use crate::nfs4::nfsd::NfsdNet;
+use crate::nfs4::server::{Expired, Server};
+use crate::nfs4::stateids::ExportPath;
+use crate::scopes::exports::ExportRef;
 use crate::scopes::scope::Scope;
 use core::fmt::Write;
 use core::net::IpAddr;
-use core::ptr;
 use kernel::current;
 use kernel::prelude::*;
 use kernel::time::{delay::fsleep, Delta, Instant, Monotonic};
 
-/// How long to wait, in each step: for nfsd to start or stop, and for requests to end.
+/// How long to wait for requests to end.
 const PATIENCE: Delta = Delta::from_secs(5);
 /// How long to wait between looks.
 const PAUSE: Delta = Delta::from_millis(10);
 /// How much of a client's name is shown, in bytes.
 const SHOWN: usize = 128;
-
-/// The server of a namespace, which neither starts nor stops while this lives: `nfsd_mutex` is held.
-pub(crate) struct Server<'a> {
-    nn: &'a NfsdNet,
-    _mutex: MutexGuard,
-}
 
 /// What was released.
 #[derive(Default)]
@@ -79,43 +71,14 @@ enum Found {
     InRequest(Who),
 }
 
-impl<'a> Server<'a> {
-    /// Holds the server as it is; `None` if it does not run. Fails with `EBUSY` if it starts or
-    /// stops for long, and with `EINTR` after a signal. May sleep.
-    /// The caller does not hold `nfsd_mutex`.
-    pub(crate) fn get(nfsd: Nfsd<'a>) -> Result<Option<Self>> {
-        let began = Instant::<Monotonic>::now();
-        let mutex = loop {
-            // SAFETY: nfsd stays loaded for `'a`, and so does its mutex.
-            if let Some(mutex) = unsafe { MutexGuard::try_new(&raw mut private::nfsd_mutex) } {
-                break mutex;
-            }
-            if began.elapsed() > PATIENCE {
-                return Err(EBUSY);
-            }
-            if current!().signal_pending() {
-                return Err(EINTR);
-            }
-            fsleep(PAUSE);
-        };
-        let nn = NfsdNet::of(nfsd);
-        Ok(nn.is_up().then(|| Server { nn, _mutex: mutex }))
-    }
-
-    /// nfsd's state of the namespace.
-    pub(crate) fn nfsd(&self) -> &NfsdNet {
-        self.nn
-    }
-
+impl Server<'_> {
     /// The first client of a scope that could still use what it holds.
     fn in_the_way(&self, scope: &Scope) -> Option<Found> {
-        let server = self.nn.server();
-        self.nn.find_client(|client| {
+        self.clients().find(|client| {
             if !client.holds(scope) {
                 return None;
             }
-            // SAFETY: The server's clients, and it does not stop.
-            if let Some(address) = unsafe { client.connection(server) } {
+            if let Some(address) = client.connection(self) {
                 return Some(Found::Connected(Who::new(client), address));
             }
             client
@@ -150,14 +113,13 @@ impl<'a> Server<'a> {
         while let Some((client, held)) = self.take_client(scope) {
             released.held += held;
             released.clients += usize::from(!held.is_empty());
-            // SAFETY: `take_client()` has marked it expired, so that it is ours to free.
-            unsafe { private::expire_client(client) };
+            drop(client);
         }
         // All that is left of an address is of clients that have come back.
         if !matches!(scope, Scope::Server(_)) {
-            self.revoke(scope, &mut released);
+            self.revoke_scope(scope, &mut released);
         }
-        while let Some(export) = self.nn.find_client(|client| client.take_pin(scope)) {
+        while let Some(export) = self.take_pin(scope) {
             drop(export);
         }
         if let Some(found) = self.in_the_way(scope) {
@@ -169,16 +131,15 @@ impl<'a> Server<'a> {
     }
 
     /// Revokes what clients hold of an export that hold something elsewhere, too. May sleep.
-    fn revoke(&self, scope: &Scope, released: &mut Released) {
-        self.nn.for_each_client(|client| {
+    fn revoke_scope(&self, scope: &Scope, released: &mut Released) {
+        self.clients().for_each(|client| {
             let held = client.held(scope);
             released.held += held;
             released.clients += usize::from(!held.is_empty());
         });
-        let mut tried: KVVec<Path> = KVVec::new();
+        let mut tried: KVVec<ExportPath> = KVVec::new();
         while let Some(path) = self.first_path(scope, &tried) {
-            // SAFETY: The server runs, and `nfsd_mutex` is held.
-            unsafe { private::nfsd4_revoke_export_states(self.nn.as_ptr(), &raw const path.0) };
+            self.revoke(&path);
             if tried.push(path, GFP_KERNEL).is_err() {
                 break;
             }
@@ -188,9 +149,8 @@ impl<'a> Server<'a> {
     /// Takes a client out of nfsd's tables that is not connected, and either holds something of the scope and
     /// nothing elsewhere, or nothing at all: such a one may have come for the scope, and would be confirmed
     /// when it comes back with it, as a client that has finished reclaiming.
-    fn take_client(&self, scope: &Scope) -> Option<(*mut private::nfs4_client, Held)> {
-        let server = self.nn.server();
-        self.nn.find_client(|client| {
+    fn take_client(&self, scope: &Scope) -> Option<(Expired<'_>, Held)> {
+        self.expire(|client| {
             if client.holds_elsewhere(scope) {
                 return None;
             }
@@ -198,57 +158,19 @@ impl<'a> Server<'a> {
             if held.is_empty() && !client.is_complete() && !client.pins(scope) {
                 return None;
             }
-            // SAFETY: The server's clients, and it does not stop; `find_client()` holds `client_lock`.
-            if unsafe { client.connection(server) }.is_some() {
-                return None;
-            }
-            let raw = client.as_ptr();
-            // SAFETY: `find_client()` holds `client_lock`, and looks no further.
-            match unsafe { private::mark_client_expired_locked(raw) } {
-                0 => Some((raw, held)),
-                _ => None,
-            }
+            client.connection(self).is_none().then_some(held)
         })
+    }
+
+    /// Has a stateid that is no more let go of an export of the scope, which the caller has then.
+    fn take_pin(&self, scope: &Scope) -> Option<ExportRef> {
+        self.clients().find(|client| client.take_pin(scope))
     }
 
     /// The path of the first export by which a client has something of the scope, without those that were
     /// tried.
-    fn first_path(&self, scope: &Scope, tried: &[Path]) -> Option<Path> {
-        self.nn.find_client(|client| {
-            client.find_held(scope, |stateid| {
-                // SAFETY: A stateid that is live has a reference to its export, if it has one.
-                unsafe { Path::of(stateid.export(), tried) }
-            })
-        })
-    }
-}
-
-/// A path, with references.
-struct Path(private::path);
-
-impl Path {
-    /// That of an export, unless it is null, or the path one of `others`. Does not sleep.
-    ///
-    /// # Safety
-    ///
-    /// The export is null or valid.
-    unsafe fn of(export: *const private::svc_export, others: &[Path]) -> Option<Self> {
-        // SAFETY: By this function's requirement.
-        let path = unsafe { export.as_ref()?.ex_path };
-        let is_same =
-            |other: &Path| ptr::eq(other.0.mnt, path.mnt) && ptr::eq(other.0.dentry, path.dentry);
-        if others.iter().any(is_same) {
-            return None;
-        }
-        // SAFETY: An export has references to its path.
-        unsafe { private::path_get(&raw const path) };
-        Some(Path(path))
-    }
-}
-
-impl Drop for Path {
-    fn drop(&mut self) {
-        // SAFETY: It has references, and we may sleep.
-        unsafe { private::path_put(&raw const self.0) };
+    fn first_path(&self, scope: &Scope, tried: &[ExportPath]) -> Option<ExportPath> {
+        self.clients()
+            .find(|client| client.find_held(scope, |stateid, _| stateid.path_beyond(tried)))
     }
 }

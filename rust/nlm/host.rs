@@ -80,13 +80,13 @@ impl<'a> Host<'a> {
     /// The client's address.
     pub(crate) fn client(self) -> Option<IpAddr> {
         // SAFETY: The host is valid, by `new()`. The address was set when it was made.
-        unsafe { sockaddr::address(&raw const (*self.0).h_addr) }
+        unsafe { sockaddr::address(&(*self.0).h_addr) }
     }
 
     /// The server's address that the client uses.
     pub(crate) fn server(self) -> Option<IpAddr> {
         // SAFETY: The host is valid, by `new()`. The address, or zeros, was set when it was made.
-        unsafe { sockaddr::address(&raw const (*self.0).h_srcaddr) }
+        unsafe { sockaddr::address(&(*self.0).h_srcaddr) }
     }
 
     /// The NLM version.

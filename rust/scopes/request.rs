@@ -114,8 +114,8 @@ impl<'a> Request<'a> {
 
     /// The server's address that it came to. Does not sleep.
     pub(crate) fn server(&self) -> Option<IpAddr> {
-        // SAFETY: The request stays as long as its thread. This field has always an address in it, or zeros.
-        unsafe { sockaddr::address(&raw const (*self.as_ptr()).rq_daddr) }
+        // It has always an address in it, or zeros.
+        sockaddr::address(&self.get().rq_daddr)
     }
 
     /// The fsid that an NLM request is about, and whether it reclaims. Does not sleep.

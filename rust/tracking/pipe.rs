@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A pipe of rpc_pipefs: messages to a daemon, and its answers.
+//! A pipe of rpc_pipefs: messages (`message.rs`) to a daemon, and its answers.
 //!
 //! C source: `net/sunrpc/rpc_pipe.c`. A message belongs to the pipe from [`Pipe::queue`] until
 //! sunrpc's `destroy_msg` callback, which comes exactly once: when a reader has read all of it,
@@ -10,15 +10,16 @@
 //! around them, except for the time-out of messages that nobody reads.
 
 use crate::base::private::{self, rpc_pipe, rpc_pipe_msg, rpc_pipe_ops};
+use crate::base::raw::{list_entries, unlink, SpinGuard};
 use crate::nfs4::nfsd::Changing;
-use core::cell::UnsafeCell;
+use crate::tracking::message::{self, Claimed};
 use core::ptr::{self, addr_of_mut, NonNull};
-use core::sync::atomic::{AtomicBool, Ordering};
 use kernel::prelude::*;
 use kernel::sync::Arc;
-use kernel::types::Opaque;
 use kernel::uaccess::{UserPtr, UserSlice, UserSliceReader};
 use kernel::{bindings, container_of, error::to_result};
+
+pub(crate) use crate::tracking::message::Message;
 
 /// Who reads and writes on the kernel's side of a pipe.
 ///
@@ -38,84 +39,6 @@ pub(crate) trait Handler: Sized + Send + Sync {
     fn opened(pipe: &Pipe<Self>);
     /// The last opener has gone.
     fn closed(pipe: &Pipe<Self>);
-}
-
-/// A message for the daemon.
-#[pin_data]
-pub(crate) struct Message<T> {
-    /// Linked into the pipe's lists while `queued`, by and for sunrpc.
-    #[pin]
-    raw: Opaque<rpc_pipe_msg>,
-    queued: AtomicBool,
-    /// Changed by who has set `queued`, before the message is in a list.
-    bytes: UnsafeCell<KVec<u8>>,
-    #[pin]
-    pub(crate) body: T,
-}
-
-// SAFETY: `raw` is used by sunrpc under the pipe's lock, or by who has set `queued`, and `bytes` is
-// only read while sunrpc has the message; the other fields are of types that may be shared.
-unsafe impl<T: Sync> Sync for Message<T> {}
-// SAFETY: The pipe's lists, and memory, may be changed by any thread; the body may be sent.
-unsafe impl<T: Send> Send for Message<T> {}
-
-impl<T> Message<T> {
-    /// A message of `bytes`, which the reader sees followed by zeros up to `len` bytes.
-    pub(crate) fn new<E>(
-        bytes: KVec<u8>,
-        len: usize,
-        body: impl PinInit<T, E>,
-    ) -> impl PinInit<Self, Error>
-    where
-        Error: From<E>,
-    {
-        try_pin_init!(Self {
-            raw <- Opaque::ffi_init(|slot: *mut rpc_pipe_msg| {
-                // SAFETY: `slot` is valid for writes and does not move any more. All zeros is a value
-                // of this type.
-                unsafe {
-                    slot.write_bytes(0, 1);
-                    init_list_head(addr_of_mut!((*slot).list));
-                    (*slot).len = len;
-                }
-            }),
-            queued: AtomicBool::new(false),
-            bytes: UnsafeCell::new(bytes),
-            body <- body,
-        }? Error)
-    }
-
-    /// Is it on its way to a reader?
-    pub(crate) fn is_queued(&self) -> bool {
-        self.queued.load(Ordering::Acquire)
-    }
-}
-
-/// Makes `head` an empty list.
-///
-/// # Safety
-///
-/// `head` is valid for writes.
-unsafe fn init_list_head(head: *mut private::list_head) {
-    // SAFETY: By this function's requirement.
-    unsafe {
-        (*head).next = head;
-        (*head).prev = head;
-    }
-}
-
-/// Takes `entry` out of its list and makes it an empty one (`list_del_init()`).
-///
-/// # Safety
-///
-/// `entry` is in a valid list that nobody else uses now.
-unsafe fn list_del_init(entry: *mut private::list_head) {
-    // SAFETY: By this function's requirement the neighbours are valid.
-    unsafe {
-        (*(*entry).prev).next = (*entry).next;
-        (*(*entry).next).prev = (*entry).prev;
-        init_list_head(entry);
-    }
 }
 
 /// A pipe, and its handler.
@@ -144,7 +67,7 @@ impl<H: Handler> Pipe<H> {
     {
         try_pin_init!(&this in Self {
             ops: rpc_pipe_ops {
-                upcall: Some(upcall::<H>),
+                upcall: Some(message::upcall::<H::Body>),
                 downcall: Some(downcall::<H>),
                 release_pipe: Some(release_pipe::<H>),
                 open_pipe: Some(open_pipe::<H>),
@@ -174,12 +97,11 @@ impl<H: Handler> Pipe<H> {
     /// [`Pipe::unpublish`] is called, for the same namespace, before the pipe is dropped, also if this fails.
     pub(crate) unsafe fn publish(&self, server: &Changing<'_>) -> Result {
         let net = server.net().as_ptr();
-        // SAFETY: `cld_net` and the pipe do not move, and stay until `unpublish()` has taken the pointer back.
-        unsafe { server.set_cld_net(addr_of_mut_const(&self.cld_net)) };
-        // SAFETY: The namespace is alive. A superblock that is returned comes
-        // with `pipefs_sb_lock` held, so it stays mounted, and no notifier runs, until the put. The
-        // directory is our reference until `dput()`.
+        // SAFETY: The namespace is alive; `cld_net` and the pipe do not move, and stay until `unpublish()` has set
+        // another. A superblock that is returned comes with `pipefs_sb_lock` held, so it stays mounted, and no
+        // notifier runs, until the put. The directory is our reference until `dput()`.
         unsafe {
+            server.set_cld_net(addr_of_mut_const(&self.cld_net));
             let sb = private::rpc_get_sb_net(net);
             if sb.is_null() {
                 return Ok(());
@@ -246,65 +168,42 @@ impl<H: Handler> Pipe<H> {
         message: Arc<Message<H::Body>>,
         stamp: impl FnOnce(&mut [u8]),
     ) -> Result {
-        if message.queued.swap(true, Ordering::Acquire) {
-            return Err(EBUSY);
-        }
-        // SAFETY: We have set `queued`, so nobody else touches `bytes` until it is in the queue.
-        stamp(unsafe { &mut *message.bytes.get() });
-        let raw = message.raw.get();
-        // This reference is the pipe's, until `destroy_msg()`.
-        let owned = message.into_raw();
-        // SAFETY: We have set `queued`, so nobody else touches `raw` until it is in the queue.
-        let result = unsafe {
-            (*raw).data = ptr::from_ref(self).cast_mut().cast();
-            (*raw).errno = 0;
-            (*raw).copied = 0;
+        let mut message = Claimed::new(message)?;
+        stamp(message.bytes());
+        let raw = message.hand_over(addr_of_mut_const(self).cast());
+        // SAFETY: The pipe is valid, and has the message from now on, until `destroy_msg()`; or it does not
+        // take it, and does not use it any more.
+        unsafe {
             to_result(private::rpc_queue_upcall(self.raw.as_ptr(), raw))
-        };
-        if result.is_err() {
-            // SAFETY: The pipe has not taken the reference that `into_raw()` gave up.
-            let message = unsafe { Arc::from_raw(owned) };
-            message.queued.store(false, Ordering::Release);
+                .inspect_err(|_| drop(Claimed::<H::Body>::take_back(raw)))
         }
-        result
     }
 
     /// Takes back a message that no reader has begun to read; otherwise does nothing. Returns
     /// whether it did.
     pub(crate) fn withdraw(&self, message: &Message<H::Body>) -> bool {
-        let wanted = message.raw.get();
-        let taken = self.take(|raw| raw == wanted).is_some();
-        if taken {
-            message.queued.store(false, Ordering::Release);
-        }
-        taken
+        let wanted = message.as_raw();
+        self.take(|raw| raw == wanted).is_some()
     }
 
     /// Takes the first unread message for which `pick` says yes out of the queue.
-    fn take(&self, pick: impl Fn(*mut rpc_pipe_msg) -> bool) -> Option<Arc<Message<H::Body>>> {
+    fn take(&self, pick: impl Fn(*mut rpc_pipe_msg) -> bool) -> Option<Claimed<H::Body>> {
         let pipe = self.raw.as_ptr();
         // SAFETY: The pipe is valid, and its lock, which sunrpc takes in process context only, guards
-        // the list of unread messages. Each of them was linked by `queue()` and has a reference to
-        // its `Message`, which is ours when we have taken it out.
+        // the list of unread messages. Each of them was linked by `queue()`; one that we have taken out the
+        // pipe does not have any more.
         unsafe {
-            let lock = addr_of_mut!((*pipe).lock).cast();
-            let head = addr_of_mut!((*pipe).pipe);
-            bindings::spin_lock(lock);
-            let mut entry = (*head).next;
-            let mut found = None;
-            while entry != head {
+            let _guard = SpinGuard::new(addr_of_mut!((*pipe).lock));
+            for entry in list_entries(addr_of_mut!((*pipe).pipe)) {
                 let raw = container_of!(entry, rpc_pipe_msg, list);
                 if pick(raw) {
-                    list_del_init(entry);
+                    unlink(entry);
                     (*pipe).pipelen -= (*raw).len as kernel::ffi::c_int;
-                    found = Some(message_of(raw));
-                    break;
+                    return Some(Claimed::take_back(raw));
                 }
-                entry = (*entry).next;
             }
-            bindings::spin_unlock(lock);
-            found.map(|message| Arc::from_raw(message))
         }
+        None
     }
 }
 
@@ -326,16 +225,6 @@ impl<H: Handler> PinnedDrop for Pipe<H> {
     }
 }
 
-/// The message around `raw`.
-///
-/// # Safety
-///
-/// `raw` is the field of a `Message<T>`.
-unsafe fn message_of<T>(raw: *mut rpc_pipe_msg) -> *const Message<T> {
-    // SAFETY: By this function's requirement; `Opaque` is transparent.
-    unsafe { container_of!(Opaque::cast_from(raw), Message<T>, raw) }
-}
-
 /// The pipe behind an inode of rpc_pipefs.
 ///
 /// # Safety
@@ -343,8 +232,8 @@ unsafe fn message_of<T>(raw: *mut rpc_pipe_msg) -> *const Message<T> {
 /// sunrpc called us for this inode: it holds the inode's lock, and the inode has a pipe, one
 /// that [`Pipe::new`] made with the same `H`.
 unsafe fn pipe_of<'a, H: Handler>(inode: *mut private::inode) -> &'a Pipe<H> {
-    // SAFETY: By this function's requirement. The inode lock keeps the pipe: to be dropped it
-    // must be unlinked, and that takes the lock.
+    // SAFETY: The inode's pipe has the `ops` of a `Pipe<H>`. The inode lock keeps that: to be dropped it must
+    // be unlinked, and that takes the lock.
     unsafe {
         let rpci = container_of!(inode, private::rpc_inode, vfs_inode);
         let ops = (*(*rpci).pipe).ops.cast_mut();
@@ -392,60 +281,18 @@ unsafe extern "C" fn downcall<H: Handler>(
     }
 }
 
-/// Copies the next part of a message to its reader.
-///
-/// # Safety
-///
-/// For sunrpc, as a callback of a pipe that [`Pipe::new`] made with this `H`.
-unsafe extern "C" fn upcall<H: Handler>(
-    _file: *mut private::file,
-    raw: *mut rpc_pipe_msg,
-    dst: *mut kernel::ffi::c_char,
-    len: usize,
-) -> isize {
-    // As long as what may follow a client's name in a message of the cld pipe.
-    static ZEROS: [u8; 1088] = [0; 1088];
-    // SAFETY: sunrpc has taken the message out of the queue for this reader, so that it and the
-    // reference to it stay until `destroy_msg()`, and nobody writes `bytes`. It holds the inode's lock,
-    // under which alone messages that are being read are changed and linked.
-    let (raw, bytes) = unsafe {
-        let message = &*message_of::<H::Body>(raw);
-        (&mut *raw, &*message.bytes.get())
-    };
-    let mut user = UserSlice::new(UserPtr::from_ptr(dst.cast()), len).writer();
-    let mut copied = 0;
-    while raw.copied < raw.len && !user.is_empty() {
-        let rest = bytes.get(raw.copied..).unwrap_or_default();
-        let part = if rest.is_empty() { &ZEROS[..] } else { rest };
-        let part = &part[..part.len().min(raw.len - raw.copied).min(user.len())];
-        if user.write_slice(part).is_err() {
-            raw.errno = EFAULT.to_errno();
-            return EFAULT.to_errno() as isize;
-        }
-        raw.copied += part.len();
-        copied += part.len();
-    }
-    raw.errno = 0;
-    copied as isize
-}
-
 /// A message leaves the pipe.
 ///
 /// # Safety
 ///
 /// For sunrpc, as a callback of a pipe that [`Pipe::new`] made with this `H`.
 unsafe extern "C" fn destroy_msg<H: Handler>(raw: *mut rpc_pipe_msg) {
-    // SAFETY: `raw` is in no list any more, and the reference that `queue()` gave to the pipe is
-    // ours now. `data` is the pipe that it was queued on, which drops after its messages.
+    // SAFETY: `raw` is in no list any more, and the pipe, which gets its messages from `queue()`, is done with
+    // it. `data` is the pipe that it was queued on, which drops after its messages.
     let (pipe, errno, message) = unsafe {
         let pipe = &*(*raw).data.cast::<Pipe<H>>().cast_const();
-        (
-            pipe,
-            (*raw).errno,
-            Arc::from_raw(message_of::<H::Body>(raw)),
-        )
+        (pipe, (*raw).errno, Claimed::take_back(raw).release())
     };
-    message.queued.store(false, Ordering::Release);
     match to_result(errno) {
         Ok(()) => H::delivered(pipe, message),
         Err(why) => H::returned(pipe, message, why),

@@ -109,7 +109,7 @@ impl NfsdNet {
         namesake.is_some_and(|c| c.is_stable())
     }
 
-    pub(crate) fn stable_clients(&self) -> Result<KVVec<ClientRef>> {
+    pub(crate) unsafe fn stable_clients(&self) -> Result<KVVec<ClientRef>> {
         let mut stable = KVVec::new();
         for client in self.clients.lock().iter().filter(|c| c.is_stable()) {
             stable.push(ClientRef::new(client), GFP_KERNEL)?;

@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! nfsd's table of confirmed clients: a tree by name, under `client_lock`.
+//!
+//! C source: `fs/nfsd/netns.h`, `fs/nfsd/state.h`; `find_clp_in_name_tree()` in `fs/nfsd/nfs4state.c`.
+
+use crate::base::private;
+use crate::base::raw::SpinGuard;
+use crate::base::sockaddr;
+use crate::nfs4::nfs4_client::{ClientRef, Nfs4Client};
+use crate::nfs4::nfsd::NfsdNet;
+use core::cmp::Ordering;
+use core::marker::PhantomData;
+use core::net::IpAddr;
+use core::ops::Deref;
+use core::ptr::{addr_of_mut, NonNull};
+use kernel::container_of;
+use kernel::prelude::*;
+
+/// The confirmed clients of a server, whose `client_lock` is held: no sleeping.
+///
+/// # Invariants
+///
+/// The lock is held from when this is made until it is dropped, and guards the tree all that time.
+pub(crate) struct ClientTable<'a> {
+    nn: &'a NfsdNet,
+    _lock: SpinGuard,
+}
+
+impl<'a> ClientTable<'a> {
+    /// Takes the lock, which the caller must not have.
+    ///
+    /// # Safety
+    ///
+    /// A server has begun to start in the namespace, and has made its lock and its tree; until the table is
+    /// dropped it does not stop so far that another may start, which makes them anew.
+    pub(crate) unsafe fn lock(nn: &'a NfsdNet) -> Self {
+        // SAFETY: The lock has been made, and nfsd takes it in process context only.
+        let lock = unsafe { SpinGuard::new(addr_of_mut!((*nn.as_ptr()).client_lock)) };
+        // INVARIANT: It was taken just now, and nobody makes it anew.
+        ClientTable { nn, _lock: lock }
+    }
+
+    /// What `f` finds: it is called with one client after the other until it finds something. No more is
+    /// looked at then, so it may take that one out of the table.
+    pub(crate) fn find<R>(&self, mut f: impl FnMut(&Confirmed<'_>) -> Option<R>) -> Option<R> {
+        // A tree of 2^32 clients is 64 levels deep at most.
+        let mut rest = [None; 64];
+        let mut depth = 0;
+        let mut next = self.root();
+        loop {
+            while let (Some(node), true) = (next, depth < rest.len()) {
+                rest[depth] = Some(node);
+                depth += 1;
+                [next, _] = node.below();
+            }
+            depth = depth.checked_sub(1)?;
+            let node: Node<'_> = rest[depth]?;
+            let found = f(&node.client());
+            if found.is_some() {
+                return found;
+            }
+            [_, next] = node.below();
+        }
+    }
+
+    /// Calls `f` with each.
+    pub(crate) fn for_each(&self, mut f: impl FnMut(&Confirmed<'_>)) {
+        self.find(|client| {
+            f(client);
+            None::<()>
+        });
+    }
+
+    /// The client with a name.
+    fn with_name(&self, name: &[u8]) -> Option<Confirmed<'_>> {
+        let mut next = self.root();
+        while let Some(node) = next {
+            let client = node.client();
+            // `compare_blob()`: the shorter name is the lesser one.
+            let order = (client.name().len(), client.name()).cmp(&(name.len(), name));
+            let [lesser, greater] = node.below();
+            next = match order {
+                Ordering::Equal => return Some(client),
+                Ordering::Greater => lesser,
+                Ordering::Less => greater,
+            };
+        }
+        None
+    }
+
+    fn root(&self) -> Option<Node<'_>> {
+        // SAFETY: The field of a valid structure, which changes under the lock only.
+        let root = unsafe { (*self.nn.as_ptr()).conf_name_tree.rb_node };
+        // INVARIANT: It is the tree's, and the lock is held as long as we are borrowed.
+        NonNull::new(root).map(|root| Node(root, PhantomData))
+    }
+}
+
+/// A node of the tree.
+///
+/// # Invariants
+///
+/// It is in a tree whose lock is held for `'t`, and is not used once somebody has changed the tree.
+#[derive(Clone, Copy)]
+struct Node<'t>(NonNull<private::rb_node>, PhantomData<&'t ()>);
+
+impl<'t> Node<'t> {
+    /// Its client.
+    fn client(self) -> Confirmed<'t> {
+        // SAFETY: The nodes of the tree are the clients' `cl_namenode`s. A client in it has a name, and leaves it
+        // before it is freed, for which the lock is needed.
+        let client = unsafe {
+            Nfs4Client::from_raw(container_of!(
+                self.0.as_ptr(),
+                private::nfs4_client,
+                cl_namenode
+            ))
+        };
+        // INVARIANT: The node's lock is that of the client's server.
+        Confirmed(client)
+    }
+
+    /// The nodes below: where the lesser names are, and where the greater ones are.
+    fn below(self) -> [Option<Self>; 2] {
+        // SAFETY: Under the lock nobody frees or changes what is in the tree.
+        let children = unsafe { [(*self.0.as_ptr()).rb_left, (*self.0.as_ptr()).rb_right] };
+        // INVARIANT: The children of a node are in the same tree.
+        children.map(|child| NonNull::new(child).map(|child| Node(child, PhantomData)))
+    }
+}
+
+/// A confirmed client, while nobody else may take it out of its server's table.
+///
+/// # Invariants
+///
+/// The `client_lock` of its server is held for `'t`.
+pub(crate) struct Confirmed<'t>(&'t Nfs4Client);
+
+impl Deref for Confirmed<'_> {
+    type Target = Nfs4Client;
+
+    fn deref(&self) -> &Nfs4Client {
+        self.0
+    }
+}
+
+impl Confirmed<'_> {
+    /// With NFSv4.0, the server's address that it came to, if it has callbacks, and its own.
+    pub(crate) fn ends(&self) -> (Option<IpAddr>, Option<IpAddr>) {
+        let raw = self.as_ptr();
+        // SAFETY: SETCLIENTID sets the first, with SETCLIENTID_CONFIRM for a client that is there already,
+        // under `client_lock`. The other does not change once the client is confirmed.
+        unsafe {
+            (
+                sockaddr::address(&(*raw).cl_cb_conn.cb_saddr),
+                sockaddr::address(&(*raw).cl_addr),
+            )
+        }
+    }
+}
+
+impl NfsdNet {
+    /// Is there a confirmed client with the name of `client`, which is a client of this server but not in
+    /// the table any more, on stable storage?
+    ///
+    /// As `find_confirmed_client_by_name()`. Does not sleep; takes `client_lock`.
+    pub(crate) fn has_stable_namesake(&self, client: &Nfs4Client) -> bool {
+        if !core::ptr::eq(self, Self::of(client.nfsd())) {
+            return false;
+        }
+        // SAFETY: The server frees its clients before its table goes, and this one is there.
+        let table = unsafe { ClientTable::lock(self) };
+        let namesake = table.with_name(client.name());
+        namesake.is_some_and(|namesake| namesake.is_stable())
+    }
+
+    /// The confirmed clients that are on stable storage, or `ENOMEM`. May sleep; takes
+    /// `client_lock`.
+    ///
+    /// # Safety
+    ///
+    /// A server has begun to use its tracking operations in the namespace, and has not called their `exit`.
+    pub(crate) unsafe fn stable_clients(&self) -> Result<KVVec<ClientRef>> {
+        let mut clients = KVVec::new();
+        loop {
+            let mut count = 0;
+            // SAFETY: nfsd makes the table before it starts its tracking, and frees its clients after that has
+            // ended.
+            let table = unsafe { ClientTable::lock(self) };
+            table.for_each(|client| {
+                if client.is_stable() {
+                    count += 1;
+                    if clients.len() < clients.capacity() {
+                        // There is room: it does not allocate.
+                        let _ = clients.push(ClientRef::new(client), GFP_ATOMIC);
+                    }
+                }
+            });
+            drop(table);
+            if count == clients.len() {
+                return Ok(clients);
+            }
+            clients = KVVec::with_capacity(count + count / 8, GFP_KERNEL)?;
+        }
+    }
+}

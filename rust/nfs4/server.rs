@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A server of nfsd that neither starts nor stops, and what is done to it as a whole.
+
+use crate::base::net::Nfsd;
+use crate::base::private;
+use crate::base::raw::MutexGuard;
+use crate::nfs4::client_table::{ClientTable, Confirmed};
+use crate::nfs4::nfsd::NfsdNet;
+use crate::nfs4::stateids::ExportPath;
+use core::marker::PhantomData;
+use core::ptr::NonNull;
+use kernel::current;
+use kernel::prelude::*;
+use kernel::time::{delay::fsleep, Delta, Instant, Monotonic};
+
+/// How long to wait for nfsd to start or stop.
+const PATIENCE: Delta = Delta::from_secs(5);
+/// How long to wait between looks.
+const PAUSE: Delta = Delta::from_millis(10);
+
+/// The server of a namespace, which neither starts nor stops while this lives.
+///
+/// # Invariants
+///
+/// The server is up, and this task holds `nfsd_mutex`.
+pub(crate) struct Server<'a> {
+    nn: &'a NfsdNet,
+    _mutex: MutexGuard,
+}
+
+impl<'a> Server<'a> {
+    /// Holds the server as it is; `None` if it does not run. Fails with `EBUSY` if it starts or
+    /// stops for long, and with `EINTR` after a signal. May sleep.
+    pub(crate) fn get(nfsd: Nfsd<'a>) -> Result<Option<Self>> {
+        let began = Instant::<Monotonic>::now();
+        let mutex = loop {
+            // SAFETY: nfsd, whose mutex it is, stays loaded. Should this task have it, it is not had twice.
+            if let Some(mutex) = unsafe { MutexGuard::try_new(&raw mut private::nfsd_mutex) } {
+                break mutex;
+            }
+            if began.elapsed() > PATIENCE {
+                return Err(EBUSY);
+            }
+            if current!().signal_pending() {
+                return Err(EINTR);
+            }
+            fsleep(PAUSE);
+        };
+        let nn = NfsdNet::of(nfsd);
+        // INVARIANT: We have the mutex, under which alone it goes up and down.
+        Ok(nn.is_up().then(|| Server { nn, _mutex: mutex }))
+    }
+
+    /// The pointer: it is valid as long as this is borrowed.
+    pub(crate) fn as_ptr(&self) -> *mut private::svc_serv {
+        self.nn.server()
+    }
+
+    /// Its confirmed clients. Takes `client_lock`.
+    pub(crate) fn clients(&self) -> ClientTable<'_> {
+        // SAFETY: The server is up, and does not stop as long as we are borrowed.
+        unsafe { ClientTable::lock(self.nn) }
+    }
+
+    /// Takes the first client for which `pick` says something out of nfsd's tables, unless a request of it
+    /// is being processed; then goes on. Takes `client_lock`.
+    pub(crate) fn expire<R>(
+        &self,
+        mut pick: impl FnMut(&Confirmed<'_>) -> Option<R>,
+    ) -> Option<(Expired<'_>, R)> {
+        self.clients().find(|client| {
+            let picked = pick(client)?;
+            let raw = NonNull::new(client.as_ptr())?;
+            // SAFETY: It is in its server's table, of which we hold the lock, and `find()` looks no further if
+            // it leaves that.
+            if unsafe { private::mark_client_expired_locked(raw.as_ptr()) } != 0 {
+                return None;
+            }
+            // INVARIANT: Who takes a client out of the tables frees it, and the server does not stop as long as
+            // we are borrowed.
+            Some((Expired(raw, PhantomData), picked))
+        })
+    }
+
+    /// Revokes what clients hold of a path (`nfsd4_revoke_export_states()`). May sleep.
+    pub(crate) fn revoke(&self, path: &ExportPath) {
+        // SAFETY: The server is up, and nfsd calls this with `nfsd_mutex` held, too; the path is valid.
+        unsafe { private::nfsd4_revoke_export_states(self.nn.as_ptr(), path.as_ptr()) };
+    }
+}
+
+/// A client that has expired. Dropping it ends all that it holds, and frees it; that may sleep, and takes
+/// `client_lock`.
+///
+/// # Invariants
+///
+/// It is in no table of its server, which is up for `'a`, and is ours to free.
+pub(crate) struct Expired<'a>(NonNull<private::nfs4_client>, PhantomData<&'a ()>);
+
+impl Drop for Expired<'_> {
+    fn drop(&mut self) {
+        // SAFETY: It is ours, and its server is up.
+        unsafe { private::expire_client(self.0.as_ptr()) };
+    }
+}

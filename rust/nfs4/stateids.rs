@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The stateids of an NFSv4 client, under its `cl_lock`.
+//!
+//! C source: `struct nfs4_stid` in `fs/nfsd/state.h`.
+
+use crate::base::private;
+use crate::base::raw::SpinGuard;
+use crate::nfs4::nfs4_client::Nfs4Client;
+use crate::scopes::exports::{self, ExportRef};
+use crate::scopes::scope::Fsid;
+use core::marker::PhantomData;
+use core::ptr::{self, addr_of, addr_of_mut, NonNull};
+
+/// A client whose `cl_lock` is held, which guards its stateids, its sessions and their connections: no
+/// sleeping.
+///
+/// # Invariants
+///
+/// The lock is held from when this is made until it is dropped.
+pub(crate) struct StateLock<'a> {
+    client: &'a Nfs4Client,
+    _lock: SpinGuard,
+}
+
+impl Nfs4Client {
+    /// Takes its `cl_lock`, which the caller must not have.
+    pub(crate) fn lock_state(&self) -> StateLock<'_> {
+        // SAFETY: The lock is as valid as the client. nfsd takes it in process context only.
+        let lock = unsafe { SpinGuard::new(addr_of_mut!((*self.as_ptr()).cl_lock)) };
+        // INVARIANT: It was taken just now.
+        StateLock {
+            client: self,
+            _lock: lock,
+        }
+    }
+}
+
+impl StateLock<'_> {
+    /// The client: what its lock guards stays as long as this is borrowed.
+    pub(crate) fn client(&self) -> *mut private::nfs4_client {
+        self.client.as_ptr()
+    }
+
+    /// The client's stateids.
+    pub(crate) fn stateids(&self) -> impl Iterator<Item = Stateid<'_>> {
+        let client = self.client();
+        let mut id = 0;
+        core::iter::from_fn(move || {
+            // SAFETY: The lock, under which the table changes, is held as long as the iterator is there.
+            let next = unsafe {
+                private::idr_get_next_ul(addr_of_mut!((*client).cl_stateids), &raw mut id)
+            };
+            id += 1;
+            // INVARIANT: A stateid in the table is valid. Before it is freed, it leaves that under the lock.
+            Some(Stateid(NonNull::new(next.cast())?, PhantomData))
+        })
+    }
+}
+
+/// What a stateid is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Open,
+    Lock,
+    Delegation,
+    Layout,
+}
+
+/// A stateid (`struct nfs4_stid`).
+///
+/// # Invariants
+///
+/// It is in its client's table, and its client's `cl_lock` is held, for `'a`.
+pub(crate) struct Stateid<'a>(NonNull<private::nfs4_stid>, PhantomData<&'a ()>);
+
+/// What a stateid has that changes under its client's lock.
+struct Fields {
+    status: u16,
+    kind: u16,
+    export: *mut private::svc_export,
+}
+
+impl Stateid<'_> {
+    fn fields(&self) -> Fields {
+        let raw = self.0.as_ptr();
+        // SAFETY: A valid stateid; its client's lock is held.
+        unsafe {
+            Fields {
+                status: (*raw).sc_status,
+                kind: (*raw).sc_type,
+                export: (*raw).sc_export,
+            }
+        }
+    }
+
+    /// What it is. One that was closed or revoked, or is being made or freed, is nothing any more.
+    pub(crate) fn kind(&self) -> Option<Kind> {
+        let Fields { status, kind, .. } = self.fields();
+        match (status, u32::from(kind)) {
+            (0, private::nfsd_ha_stid_NFSD_HA_OPEN) => Some(Kind::Open),
+            (0, private::nfsd_ha_stid_NFSD_HA_LOCK) => Some(Kind::Lock),
+            (0, private::nfsd_ha_stid_NFSD_HA_DELEG) => Some(Kind::Delegation),
+            (0, private::nfsd_ha_stid_NFSD_HA_LAYOUT) => Some(Kind::Layout),
+            _ => None,
+        }
+    }
+
+    /// Is it no more, but still has an export?
+    pub(crate) fn pins(&self) -> bool {
+        let fields = self.fields();
+        fields.status != 0 && !fields.export.is_null()
+    }
+
+    /// The fsid of its export.
+    pub(crate) fn fsid(&self) -> Option<Fsid> {
+        // SAFETY: A stateid has references to its export and to its file, if it has them, and loses
+        // them under its client's lock.
+        unsafe {
+            if let Some(export) = self.fields().export.as_ref() {
+                return Some(exports::fsid(export));
+            }
+            let handle = &(*self.0.as_ptr()).sc_file.as_ref()?.fi_fhandle;
+            Fsid::of_handle(handle.fh_raw.get(..handle.fh_size as usize)?)
+        }
+    }
+
+    /// Has it let go of its export, if it is no more: the reference is the caller's then.
+    pub(crate) fn take_export(&self) -> Option<ExportRef> {
+        // SAFETY: Who uses the export of a stateid that is no more does so under its client's lock. The
+        // reference was the stateid's, which has none from now on.
+        self.pins().then(|| unsafe {
+            let export = addr_of_mut!((*self.0.as_ptr()).sc_export);
+            ExportRef::new(export.replace(ptr::null_mut()))
+        })
+    }
+
+    /// The path of its export, unless that is one of `others`.
+    pub(crate) fn path_beyond(&self, others: &[ExportPath]) -> Option<ExportPath> {
+        // SAFETY: A stateid has a reference to its export, if it has one, which it loses under its client's
+        // lock; and an export has references to its path.
+        unsafe {
+            let path = self.fields().export.as_ref()?.ex_path;
+            if others.iter().any(|other| other.is(&path)) {
+                return None;
+            }
+            private::path_get(addr_of!(path));
+            // INVARIANT: These are ours.
+            Some(ExportPath(path))
+        }
+    }
+}
+
+/// The path of an export. Dropping it may sleep.
+///
+/// # Invariants
+///
+/// It has references to its mount and to its place there.
+pub(crate) struct ExportPath(private::path);
+
+impl ExportPath {
+    fn is(&self, path: &private::path) -> bool {
+        ptr::eq(self.0.mnt, path.mnt) && ptr::eq(self.0.dentry, path.dentry)
+    }
+
+    /// The pointer.
+    pub(crate) fn as_ptr(&self) -> *const private::path {
+        &raw const self.0
+    }
+}
+
+impl Drop for ExportPath {
+    fn drop(&mut self) {
+        // SAFETY: The references are not used any more.
+        unsafe { private::path_put(&raw const self.0) };
+    }
+}
