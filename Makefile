@@ -26,9 +26,11 @@ help:
 ##make clean      remove what was built; make distclean: the whole cache
 ##
 ##KERNEL=7.3 selects the kernels whose releases start so; V=1 shows commands.
+##make test TESTS="52-release 70"  the tests whose names begin so, on all kernels (host: those of
+##                make test-host); ARGS="seed=7" hands words to them
 
 # For the scripts.
-export KERNEL V MODULES QUICK
+export KERNEL V MODULES QUICK TESTS ARGS
 
 test:
 	@scripts/test/all

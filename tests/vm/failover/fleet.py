@@ -8,7 +8,7 @@ from collections import namedtuple
 
 from ktap import check, equal
 from move import EXPORTS
-from nfs import SLOW, sh, wait_until
+from nfs import SLOW, patience, sh, wait_until
 
 VERSIONS = ("4.0", "4.1", "4.2")
 # Seconds that an outage may be longer than the address was away.
@@ -91,7 +91,7 @@ class Writer:
     def end(self):
         """Ends it."""
         sh(f"pkill -KILL -g {self.process.pid}")
-        self.process.wait(60 * SLOW)
+        self.process.wait(patience(60))
 
 
 # What a writer locks.

@@ -10,7 +10,7 @@ import struct
 import threading
 import time
 
-from nfs import SLOW
+from nfs import SLOW, patience
 
 PIPE = "/run/rpc_pipefs/nfsd/cld"
 CREATE, REMOVE, CHECK, GRACE_DONE, GRACE_START, GET_VERSION = range(6)
@@ -53,9 +53,10 @@ class Pipe:
     def __init__(self, path=PIPE):
         self.fd = os.open(path, os.O_RDWR)
 
-    def read(self, timeout=20):
-        """The next upcall, or None after `timeout` seconds."""
-        if not select.select([self.fd], [], [], timeout * SLOW)[0]:
+    def read(self, timeout=None):
+        """The next upcall; None if none comes in `timeout` seconds, or at all."""
+        limit = patience(20) if timeout is None else timeout * SLOW
+        if not select.select([self.fd], [], [], limit)[0]:
             return None
         header = os.read(self.fd, 8)
         if not header:
@@ -79,7 +80,7 @@ class Pipe:
         """Closes the pipe."""
         os.close(self.fd)
 
-    def serve(self, records=(), version=2, until=GRACE_DONE, timeout=20):
+    def serve(self, records=(), version=2, until=GRACE_DONE, timeout=None):
         """Answers upcalls as a good daemon does, up to and with one of command `until`."""
         while True:
             upcall = self.read(timeout)
@@ -101,8 +102,8 @@ class Daemon:
     be silent. `said` has what was answered: the command and the name.
     """
 
-    def __init__(self, path=PIPE, answer=lambda upcall: 0, records=(), version=2, patience=20):
-        end = time.monotonic() + patience * SLOW
+    def __init__(self, path=PIPE, answer=lambda upcall: 0, records=(), version=2):
+        end = time.monotonic() + patience(20)
         while not os.path.exists(path):
             assert time.monotonic() < end, f"{path} did not come"
             time.sleep(0.02)

@@ -77,7 +77,7 @@ is() {
 	fi
 }
 
-# need_module: skip the test if the harness has no nfsd_ha.ko.
+# need_module: skip the test if it runs with --no-module.
 need_module() {
 	[ -e /test/nfsd_ha.ko ] || skip_all "no nfsd_ha.ko"
 }
@@ -87,7 +87,7 @@ need_module() {
 # reset_vm STAGE: power off at once; the test starts again with VM_STAGE=STAGE. Only disks survive.
 reset_vm() {
 	echo "@reset $1" >&3
-	sleep 60
+	sleep 1000
 }
 
 # barrier NAME: wait until every VM of the scenario is here.
@@ -118,9 +118,12 @@ allow_report() {
 
 # --- waiting ---
 
-# wait_for SECONDS COMMAND...: until the command succeeds. On a debug kernel VM_SLOW times as long.
+# wait_for SECONDS COMMAND...: until the command succeeds, or fail after that time and some patience: a busy host
+# makes all slower, and waiting costs nothing if the command succeeds (see patience() in nfs.py).
 wait_for() {
-	_end=$(($(date +%s) + $1 * ${VM_SLOW:-1}))
+	_more=$(($1 * 3))
+	[ "$_more" -le 60 ] || _more=60
+	_end=$(($(date +%s) + ($1 + _more) * ${VM_SLOW:-1}))
 	shift
 	until "$@" >/dev/null 2>&1; do
 		[ "$(date +%s)" -lt "$_end" ] || return 1

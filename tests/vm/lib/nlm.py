@@ -17,7 +17,7 @@ import socketserver
 import struct
 import threading
 
-from nfs import SLOW
+from nfs import patience
 from rpc import (NLM, RPCBIND, Packer, Rpc, RpcError, Unpacker, in_netns, parse_answer,
                  receive_record, send_record)
 
@@ -87,7 +87,7 @@ class Nlm(Rpc):
             return str(e)
         except TimeoutError:
             return "no answer"
-        return self.responder.result(procedure + 5, cookie, self.timeout * SLOW)
+        return self.responder.result(procedure + 5, cookie, patience(self.timeout))
 
     def null(self):
         """NULL."""
@@ -128,7 +128,7 @@ class Nlm(Rpc):
         # Behind the offset come the length, `reclaim` and `state`.
         at = -(2 * struct.calcsize(words) + 8)
         results, sent, done = collections.Counter(), 0, 0
-        self.connect().settimeout(60 * SLOW)
+        self.connect().settimeout(patience(60))
         with self.sock.makefile("rb", 1 << 16) as stream:
             while done < count:
                 batch = bytearray()

@@ -12,7 +12,7 @@ import random
 import socket
 import struct
 
-from nfs import SLOW
+from nfs import patience
 
 RPCBIND, NFS, MOUNT, NLM = 100000, 100003, 100005, 100021
 ACCEPT = {1: "PROG_UNAVAIL", 2: "PROG_MISMATCH", 3: "PROC_UNAVAIL", 4: "GARBAGE_ARGS",
@@ -105,7 +105,7 @@ def connect(server, port, source=None, netns=None, timeout=20):
     for _ in range(50):
         with in_netns(netns):
             sock = socket.socket(family, socket.SOCK_STREAM)
-        sock.settimeout(timeout * SLOW)
+        sock.settimeout(patience(timeout))
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -219,7 +219,7 @@ class Rpc:
     def call(self, procedure, arguments=b"", timeout=20):
         """Calls, and returns the results; TimeoutError if none come."""
         xid = self.send(procedure, arguments)
-        self.sock.settimeout(timeout * SLOW)
+        self.sock.settimeout(patience(timeout))
         try:
             return self.receive(xid)
         except TimeoutError:

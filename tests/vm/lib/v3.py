@@ -17,7 +17,7 @@ import subprocess
 import time
 
 from control import release
-from nfs import sh
+from nfs import patience, sh
 
 CONTROL = "/proc/fs/nfsd"
 GRACE = 10  # lockd's, after the server's start: the shortest that it can have
@@ -134,7 +134,7 @@ class Locker:
     def stop(self):
         """Ends, which drops all its locks."""
         self.process.stdin.close()
-        self.process.wait(60)
+        self.process.wait(patience(60))
 
 
 def unlock(fsid):

@@ -79,7 +79,8 @@ address("del")
 equal("when the address is gone, it is released", release("1234"), ("ok", NOTHING | {
     "scope": 1234, "locks": 1, "files": 1, "clients": 1, "nfs4_opens": 3, "nfs4_locks": 3, "nfs4_clients": 3}))
 server.unexport("a")
-check("the file system can be unmounted", wait_until(lambda: succeeds("umount /srv/root/a"), 5), sh("dmesg | tail -3"))
+check("the file system can be unmounted", wait_until(lambda: succeeds("umount /srv/root/a"), 5, patient=False),
+      sh("dmesg | tail -3"))
 equal("they are shown no more", sorted(line.split()[1] for line in read("nfs4_clients").splitlines()[1:]),
       ["keeper", "stayer"])
 equal("who is connected elsewhere keeps the other file", keeper.close_file(kept), "OK")

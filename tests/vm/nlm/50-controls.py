@@ -69,7 +69,7 @@ equal("the default is the longer of lockd's, in steps of its timeout, and nfsd's
       command("nlm_set_ip_grace", "1234")[1], "1234 left 40 reclaims 0 refused 0\n")
 command("fsid_grace", "1234 0")
 command("fsid_grace", "77 1")
-check("a grace period ends by itself", wait_until(lambda: read("fsid_grace") == "", 5))
+check("a grace period ends by itself", wait_until(lambda: read("fsid_grace") == "", 5, patient=False))
 
 for name in FILES:
     fd = os.open(f"/proc/fs/nfsd/{name}", os.O_RDONLY)

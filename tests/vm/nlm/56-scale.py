@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-# vm: once=yes timeout=600 mem=1536 module=load
+# vm: once=yes timeout=600 alone=yes mem=1536 module=load
 """nlm_unlock with ten locks on each of many files, beside as many of another fsid.
 
 56-scale.py [FILES]: 1,000 by default; `make test-long` has 10,000.

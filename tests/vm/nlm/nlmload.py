@@ -11,7 +11,7 @@ import socket
 import struct
 import time
 
-from nfs import SLOW, sh
+from nfs import patience, sh
 
 NLM, VERSION, NM_LOCK, UNLOCK = 100021, 4, 22, 4
 COOKIE = b"load"
@@ -60,7 +60,7 @@ class Load:
             except OSError:
                 self.socket.close()
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.socket.settimeout(120 * SLOW)
+        self.socket.settimeout(patience(120))
 
     def calls(self, length, procedure, locks):
         """The calls for one file: pieces to be joined by its handle, which has `length` bytes.

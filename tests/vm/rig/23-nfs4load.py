@@ -9,7 +9,7 @@ import signal
 import subprocess
 
 from ktap import check, done, equal
-from nfs import SLOW, Server, wait_until
+from nfs import Server, patience, wait_until
 
 CLIENTS = 50
 TRACKED = ("records_known", "records_reclaimed", "records_complete", "reclaims_refused")
@@ -19,7 +19,7 @@ NAMES = {f"load-{n:07}" for n in range(CLIENTS)}
 def load(steps, *options, clients=CLIENTS):
     """Runs nfs4load; its exit status, and its summary with the steps by name."""
     command = ["/test/nfs4load", "--steps", steps, "--clients", str(clients), "--json", *options]
-    result = subprocess.run(command, check=False, text=True, capture_output=True, timeout=60 * SLOW)
+    result = subprocess.run(command, check=False, text=True, capture_output=True, timeout=patience(60))
     return result.returncode, parse(result.stdout, result.stderr)
 
 
@@ -86,7 +86,7 @@ equal("a new open waits, and is given up",
       (status, seen["steps"]["open"]["failed"], seen["steps"]["open"]["retried"]["GRACE"] > 2),
       (1, {"GRACE": 1}, True))
 equal("all say that they have reclaimed", load("session,complete", "--verifier", "1")[0], 0)
-check("the grace period ends at once", wait_until(lambda: not server.in_grace(), 3))
+check("the grace period ends at once", wait_until(lambda: not server.in_grace(), 3, patient=False))
 
 server.restart()
 status, seen = load("session,reclaim-open,reclaim-lock,complete", "--verifier", "1", "--in-flight",
@@ -128,7 +128,7 @@ check("clients that are held reclaim by themselves when the server restarts",
       wait_until(lambda: held <= server.records()["current"], 15))
 equal("their locks, too", {server.locks(name) for name in held}, {1})
 holder.send_signal(signal.SIGTERM)
-seen = parse(holder.communicate(timeout=20 * SLOW)[0])
+seen = parse(holder.communicate(timeout=patience(20))[0])
 equal("a signal ends it with a summary", (holder.returncode, seen["failed"]), (0, 0))
 equal("mistakes on the command line are told",
       [subprocess.run(["/test/nfs4load", *words], check=False, stderr=subprocess.DEVNULL).returncode

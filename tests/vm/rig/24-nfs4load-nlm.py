@@ -8,7 +8,7 @@ import subprocess
 
 from fullserver import FullServer
 from ktap import done, equal
-from nfs import SLOW
+from nfs import patience
 
 server = FullServer()
 server.set_up()
@@ -19,7 +19,7 @@ command = ["/test/nfs4load", "--steps", "nlm-loop", "--export", "/srv/root/a", "
            "--seconds", "3", "--json", "--quiet"]
 for address in "127.0.0.1", "::1":
     result = subprocess.run([*command, "--server", address], check=False, text=True,
-                            stdout=subprocess.PIPE, timeout=60 * SLOW)
+                            stdout=subprocess.PIPE, timeout=patience(60))
     print(f"# {result.stdout.strip()}")
     steps = {step["step"]: step for step in json.loads(result.stdout)["steps"]}
     equal(f"locks over NLM at {address}",

@@ -18,7 +18,7 @@ import time
 import v3
 from control import FILES, read, release
 from ktap import check, done, equal
-from nfs import Server, sh, succeeds, switch_off, wait_until
+from nfs import Server, patience, sh, succeeds, switch_off, wait_until
 from nfs3 import Nfs3, mount_handle
 from nfs4 import Nfs4
 from nlm import Nlm
@@ -53,7 +53,7 @@ class Work:
         """Ends them all; returns how many did not want to."""
         self.enough.set()
         for thread in self.threads:
-            thread.join(60)
+            thread.join(patience(60))
         return sum(thread.is_alive() for thread in self.threads)
 
 
@@ -154,7 +154,7 @@ equal("all who worked meanwhile come to theirs", work.end(), 0)
 for name, counts in work.counts.items():
     print(f"# {name}: {dict(counts)}", flush=True)
 for name, process in workers.items():
-    result = json.loads(process.communicate(timeout=120)[0])
+    result = json.loads(process.communicate(timeout=patience(120))[0])
     print(f"# a mount of {name}: {result}", flush=True)
     check(f"a mount of {name} went on working", result["done"] > seconds / 4 and not result["errors"], result)
     check(f"and never waited for long: {result['longest']:.1f} s", result["longest"] < 20)

@@ -12,7 +12,7 @@ import subprocess
 import time
 
 from ktap import check, done, equal
-from nfs import MODULE, SLOW, Client, Server, sh, succeeds, switch_off, wait_until
+from nfs import MODULE, SLOW, Client, Server, patience, sh, succeeds, switch_off, wait_until
 
 sh(f"insmod {MODULE}")
 server = Server(lease=10)
@@ -30,7 +30,7 @@ with subprocess.Popen(["sh", "-c", f"echo expire > {control}"]) as writer:
     began = time.monotonic()
     server.stop()
     check("the server stops without waiting for it", time.monotonic() - began < 10 * SLOW)
-    equal("the writer comes back", writer.wait(20 * SLOW), 0)
+    equal("the writer comes back", writer.wait(patience(20)), 0)
 server.daemon.send_signal(signal.SIGCONT)
 server.stop_daemon()
 check("the livepatch can be switched off", switch_off())

@@ -16,7 +16,7 @@ import time
 from cld import (CHECK, CREATE, EINPROGRESS, GET_VERSION, GRACE_DONE, GRACE_START, HASH_MAX,
                  LENGTH, NAME_MAX, REMOVE, Pipe)
 from ktap import check, done, equal
-from nfs import SLOW
+from nfs import patience
 
 STATUS = "/proc/fs/nfsd/client_tracking"
 
@@ -110,7 +110,7 @@ def test_start():
     test_any_upcall(pipe, upcall)
     test_records(pipe, upcall)
     equal("the end is taken", pipe.write(upcall.answer()), 0)
-    equal("the server starts", server.wait(20 * SLOW), 0)
+    equal("the server starts", server.wait(patience(20)), 0)
     equal("and is in its grace period", status()["grace"], "active")
     equal("an answer after the end is refused", pipe.write(upcall.answer()), errno.ENOENT)
     stop(pipe)
@@ -135,7 +135,7 @@ def test_unread():
     upcall.version = 1
     equal("an answer to an upcall that nobody has read", pipe.write(early), errno.ENOENT)
     upcall = pipe.serve(version=1, until=GRACE_DONE)
-    equal("the server starts", server.wait(20 * SLOW), 0)
+    equal("the server starts", server.wait(patience(20)), 0)
     equal("with protocol version 1", (upcall.version, status()["version"]), (1, "1"))
     stop(pipe)
 
@@ -172,7 +172,7 @@ def test_close_in_the_middle():
     assert pipe.write(again.answer(-EINPROGRESS, name=b"before")) == 0
     assert pipe.write(again.answer(-EINPROGRESS, name=b"after")) == 0
     assert pipe.write(again.answer()) == 0
-    equal("the server starts", server.wait(20 * SLOW), 0)
+    equal("the server starts", server.wait(patience(20)), 0)
     equal("no record is lost or counted twice", status()["records_known"], "2")
     check("the upcalls were queued again", int(status()["requeued"]) >= 3, status())
     stop(pipe)
@@ -183,7 +183,7 @@ def test_error_answers():
     server, pipe = start_server()
     upcall = pipe.read()
     assert pipe.write(upcall.answer(-errno.EIO)) == 0
-    equal("the server starts though GetVersion fails", server.wait(20 * SLOW), 0)
+    equal("the server starts though GetVersion fails", server.wait(patience(20)), 0)
     equal("its tracking waits", status()["state"], "waiting")
     upcall = pipe.read()
     equal("GetVersion comes again", upcall and upcall.command, GET_VERSION)
@@ -199,11 +199,11 @@ def test_error_answers():
     server, pipe = start_server()
     reader = threading.Thread(target=lambda: pipe.serve(until=GRACE_START))
     reader.start()
-    reader.join(20 * SLOW)
+    reader.join(patience(20))
     upcall = pipe.read()
     equal("GraceDone comes at once when nobody is on record", upcall.command, GRACE_DONE)
     assert pipe.write(upcall.answer(-errno.ENOSPC)) == 0
-    equal("the server starts though GraceDone fails", server.wait(20 * SLOW), 0)
+    equal("the server starts though GraceDone fails", server.wait(patience(20)), 0)
     with open(STATUS, encoding="ascii") as f:
         check("the failure is counted", "grace_done 1 failed 1\n" in f)
     equal("and it is still due", status()["grace_done_due"], "1")

@@ -107,7 +107,8 @@ def is_silent(case):
     times = [timed(first.reclaim_complete, 4 * LIMIT), timed(second.reclaim_complete, 2 * LIMIT)]
     daemon.answer = lambda upcall: 0
     late = daemon.say(next(upcall for upcall in daemon.read if upcall.command == CREATE))
-    recorded = wait_until(lambda: {(CREATE, b"the-first"), (CREATE, b"the-second")} <= set(daemon.said), 10)
+    recorded = wait_until(lambda: {(CREATE, b"the-first"), (CREATE, b"the-second")} <= set(daemon.said), 10,
+                          patient=False)
     return (f"first client answered {after(times[0])}, second {after(times[1])}, late answer: "
             f"{errno.errorcode.get(late, 'taken')}, recorded: {'yes' if recorded else 'no'}, "
             f"threads in D state: {stuck_threads()}",
@@ -120,7 +121,7 @@ def is_full(case):
     tries = []
     daemon.answer = lambda upcall: tries.append(1) or (-errno.ENOSPC if len(tries) < 4 else 0)
     times = timed(case.client().reclaim_complete, 10)
-    stored = wait_until(lambda: len(tries) > 3, 10)
+    stored = wait_until(lambda: len(tries) > 3, 10, patient=False)
     return (f"answered {after(times)}, {len(tries)} times asked to store it, stored: "
             f"{'yes' if stored else 'no'}", times is not None and stored)
 
@@ -138,7 +139,7 @@ def comes_late(case):
         return f"server starts {after(took)}, there is no pipe any more", False
     client_done = timed(client.reclaim_complete, 10)
     wanted = {GET_VERSION, GRACE_START, CREATE, GRACE_DONE}
-    complete = wait_until(lambda: wanted <= {command for command, _ in daemon.said}, 5)
+    complete = wait_until(lambda: wanted <= {command for command, _ in daemon.said}, 5, patient=False)
     return (f"server starts {after(took)}, asked of the daemon: {len(daemon.said)} things, "
             f"client recorded {after(client_done)}", complete)
 
@@ -153,7 +154,7 @@ def never_answers(case):
     thread.join(10)
     first[0].close()
     second = case.daemon()
-    active = wait_until(lambda: (GRACE_START, b"") in second.said, 10)
+    active = wait_until(lambda: (GRACE_START, b"") in second.said, 10, patient=False)
     return (f"server starts {after(took)}, tracking works then: {'yes' if active else 'no'}",
             took is not None and took < LIMIT + 3 * SLOW and active)
 

@@ -8,7 +8,7 @@ import threading
 import time
 
 from ktap import check, done, equal
-from nfs import Server, sh, wait_until
+from nfs import Server, patience, sh, wait_until
 from nfs4 import Nfs4
 
 
@@ -55,12 +55,12 @@ thread.start()
 time.sleep(2)
 equal("a client that reclaims waits for the daemon", reclaimed, [])
 server.start_daemon()
-thread.join(20)
+thread.join(patience(20))
 equal("and reclaims when it is there", reclaimed, ["OK"])
 check("tracking is active", wait_until(lambda: server.status()["state"] == "active", 10))
 check("in the grace period", server.in_grace())
 equal("which ends when both are done", [each.reclaim_complete() for each in (a, b)], ["OK", "OK"])
-check("at once", wait_until(lambda: not server.in_grace(), 3), server.status())
+check("at once", wait_until(lambda: not server.in_grace(), 3, patient=False), server.status())
 equal("both are on record", server.records(), {"current": {a.name, b.name}, "recovery": set()})
 
 # After the grace period. The limit is well under what a client of this test waits for an answer.

@@ -9,7 +9,7 @@ import time
 
 from cld import CREATE, GET_VERSION, GRACE_DONE, GRACE_START, REMOVE, Daemon
 from ktap import check, done, equal
-from nfs import Server, kernel_log, sh, wait_until
+from nfs import Server, kernel_log, patience, sh, wait_until
 from nfs4 import Nfs4
 
 PARAMETERS = "/sys/module/nfsd_ha/parameters"
@@ -31,7 +31,7 @@ def start(threads=16, **how):
     thread = threading.Thread(target=server.start)
     thread.start()
     daemon = Daemon(**how)
-    thread.join(60)
+    thread.join(patience(60))
     sh(f"echo {threads} > /proc/fs/nfsd/threads")
     return daemon
 
@@ -86,7 +86,7 @@ def test_remove_after_create():
           [u.command for u in daemon.read + other.read if u.command == REMOVE], [])
     let_go.set()
     daemon.say(daemon.read[-1])
-    thread.join(20)
+    thread.join(patience(20))
     check("then it is", wait_until(lambda: (REMOVE, b"goes") in daemon.said + other.said, 10))
     equal("and nothing is left to do",
           [server.status()[key] for key in ("to_store", "to_remove", "in_flight")], [0, 0, 0])
@@ -127,7 +127,7 @@ def test_grace_done_once():
     read = [u for u in daemon.read if u.command == GRACE_DONE]
     equal("GraceDone is not sent again while its reader is there", len(read), 1)
     equal("a late answer to it is taken", daemon.say(read[0]), 0)
-    check("and it is done", wait_until(lambda: not server.status()["grace_done_due"], 5))
+    check("and it is done", wait_until(lambda: not server.status()["grace_done_due"], 5, patient=False))
     stop(daemon)
 
     daemon = start(records=[b"one"])
@@ -184,7 +184,7 @@ def test_line():
     for upcall in creates:
         daemon.say(upcall)
     for thread in threads:
-        thread.join(20)
+        thread.join(patience(20))
     equal("the others come in the order in which they were made",
           [u.name for u in daemon.read if u.command == CREATE],
           [client.name.encode() for client in clients])

@@ -19,7 +19,7 @@ import time
 
 from cld import PIPE
 from ktap import check, done, equal
-from nfs import MODULE, Server, sh, succeeds, switch_off, wait_until
+from nfs import MODULE, Server, patience, sh, succeeds, switch_off, wait_until
 from nfs4 import Nfs4
 
 LIMIT = 1
@@ -98,7 +98,7 @@ class Walk:
     def kill(self):
         """The daemon is killed."""
         self.signal(signal.SIGKILL)
-        self.server.daemon.wait(10)
+        self.server.daemon.wait(patience(10))
         self.stopped = False
 
     def start(self):

@@ -2,12 +2,15 @@
 //! Runs one test: boots its VMs, listens to them, answers their requests, and judges.
 
 use crate::accel::Accel;
+use crate::bench::{Bench, Kernel, Totals};
 use crate::hub::Hub;
-use crate::images::{make_disk, Images};
+use crate::images::disks;
 use crate::ktap::Outcome;
-use crate::log::{Log, Show, Source};
+use crate::limit::Clock;
+use crate::log::{Log, Source};
 use crate::machine::Machine;
 use crate::payload;
+use crate::report::Finished;
 use crate::requests::Board;
 use crate::spec::Spec;
 use crate::vm::{Event, Vm};
@@ -15,77 +18,22 @@ use crate::watch;
 use anyhow::{Context, Result};
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::mpsc::{channel, Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
 /// How long a VM may take from its start until its /init runs; on an idle host it takes three seconds.
+/// As all limits here, it counts the time in which the guest could go on.
 const BOOT: Duration = Duration::from_secs(90);
 
 /// How often a VM may fail to do so.
 const BOOTS: u32 = 3;
 
-/// What all tests of a run have in common.
-pub struct Bench {
-    /// KVM or not.
-    pub accel: Accel,
-    /// Directory with the tests and what every guest needs.
-    pub tests: PathBuf,
-    /// Directory for this run's files.
-    pub run_dir: PathBuf,
-    /// Directory for logs.
-    pub logs: PathBuf,
-    /// What to show.
-    pub show: Show,
-    /// A disk to use in place of a new one called `data`.
-    pub data_disk: Option<PathBuf>,
-    /// Words for the test's command line.
-    pub args: Vec<String>,
-    /// How many times slower than a stock kernel the kernels may be.
-    pub slow: u32,
-    /// Words for the kernel's command line.
-    pub boot: Vec<String>,
-}
+/// How often to see how long the VMs have waited for a CPU.
+const TICK: Duration = Duration::from_millis(500);
 
-/// A kernel to test on.
-pub struct Kernel {
-    /// As in `uname -r`.
-    pub release: String,
-    /// What its VMs boot from.
-    pub images: Images,
-    /// The nfsd_ha.ko built for it.
-    pub module: Option<PathBuf>,
-    /// What tests run beside their scripts: programs, and modules that make things fail.
-    pub helpers: Vec<PathBuf>,
-}
-
-impl Kernel {
-    /// What the guest gets as /test/NAME beside the tests.
-    pub fn files(&self) -> Vec<&Path> {
-        let all = self.module.iter().chain(&self.helpers);
-        all.map(PathBuf::as_path).collect()
-    }
-}
-
-/// Counts of results.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Totals {
-    /// Results `ok`.
-    pub passed: u32,
-    /// Results `not ok`, and what else went wrong.
-    pub failed: u32,
-    /// Results skipped.
-    pub skipped: u32,
-}
-
-impl Totals {
-    /// Adds those of another test.
-    pub fn add(&mut self, other: Self) {
-        self.passed += other.passed;
-        self.failed += other.failed;
-        self.skipped += other.skipped;
-    }
-}
+/// The kernel says so when all of it has the module's code.
+const ATTACHED: &str = "livepatch: 'nfsd_ha': patching complete";
 
 /// A test that runs.
 struct Case<'a> {
@@ -96,6 +44,7 @@ struct Case<'a> {
     hub: Hub,
     board: Board,
     log: Log,
+    clock: Clock,
     sender: Sender<(usize, u32, Event)>,
     initrd: PathBuf,
     disks: Vec<(String, PathBuf)>,
@@ -103,10 +52,14 @@ struct Case<'a> {
     problems: Vec<String>,
     reports: BTreeSet<String>,
     allowed: Vec<String>,
+    /// What the test said of its random numbers, `seed=N`.
+    seed: Option<String>,
+    /// Nothing more is to come of it.
+    over: bool,
 }
 
 /// Runs `spec` on `kernel`.
-pub fn run(bench: &Bench, kernel: &Kernel, spec: &Spec) -> Result<Totals> {
+pub fn run(bench: &Bench, kernel: &Kernel, spec: &Spec) -> Result<Finished> {
     let dir = bench.run_dir.join(&kernel.release).join(&spec.name);
     fs::create_dir_all(&dir)?;
     let short = kernel.release.split('+').next().unwrap_or(&kernel.release);
@@ -126,6 +79,7 @@ pub fn run(bench: &Bench, kernel: &Kernel, spec: &Spec) -> Result<Totals> {
             format!("{short} {}:", spec.name),
             bench.show,
         )?,
+        clock: Clock::start(),
         sender,
         initrd: dir.join("initrd"),
         disks: disks(&dir, spec, bench.data_disk.as_deref())?,
@@ -133,6 +87,8 @@ pub fn run(bench: &Bench, kernel: &Kernel, spec: &Spec) -> Result<Totals> {
         problems: Vec::new(),
         reports: BTreeSet::new(),
         allowed: Vec::new(),
+        seed: None,
+        over: false,
     };
     let mut directories = vec![bench.tests.as_path()];
     // A test from elsewhere brings the other files of its directory along.
@@ -145,34 +101,16 @@ pub fn run(bench: &Bench, kernel: &Kernel, spec: &Spec) -> Result<Totals> {
         &case.initrd,
         &kernel.images.initrd,
         &directories,
-        &kernel.files(),
+        &kernel.files()?,
     )?;
     for id in 0..case.vms.len() {
         case.boot(id)?;
     }
     case.listen(&receiver)?;
-    let totals = case.judge();
+    let finished = case.judge();
     drop(case);
     fs::remove_dir_all(&dir).with_context(|| format!("cannot remove {}", dir.display()))?;
-    Ok(totals)
-}
-
-/// Makes the disks a test asks for. `data` stands in for the one of that name, and lives on after the test.
-pub fn disks(dir: &Path, spec: &Spec, data: Option<&Path>) -> Result<Vec<(String, PathBuf)>> {
-    let mut wanted = spec.disks.clone();
-    if data.is_some() && !wanted.iter().any(|(name, _)| name == "data") {
-        wanted.push(("data".into(), 256));
-    }
-    let mut disks = Vec::new();
-    for (name, mib) in wanted {
-        let path = match data {
-            Some(file) if name == "data" => file.to_path_buf(),
-            _ => dir.join(format!("{name}.disk")),
-        };
-        make_disk(&path, mib)?;
-        disks.push((name, path));
-    }
-    Ok(disks)
+    Ok(finished)
 }
 
 impl Case<'_> {
@@ -204,26 +142,27 @@ impl Case<'_> {
             boot: &self.bench.boot,
         };
         vm.start(id, &machine, &self.sender)?;
-        self.vms[id].up_by = Some(Instant::now() + self.boot_limit());
+        self.vms[id].up_by = Some(self.clock.deadline(self.boot_limit()));
         Ok(())
     }
 
     fn listen(&mut self, receiver: &Receiver<(usize, u32, Event)>) -> Result<()> {
-        let mut deadline = Instant::now() + self.spec.timeout;
-        while self.vms.iter().any(|vm| !vm.ended()) {
-            let boots = self.vms.iter().filter_map(|vm| vm.up_by);
-            let next = boots.fold(deadline, Ord::min);
-            match receiver.recv_timeout(next.saturating_duration_since(Instant::now())) {
+        let mut end = self.clock.deadline(self.spec.timeout);
+        while !self.over && self.vms.iter().any(|vm| !vm.ended()) {
+            match receiver.recv_timeout(TICK) {
                 Ok((id, boot, event)) => self.event(id, boot, event)?,
-                Err(RecvTimeoutError::Timeout) if Instant::now() < deadline => {
-                    self.boot_again()?;
-                    deadline += self.boot_limit();
-                }
-                Err(RecvTimeoutError::Timeout) => {
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => unreachable!("a sender is in self"),
+            }
+            if self.clock.age() >= TICK {
+                self.advance();
+                if self.clock.passed(&end) {
                     self.time_is_up(receiver);
                     return Ok(());
                 }
-                Err(RecvTimeoutError::Disconnected) => unreachable!("a sender is in self"),
+                if self.boot_again()? {
+                    end.extend(self.boot_limit());
+                }
             }
             if let Some(problem) = self.board.stuck(&self.vms) {
                 self.problem("", problem);
@@ -233,17 +172,22 @@ impl Case<'_> {
         Ok(())
     }
 
+    fn advance(&mut self) {
+        let delays = self.vms.iter().flat_map(Vm::delays).collect();
+        self.clock.advance(delays);
+    }
+
     fn boot_limit(&self) -> Duration {
         BOOT * self.bench.slow
     }
 
     /// Boots VMs again that do not get to their /init. A timer of QEMU's second emulated CPU has been seen to stop
-    /// there, upon which the kernel waits for ever. Nothing of ours has run by then.
-    fn boot_again(&mut self) -> Result<()> {
-        let now = Instant::now();
+    /// there, upon which the kernel waits for ever. Nothing of ours has run by then. Returns whether one does.
+    fn boot_again(&mut self) -> Result<bool> {
+        let mut again = false;
         for id in 0..self.vms.len() {
             let vm = &mut self.vms[id];
-            if vm.up_by.is_none_or(|end| end > now) {
+            if vm.up_by.is_none_or(|end| !self.clock.passed(&end)) {
                 continue;
             }
             vm.up_by = None;
@@ -257,8 +201,9 @@ impl Case<'_> {
             self.log.line("", Source::Harness, &news);
             println!("# {}: {}", self.spec.name, news.trim_start());
             self.reset(id, &stage)?;
+            again = true;
         }
-        Ok(())
+        Ok(again)
     }
 
     fn event(&mut self, id: usize, boot: u32, event: Event) -> Result<()> {
@@ -268,6 +213,9 @@ impl Case<'_> {
                 self.log.line(&name, Source::Console, &line);
                 if let Some(report) = watch::report(&line) {
                     self.reports.insert(report.to_string());
+                }
+                if line.contains(ATTACHED) {
+                    self.vms[id].attached = true;
                 }
             }
             // What comes from a boot that is over does not count.
@@ -280,6 +228,10 @@ impl Case<'_> {
                 }
                 None => {
                     self.log.line(&name, Source::Test, &line);
+                    if line.starts_with('#') {
+                        let seed = line.split_whitespace().find(|w| w.starts_with("seed="));
+                        self.seed = seed.map(str::to_owned).or(self.seed.take());
+                    }
                     match self.vms[id].ktap.line(&line) {
                         Some(Outcome::Passed) => self.totals.passed += 1,
                         Some(Outcome::Failed) => self.totals.failed += 1,
@@ -314,6 +266,15 @@ impl Case<'_> {
                     },
                     None => self.problem("", format!("no VM '{name}' to kill")),
                 }
+            }
+            ["clock"] => {
+                self.advance();
+                let seconds = self.clock.counted().as_secs_f64();
+                self.vms[id].answer(&format!("{seconds:.6}"));
+            }
+            ["fail", ..] => {
+                self.problem("", request["fail".len()..].trim().into());
+                self.over = true;
             }
             ["allow", ..] => self.allowed.push(request["allow".len()..].trim().into()),
             _ => {
@@ -365,7 +326,8 @@ impl Case<'_> {
         self.problems.push(problem);
     }
 
-    fn judge(&mut self) -> Totals {
+    fn judge(&mut self) -> Finished {
+        self.advance();
         let reports: Vec<_> = self
             .reports
             .iter()
@@ -376,11 +338,15 @@ impl Case<'_> {
             self.problem("", format!("kernel: {report}"));
         }
         for id in 0..self.vms.len() {
+            self.vms[id].stop();
             let (name, found) = (self.vms[id].spec.name.clone(), self.vms[id].problems());
-            for problem in found {
-                self.problem(&name, problem);
+            if !self.over {
+                for problem in found {
+                    self.problem(&name, problem);
+                }
             }
         }
+        self.was_it_the_module();
         let failed_results = self.totals.failed;
         self.totals.failed += u32::try_from(self.problems.len()).unwrap_or(u32::MAX);
         if self.totals.failed > 0 {
@@ -388,17 +354,56 @@ impl Case<'_> {
                 self.problems
                     .insert(0, format!("{failed_results} results not ok"));
             }
-            self.log.failure(&self.problems);
+            self.log.failure(&self.problems, &self.command());
         }
+        let cpu = self.vms.iter().map(|vm| vm.cpu).sum::<Duration>();
+        let finished = Finished {
+            release: self.kernel.release.clone(),
+            name: self.spec.name.clone(),
+            totals: self.totals,
+            seconds: self.log.seconds(),
+            counted: self.clock.counted().as_secs_f64(),
+            cpu: cpu.as_secs_f64(),
+        };
         println!(
-            "# {} on {}: {} passed, {} failed, {} skipped in {:.1} s",
-            self.spec.name,
-            self.kernel.release,
-            self.totals.passed,
-            self.totals.failed,
-            self.totals.skipped,
-            self.log.seconds()
+            "# {} on {}: {} passed, {} failed, {} skipped in {:.1} s, {:.1} s of CPU",
+            finished.name,
+            finished.release,
+            finished.totals.passed,
+            finished.totals.failed,
+            finished.totals.skipped,
+            finished.seconds,
+            finished.cpu
         );
-        self.totals
+        finished
+    }
+
+    /// A test that passed without the module that it asks for was one of the stock kernel. Whatever loaded the
+    /// module, the kernel has said so on the console.
+    fn was_it_the_module(&mut self) {
+        if self.kernel.module.is_none() || self.totals.failed > 0 || !self.problems.is_empty() {
+            return;
+        }
+        for id in 0..self.vms.len() {
+            let vm = &self.vms[id];
+            if vm.spec.module != "none" && !vm.attached && !vm.ktap.all_skipped() {
+                let name = vm.spec.name.clone();
+                self.problem(
+                    &name,
+                    "module: was never loaded: this was the stock kernel".into(),
+                );
+            }
+        }
+    }
+
+    /// The command that runs this test again.
+    fn command(&self) -> String {
+        let inside = self.spec.path.starts_with(&self.bench.tests);
+        let test = match self.spec.path.file_stem() {
+            Some(stem) if inside => stem.to_string_lossy(),
+            _ => self.spec.path.to_string_lossy(),
+        };
+        let again = &self.bench.again;
+        again.command(&self.kernel.release, &test, self.seed.as_deref())
     }
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Where things are: the repository, the cache, the images of a kernel.
 
+use crate::spec::Spec;
 use anyhow::{bail, Context, Result};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -77,7 +78,7 @@ pub fn run_dir(cache: &Path) -> Result<PathBuf> {
 }
 
 /// Makes a sparse disk with an empty ext4 on it, unless the file is there already.
-pub fn make_disk(path: &Path, mib: u32) -> Result<()> {
+fn make_disk(path: &Path, mib: u32) -> Result<()> {
     if path.exists() {
         return Ok(());
     }
@@ -98,4 +99,22 @@ pub fn make_disk(path: &Path, mib: u32) -> Result<()> {
         bail!("mke2fs failed on {}", path.display());
     }
     Ok(())
+}
+
+/// Makes the disks a test asks for. `data` stands in for the one of that name, and lives on after the test.
+pub fn disks(dir: &Path, spec: &Spec, data: Option<&Path>) -> Result<Vec<(String, PathBuf)>> {
+    let mut wanted = spec.disks.clone();
+    if data.is_some() && !wanted.iter().any(|(name, _)| name == "data") {
+        wanted.push(("data".into(), 256));
+    }
+    let mut disks = Vec::new();
+    for (name, mib) in wanted {
+        let path = match data {
+            Some(file) if name == "data" => file.to_path_buf(),
+            _ => dir.join(format!("{name}.disk")),
+        };
+        make_disk(&path, mib)?;
+        disks.push((name, path));
+    }
+    Ok(disks)
 }

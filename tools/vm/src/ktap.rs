@@ -56,6 +56,11 @@ impl Ktap {
         })
     }
 
+    /// Whether the test was skipped as a whole.
+    pub fn all_skipped(&self) -> bool {
+        self.plan == Some(0)
+    }
+
     /// What is wrong with the results, now that no more will come.
     pub fn problems(&self) -> Vec<String> {
         let mut problems = Vec::new();

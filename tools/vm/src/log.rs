@@ -89,8 +89,8 @@ impl Log {
         self.tail.push_back(line);
     }
 
-    /// Says why the test failed and where to look.
-    pub fn failure(&mut self, problems: &[String]) {
+    /// Says why the test failed, where to look, and how to see it again.
+    pub fn failure(&mut self, problems: &[String], again: &str) {
         let _ = self.file.flush();
         let mut text = String::new();
         for problem in problems {
@@ -102,7 +102,7 @@ impl Log {
             }
         }
         println!(
-            "{text}{} the whole log: {}",
+            "{text}{0} the whole log: {1}\n{0} again: {again}",
             self.label,
             self.path.display()
         );

@@ -2,7 +2,9 @@
 //! One QEMU process.
 
 use crate::accel::Accel;
+use crate::host;
 use crate::images::Images;
+use crate::limit::Delays;
 use anyhow::{Context, Result};
 use nix::fcntl::{fcntl, FcntlArg, FdFlag};
 use nix::sys::signal::Signal;
@@ -12,6 +14,7 @@ use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 /// What one boot needs.
 pub struct Machine<'a> {
@@ -117,9 +120,9 @@ impl Machine<'_> {
         .arg("-initrd")
         .arg(self.initrd);
         // An emulated CPU may not run for a while when the host is busy: the kernel must neither distrust its
-        // clock nor take that for a stall.
+        // clock nor its timer, nor take that for a stall.
         let mut cmdline = String::from(
-            "console=ttyS0 panic=-1 oops=panic tsc=unstable rcupdate.rcu_cpu_stall_timeout=120",
+            "console=ttyS0 panic=-1 oops=panic tsc=unstable no_timer_check rcupdate.rcu_cpu_stall_timeout=120",
         );
         for (key, value) in &self.env {
             cmdline += &format!(" {key}={value}");
@@ -189,6 +192,16 @@ impl Running {
     /// Has the guest's kernel print its blocked tasks (SysRq w) on the console.
     pub fn print_blocked_tasks(&self) {
         let _ = (&self.monitor).write_all(b"sendkey alt-sysrq-w\n");
+    }
+
+    /// How long its threads have waited for a CPU.
+    pub fn delays(&self) -> Delays {
+        host::delays(self.child.id())
+    }
+
+    /// The CPU time it has taken, also when it has ended, as nobody has waited for it.
+    pub fn cpu_time(&self) -> Duration {
+        host::cpu_time(self.child.id())
     }
 }
 

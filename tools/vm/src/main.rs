@@ -2,14 +2,20 @@
 //! Runs nfsd-ha's tests in virtual machines.
 
 mod accel;
+mod bench;
 mod case;
+mod host;
 mod hub;
 mod images;
 mod ktap;
+mod limit;
 mod log;
 mod machine;
 mod payload;
+mod report;
 mod requests;
+mod schedule;
+mod select;
 mod shell;
 mod spec;
 mod vm;
@@ -17,17 +23,18 @@ mod watch;
 
 use accel::Accel;
 use anyhow::{bail, Context, Result};
-use case::{Bench, Kernel, Totals};
+use bench::{Bench, Kernel, Totals};
 use clap::{Args, Parser, Subcommand};
 use images::Images;
 use log::Show;
+use report::{Again, Finished, Times};
+use schedule::{Need, Room};
+use select::{names, select};
 use spec::Spec;
-use std::collections::VecDeque;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Mutex;
 use std::time::Duration;
-use std::{fs, thread};
 
 /// The tests' programs, from the directory that this one is built in.
 const PROGRAMS: [&str; 3] = ["nfs4load", "cldstub", "filefuzz"];
@@ -35,8 +42,17 @@ const PROGRAMS: [&str; 3] = ["nfs4load", "cldstub", "filefuzz"];
 /// What admins run, in the repository.
 const SCRIPTS: [&str; 2] = ["scripts/admin/nfsd-ha", "scripts/admin/ha-callout"];
 
-/// What a test's file name ends in.
-const TESTS: [&str; 3] = ["sh", "py", "scenario"];
+/// Hundredths of a CPU that a VM takes in the mean, if nothing else is known.
+const WEIGHT: u32 = 40;
+
+/// Tests at the same time on each CPU.
+const JOBS: u32 = 6;
+
+/// MiB of memory that QEMU takes for itself.
+const QEMU: u32 = 128;
+
+/// What a test gets beyond the limit that it names, as one wait in it may take so long (tests/vm/lib/nfs.py).
+const PATIENCE: Duration = Duration::from_secs(60);
 
 #[derive(Parser)]
 #[command(about = "Runs nfsd-ha's tests in virtual machines", version)]
@@ -58,7 +74,7 @@ struct Common {
     /// Kernel release; more than one for `run` [default: all that are prepared]
     #[arg(short, long)]
     kernel: Vec<String>,
-    /// The nfsd_ha.ko to test [default: the cache's build/RELEASE/nfsd_ha.ko, if there is one]
+    /// The nfsd_ha.ko to test, whatever its name is [default: the cache's build/RELEASE/nfsd_ha.ko]
     #[arg(long)]
     module: Option<PathBuf>,
     /// Test the kernel as it is
@@ -85,7 +101,7 @@ struct Common {
 struct Run {
     #[command(flatten)]
     common: Common,
-    /// Time limit of each test in seconds [default: as the test says, or 120]
+    /// Time limit of each test in seconds, in which its VMs get a CPU [default: 60 more than the test says, or 180]
     #[arg(long)]
     timeout: Option<u64>,
     /// How many times slower than a stock kernel the kernels may be: multiplies time limits, and
@@ -98,16 +114,16 @@ struct Run {
     /// A word for the command line of the tests; may be given more than once
     #[arg(long = "arg", value_name = "WORD", value_parser = word)]
     args: Vec<String>,
-    /// Tests to run at the same time
-    #[arg(short, long, default_value_t = 2)]
-    jobs: usize,
+    /// Tests to run at the same time, at most [default: what fits, up to six for each CPU]
+    #[arg(short, long)]
+    jobs: Option<usize>,
     /// Show consoles also when there is more than one test
     #[arg(short, long)]
     verbose: bool,
     /// Show results only, also when there is just one test
     #[arg(short, long, conflicts_with = "verbose")]
     quiet: bool,
-    /// Names in the rooms of tests/vm (with or without extension), or paths
+    /// Names in the rooms of tests/vm (with or without extension), how the names of numbered tests begin, or paths
     tests: Vec<String>,
 }
 
@@ -151,13 +167,9 @@ impl Common {
     }
 
     fn kernel(&self, cache: &Path, release: String) -> Result<Kernel> {
-        let built = cache.join("build").join(&release).join("nfsd_ha.ko");
-        let module = match &self.module {
-            Some(path) => Some(
-                path.canonicalize()
-                    .with_context(|| format!("no module {}", path.display()))?,
-            ),
-            None => (!self.no_module && built.exists()).then_some(built),
+        let module = match self.no_module {
+            true => None,
+            false => Some(bench::module(cache, &release, self.module.as_deref())?),
         };
         let inject = cache.join("build").join(&release).join("inject");
         let mut helpers: Vec<_> =
@@ -194,17 +206,6 @@ impl Common {
     }
 }
 
-/// Names in `dir` that `wanted` likes, sorted.
-fn names(dir: &Path, wanted: impl Fn(&Path) -> bool) -> Vec<String> {
-    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
-    let mut names: Vec<_> = entries
-        .filter(|e| wanted(&e.path()))
-        .map(|e| e.file_name().to_string_lossy().into_owned())
-        .collect();
-    names.sort();
-    names
-}
-
 /// Takes a word that comes through the guest's kernel command line, and a shell, as it is.
 fn word(text: &str) -> Result<String> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "=-_.:/".contains(c);
@@ -214,74 +215,97 @@ fn word(text: &str) -> Result<String> {
     Ok(text.into())
 }
 
-/// All tests, which are in the rooms (directories) of `dir`, in the order of their names.
-fn all_tests(dir: &Path) -> Vec<PathBuf> {
-    let is_test = |path: &Path| {
-        path.extension()
-            .is_some_and(|e| TESTS.iter().any(|t| e == *t))
-    };
-    let mut tests: Vec<_> = names(dir, Path::is_dir)
-        .into_iter()
-        .flat_map(|room| {
-            names(&dir.join(&room), is_test)
-                .into_iter()
-                .map(move |name| (name, room.clone()))
-        })
-        .collect();
-    tests.sort();
-    tests
-        .into_iter()
-        .map(|(name, room)| dir.join(room).join(name))
-        .collect()
+impl Run {
+    /// The tests to run, and what they ask for.
+    fn specs(&self, tests: &Path) -> Result<Vec<Spec>> {
+        let mut specs: Vec<Spec> = Vec::new();
+        for path in select(tests, &self.tests)? {
+            let mut spec = Spec::read(&path, tests)?;
+            spec.timeout = match self.timeout {
+                Some(seconds) => Duration::from_secs(seconds),
+                None => spec.timeout + PATIENCE,
+            } * self.slow;
+            self.common.adjust(&mut spec);
+            // A test that is named twice runs twice, with a log for each.
+            let before = specs.iter().filter(|other| other.path == spec.path).count();
+            if before > 0 {
+                spec.name = format!("{}-{}", spec.name, before + 1);
+            }
+            specs.push(spec);
+        }
+        Ok(specs)
+    }
+
+    /// How to run one of the tests again.
+    fn again(&self) -> Again {
+        let mut options = Vec::new();
+        let mut option = |name: &str, value: Option<String>| {
+            if let Some(value) = value {
+                options.extend([format!("--{name}"), value]);
+            }
+        };
+        let path = |path: &Option<PathBuf>| path.as_ref().map(|p| p.display().to_string());
+        let common = &self.common;
+        option("module", path(&common.module));
+        option("data-disk", path(&common.data_disk));
+        option("smp", common.smp.map(|n| n.to_string()));
+        option("mem", common.mem.map(|n| n.to_string()));
+        let extra = Some(common.extra_mem).filter(|mib| *mib > 0);
+        option("extra-mem", extra.map(|mib| mib.to_string()));
+        option("timeout", self.timeout.map(|n| n.to_string()));
+        let slow = Some(self.slow).filter(|slow| *slow > 1);
+        option("slow", slow.map(|n| n.to_string()));
+        for boot in &self.boot {
+            option("boot", Some(boot.clone()));
+        }
+        if common.no_module {
+            options.push("--no-module".into());
+        }
+        Again {
+            options,
+            args: self.args.clone(),
+        }
+    }
+
+    /// What the host has for the tests.
+    fn room(&self) -> Room {
+        let most = usize::try_from(JOBS * host::cpus()).unwrap_or(1);
+        Room {
+            // A disk that is named is for one at a time.
+            jobs: match self.common.data_disk {
+                Some(_) => 1,
+                None => self.jobs.unwrap_or(most).max(1),
+            },
+            weight: 100 * host::cpus(),
+            mem: host::mem_available() / 2,
+        }
+    }
 }
 
-/// Whether a test is one of those that are run when none is named: its name begins with a digit.
-fn is_numbered(test: &Path) -> bool {
-    let name = test.file_name().unwrap_or_default().to_string_lossy();
-    name.starts_with(|c: char| c.is_ascii_digit())
-}
-
-fn find_test(dir: &Path, name: &str) -> Result<PathBuf> {
-    let is_it =
-        |path: &PathBuf| path.ends_with(name) || path.file_stem().is_some_and(|stem| stem == name);
-    let found = all_tests(dir).into_iter().find(is_it);
-    found
-        .or_else(|| Some(PathBuf::from(name)).filter(|path| path.is_file()))
-        .with_context(|| format!("no test '{name}' in {}", dir.display()))
+/// What a test needs: by what it took the last time, if that is known.
+fn need(spec: &Spec, kernel: &Kernel, times: &Times) -> Need {
+    let known = times.of(&kernel.release, &spec.name);
+    let vms = u32::try_from(spec.vms.len()).unwrap_or(1);
+    let (seconds, weight) = known.unwrap_or((spec.timeout.as_secs_f64(), WEIGHT * vms));
+    Need {
+        weight: spec.weight.unwrap_or(weight),
+        mem: spec.vms.iter().map(|vm| vm.mem + QEMU).sum(),
+        alone: spec.alone,
+        seconds,
+    }
 }
 
 fn run(args: &Run) -> Result<bool> {
     let common = &args.common;
     let cache = images::cache()?;
     let tests = common.tests()?;
-    let wanted: Vec<_> = if args.tests.is_empty() {
-        all_tests(&tests)
-            .into_iter()
-            .filter(|test| is_numbered(test))
-            .collect()
-    } else {
-        args.tests
-            .iter()
-            .map(|name| find_test(&tests, name))
-            .collect::<Result<_>>()?
-    };
-    let mut specs = Vec::new();
-    for path in &wanted {
-        let mut spec = Spec::read(path, &tests)?;
-        spec.timeout = args.timeout.map_or(spec.timeout, Duration::from_secs) * args.slow;
-        common.adjust(&mut spec);
-        // A test that is named twice runs twice, with a log for each.
-        let before = specs
-            .iter()
-            .filter(|other: &&Spec| other.path == spec.path)
-            .count();
-        if before > 0 {
-            spec.name = format!("{}-{}", spec.name, before + 1);
-        }
-        specs.push(spec);
-    }
+    let specs = args.specs(&tests)?;
     let kernels = common.kernels(&cache)?;
+    let again = args.again();
     let single = specs.len() * kernels.len() == 1;
+    // Those of other circumstances say nothing.
+    let usual = again.options.is_empty() && again.args.is_empty();
+    let mut times = Times::read(cache.join("test-times"));
     let bench = Bench {
         accel: Accel::probe(&cache)?,
         tests,
@@ -296,6 +320,7 @@ fn run(args: &Run) -> Result<bool> {
         args: args.args.clone(),
         slow: args.slow,
         boot: args.boot.clone(),
+        again,
     };
     let last = kernels.len().saturating_sub(1);
     let wanted = |at: usize, spec: &Spec| !spec.once || at == last || !args.tests.is_empty();
@@ -304,52 +329,28 @@ fn run(args: &Run) -> Result<bool> {
         .enumerate()
         .flat_map(|(at, kernel)| specs.iter().map(move |spec| (at, kernel, spec)))
         .filter(|(at, _, spec)| wanted(*at, spec))
-        .map(|(_, kernel, spec)| (kernel, spec))
+        .map(|(_, kernel, spec)| (need(spec, kernel, &times), (kernel, spec)))
         .collect();
-    // A scenario takes all CPUs: it runs alone, after the tests with one VM.
-    let (scenarios, singles): (Vec<_>, Vec<_>) =
-        all.into_iter().partition(|(_, spec)| spec.scenario);
-    let jobs = if common.data_disk.is_some() {
-        1
-    } else {
-        args.jobs.max(1)
-    };
-    let mut totals = run_all(&bench, singles, jobs);
-    totals.add(run_all(&bench, scenarios, 1));
+    let mut finished = Vec::new();
+    let test = |(kernel, spec)| run_one(&bench, kernel, spec);
+    schedule::run(all, args.room(), test, |result| finished.push(result));
     fs::remove_dir_all(&bench.run_dir)?;
-    let skipped = if totals.skipped > 0 {
-        format!(", {} skipped", totals.skipped)
-    } else {
-        String::new()
-    };
-    println!(
-        "{} passed, {} failed{skipped}",
-        totals.passed, totals.failed
-    );
+    if usual {
+        times.add(&finished);
+        times.write()?;
+    }
+    let mut totals = Totals::default();
+    finished.iter().for_each(|test| totals.add(test.totals));
+    print!("{}", report::slowest(&finished));
+    println!("{}", totals.closing_line());
     Ok(totals.failed == 0 && totals.passed + totals.skipped > 0)
 }
 
-fn run_all(bench: &Bench, work: Vec<(&Kernel, &Spec)>, jobs: usize) -> Totals {
-    let queue = Mutex::new(VecDeque::from(work));
-    let totals = Mutex::new(Totals::default());
-    let worker = || loop {
-        let next = queue.lock().unwrap().pop_front();
-        let Some((kernel, spec)) = next else { return };
-        let result = case::run(bench, kernel, spec).unwrap_or_else(|e| {
-            println!("{} on {}: FAILED: {e:#}", spec.name, kernel.release);
-            Totals {
-                failed: 1,
-                ..Totals::default()
-            }
-        });
-        totals.lock().unwrap().add(result);
-    };
-    thread::scope(|scope| {
-        for _ in 0..jobs {
-            scope.spawn(worker);
-        }
-    });
-    totals.into_inner().unwrap()
+fn run_one(bench: &Bench, kernel: &Kernel, spec: &Spec) -> Finished {
+    case::run(bench, kernel, spec).unwrap_or_else(|e| {
+        println!("{} on {}: FAILED: {e:#}", spec.name, kernel.release);
+        Finished::broken(&kernel.release, &spec.name)
+    })
 }
 
 fn shell(args: &Shell) -> Result<()> {
@@ -369,6 +370,7 @@ fn shell(args: &Shell) -> Result<()> {
         args: Vec::new(),
         slow: 1,
         boot: Vec::new(),
+        again: Again::default(),
     };
     shell::run(&bench, &kernel, &spec)
 }

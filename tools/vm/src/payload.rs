@@ -6,16 +6,20 @@ use std::fs;
 use std::io::Write;
 use std::path::Path;
 
-/// Writes the initramfs `base` to `out` with an archive of directories and single files appended.
+/// Writes the initramfs `base` to `out` with an archive of directories and single files, by name, appended.
 /// The kernel unpacks one after the other.
-pub fn write(out: &Path, base: &Path, directories: &[&Path], files: &[&Path]) -> Result<()> {
+pub fn write(
+    out: &Path,
+    base: &Path,
+    directories: &[&Path],
+    files: &[(String, &Path)],
+) -> Result<()> {
     let mut cpio = fs::read(base).with_context(|| format!("cannot read {}", base.display()))?;
     cpio.resize(cpio.len().next_multiple_of(4), 0);
     for path in directories {
         directory(&mut cpio, path, "test")?;
     }
-    for path in files {
-        let name = path.file_name().context("not a file")?.to_string_lossy();
+    for (name, path) in files {
         let data = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
         entry(&mut cpio, &format!("test/{name}"), 0o100_755, &data)?;
     }

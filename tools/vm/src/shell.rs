@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 //! An interactive VM.
 
-use crate::case::{disks, Bench, Kernel};
+use crate::bench::{Bench, Kernel};
+use crate::images::disks;
 use crate::machine::Machine;
 use crate::payload;
 use crate::spec::Spec;
@@ -21,7 +22,7 @@ pub fn run(bench: &Bench, kernel: &Kernel, spec: &Spec) -> Result<()> {
         &initrd,
         &kernel.images.initrd,
         &[&bench.tests],
-        &kernel.files(),
+        &kernel.files()?,
     )?;
     let (rows, columns) = window_size();
     let module = if kernel.module.is_some() {

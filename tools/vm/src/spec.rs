@@ -32,6 +32,10 @@ pub struct Spec {
     pub timeout: Duration,
     /// Disks, as name and size in MiB. Every VM sees them all.
     pub disks: Vec<(String, u32)>,
+    /// Hundredths of a CPU that it takes, if it says so.
+    pub weight: Option<u32>,
+    /// It measures times: nothing else may run beside it.
+    pub alone: bool,
     /// One kernel is enough when all tests are run: the last of them.
     pub once: bool,
     /// The machines. A scenario's are on one network.
@@ -98,6 +102,8 @@ impl Spec {
             name: name.into(),
             timeout: Duration::from_secs(120),
             disks: Vec::new(),
+            weight: None,
+            alone: false,
             once: false,
             vms: Vec::new(),
             scenario: false,
@@ -118,6 +124,8 @@ impl Spec {
         let (key, value) = word.split_once('=').context("want key=value")?;
         match key {
             "once" if value == "yes" => self.once = true,
+            "alone" if value == "yes" => self.alone = true,
+            "weight" => self.weight = Some(value.parse()?),
             "timeout" => self.timeout = Duration::from_secs(value.parse()?),
             "disk" => {
                 let (name, size) = value.split_once(':').unwrap_or((value, "64M"));
@@ -147,7 +155,7 @@ impl Spec {
                 }
             }
             _ => bail!(
-                "unknown key: known are timeout disk once=yes mem smp icount=yes module, and in a scenario vm test"
+                "unknown key: known are timeout disk once=yes weight alone=yes mem smp icount=yes module, and in a scenario vm test"
             ),
         }
         Ok(())
@@ -175,7 +183,7 @@ mod tests {
     fn takes_options_in_order() {
         let mut spec = Spec::empty("x");
         spec.words(
-            "timeout=5 disk=shared:32M disk=data once=yes",
+            "timeout=5 disk=shared:32M disk=data once=yes weight=90 alone=yes",
             Path::new("x"),
         )
         .unwrap();
@@ -184,7 +192,8 @@ mod tests {
         spec.words("vm=b test=n.sh icount=yes module=ship", Path::new("x"))
             .unwrap();
         assert_eq!(spec.timeout, Duration::from_secs(5));
-        assert!(spec.once);
+        assert!(spec.once && spec.alone);
+        assert_eq!(spec.weight, Some(90));
         assert_eq!(spec.disks, [("shared".into(), 32), ("data".into(), 64)]);
         assert_eq!(spec.vms[0].mem, 512);
         assert_eq!(spec.vms[1].name, "b");

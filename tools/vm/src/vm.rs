@@ -2,13 +2,14 @@
 //! A VM of a running test, across its resets.
 
 use crate::ktap::Ktap;
+use crate::limit::{Deadline, Delays};
 use crate::machine::{Machine, Running};
 use crate::spec::VmSpec;
 use anyhow::Result;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::sync::mpsc::Sender;
 use std::thread;
-use std::time::Instant;
+use std::time::Duration;
 
 /// What is heard from a VM.
 pub enum Event {
@@ -27,11 +28,15 @@ pub struct Vm<'a> {
     /// Counts boots, so that late lines of an earlier one are known as such.
     pub boot: u32,
     /// When its boot will have taken too long, until the guest's /init runs.
-    pub up_by: Option<Instant>,
+    pub up_by: Option<Deadline>,
     /// How many boots have taken too long.
     pub stalled: u32,
     /// Exit status of the test.
     pub done: Option<i32>,
+    /// Whether the module was loaded in one of its boots.
+    pub attached: bool,
+    /// CPU time of the boots that are over.
+    pub cpu: Duration,
     /// Results of all boots.
     pub ktap: Ktap,
     running: Option<Running>,
@@ -50,6 +55,8 @@ impl<'a> Vm<'a> {
             up_by: None,
             stalled: 0,
             done: None,
+            attached: false,
+            cpu: Duration::ZERO,
             ktap: Ktap::default(),
             running: None,
             stage: String::new(),
@@ -106,9 +113,24 @@ impl<'a> Vm<'a> {
         Ok(())
     }
 
+    /// Ends its QEMU, if that runs.
+    pub fn stop(&mut self) {
+        if let Some(running) = self.running.take() {
+            self.cpu += running.cpu_time();
+        }
+    }
+
+    /// How long its threads have waited for a CPU.
+    pub fn delays(&self) -> Delays {
+        self.running
+            .as_ref()
+            .map(Running::delays)
+            .unwrap_or_default()
+    }
+
     /// Cuts its power; the next start tells the guest it is in `stage`.
     pub fn reset(&mut self, stage: &str) {
-        self.running = None;
+        self.stop();
         self.stage = stage.into();
         self.done = None;
         self.killed = false;
@@ -116,7 +138,7 @@ impl<'a> Vm<'a> {
 
     /// Cuts its power for good, as a test wanted.
     pub fn cut_power(&mut self) {
-        self.running = None;
+        self.stop();
         self.up_by = None;
         self.killed = true;
     }
@@ -133,7 +155,7 @@ impl<'a> Vm<'a> {
         self.streams = self.streams.saturating_sub(1);
         let ended = self.streams == 0 && !self.killed;
         if ended {
-            self.running = None;
+            self.stop();
             self.up_by = None;
         }
         ended
