@@ -4,6 +4,7 @@
 
 import time
 
+import heartbeat
 from conductor import Servers
 from failover import GRACE
 from fleet import (Client, Fleet, Times, Writer, await_writers, end_writers, failures, make_clients, moved, ranges, say)
@@ -14,6 +15,7 @@ from nfs import SLOW, sh, wait_until
 # A client may wait for a server that is off for as long as that takes.
 sh("modprobe nfsv4; modprobe nfs; sysctl -q kernel.hung_task_timeout_secs=0")
 servers = Servers("ab")
+heartbeat.start("a", "b")
 servers.ask("a", "serve", "ha")
 servers.ask("b", "serve", "hb")
 time.sleep(GRACE)  # the servers' first grace period
@@ -126,6 +128,7 @@ kept = set(servers.ask("a", "locked", "ha"))
 check("partitioned: the server has the others' locks", set(ranges(there)) <= kept, kept)
 end_writers(ha.writers, servers, "a", "ha")
 end_writers(hb.writers, servers, "a", "hb")
+heartbeat.end()
 # Who still writes when the servers are gone keeps this machine from switching off.
 for server, writers in stays.items():
     end_writers(writers, servers, server, "local")
