@@ -99,11 +99,12 @@ class Daemon:
     """A daemon that answers in a thread, until it is closed.
 
     `answer` is called with each upcall: what it returns is the status to answer with, None to
-    be silent. `said` has what was answered: the command and the name.
+    be silent. `said` has what was answered: the command and the name. The pipe must come `within` so
+    many seconds.
     """
 
-    def __init__(self, path=PIPE, answer=lambda upcall: 0, records=(), version=2):
-        end = time.monotonic() + patience(20)
+    def __init__(self, path=PIPE, answer=lambda upcall: 0, records=(), version=2, within=None):
+        end = time.monotonic() + (patience(20) if within is None else within * SLOW)
         while not os.path.exists(path):
             assert time.monotonic() < end, f"{path} did not come"
             time.sleep(0.02)

@@ -134,7 +134,7 @@ def comes_late(case):
     client = case.client()
     time.sleep(max(0, 3 - (time.monotonic() - began)))
     try:
-        daemon = case.daemon(records=[b"a-client"], patience=5)
+        daemon = case.daemon(records=[b"a-client"], within=5)
     except AssertionError:
         return f"server starts {after(took)}, there is no pipe any more", False
     client_done = timed(client.reclaim_complete, 10)
