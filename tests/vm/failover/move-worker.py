@@ -36,7 +36,7 @@ def write(path, log):
             except OSError as e:
                 result = errno.errorcode[e.errno]
             f.write(f"{began:.3f} {time.monotonic():.3f} {result}\n")
-            time.sleep(0.1)
+            time.sleep(0.2)
 
 
 def attempt(fd, start):
@@ -60,7 +60,7 @@ def grab(log, paths):
                     began = time.monotonic()
                     result = attempt(fd, start)
                     f.write(f"{began:.3f} {time.monotonic():.3f} {os.path.basename(path)} {result}\n")
-                time.sleep(0.2)
+                time.sleep(0.4)
 
         threads = [threading.Thread(target=loop, args=[path]) for path in paths]
         for thread in threads:

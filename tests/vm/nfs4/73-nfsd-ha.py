@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-# vm: timeout=240 module=ship
+# vm: once=yes timeout=240 module=ship
 """scripts/admin/nfsd-ha: what it says, and its exit status."""
 
 import json

@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
-# vm: timeout=90 module=none
+# vm: once=yes timeout=90 module=none
 #
 # The stock kernel's server and Debian's daemons work in the VM: the ground the other tests stand on.
 . /test/lib/lib.sh

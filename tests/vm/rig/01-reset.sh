@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
-# vm: timeout=60 disk=data:64M module=none
+# vm: once=yes timeout=60 disk=data:64M module=none
 #
 # A reset loses what was not written to a disk, and nothing else.
 . /test/lib/lib.sh

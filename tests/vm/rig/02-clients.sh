@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
-# vm: timeout=180 module=none
+# vm: once=yes timeout=180 module=none
 #
 # Net namespaces are clients of their own, in all versions of NFS, and their locks conflict.
 . /test/lib/lib.sh

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-# vm: timeout=120 module=load
+# vm: once=yes timeout=120 module=load
 """nfs4load: many clients make themselves known, and reclaim after a restart of the server."""
 
 import json

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-# vm: timeout=180 module=none
+# vm: once=yes timeout=180 module=none
 """The same as 10-reclaim with the module absent, so that it is known what the module changes.
 
 The stock kernel drops the record of an NFSv4.0 client that reclaims: such a client need never

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-# vm: timeout=180 module=load
+# vm: once=yes timeout=180 module=load
 """Who may not reclaim: a client that is not on record, and one that comes too late."""
 
 import fcntl

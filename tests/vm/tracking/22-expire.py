@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-# vm: timeout=120 module=ship
+# vm: once=yes timeout=120 module=ship
 """A client is expired by hand while the daemon hangs, and the server stops meanwhile.
 
 nfsd does not wait for such a writer when it stops: it must not find its tracking gone.

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-# vm: timeout=180 module=load
+# vm: once=yes timeout=180 module=load
 """Two net namespaces, each with its own server, pipe, daemon and clients."""
 
 from ktap import check, done, equal

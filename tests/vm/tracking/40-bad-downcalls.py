@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-# vm: timeout=120 module=load
+# vm: once=yes timeout=120 module=load
 """What a daemon can get wrong: the writer hears of it, nothing is lost, a right answer is taken.
 
 The daemon here is the test itself. rpc.nfsd runs beside it and waits in GetVersion and
