@@ -47,6 +47,18 @@ other_crates() {
 	cd /
 }
 
+# own_tools: what cargo builds in tools/ is this checkout's. Cargo's names for the packages there have no path, and it
+# looks at times only: what another checkout has built after this one's files were written would be taken for theirs.
+own_tools() {
+	local name
+	if [ "$(cat "$cache/tools/checkout" 2>/dev/null)" = "$repo" ]; then return; fi
+	mkdir -p "$cache/tools"
+	for name in $(sed -n 's/^name = "\(.*\)"$/\1/p' "$repo"/{tools,tests}/*/Cargo.toml "$repo"/tests/*/*/Cargo.toml); do
+		find "$cache/tools" -type d -path "*/.fingerprint/$name-*" -prune -exec rm -rf {} +
+	done
+	echo "$repo" >"$cache/tools/checkout"
+}
+
 # key FILE...: a short name for what the files say.
 key() {
 	cat "$@" | sha256sum | cut -c1-12
@@ -56,9 +68,9 @@ key() {
 # where it is, and at the end how long it took. If it fails, show the errors in the log and exit.
 # With V=1 the output is shown as it comes.
 step() {
-	local text=$2 log=$cache/logs/$1.log began=$SECONDS progress status
+	local name=$1 text=$2 log=$cache/logs/$1.log began=$SECONDS progress='' status
 	shift 2
-	say "==> $text"
+	say "==> ${NFSD_HA_BESIDE:+meanwhile: }$text"
 	# The command is in the foreground, so that ^C ends it and sudo can ask for a password.
 	# set -e holds in the command if it is a function, which it would not after || or if.
 	set +e
@@ -66,21 +78,43 @@ step() {
 		(set -e && "$@") 2>&1 </dev/null | tee "$log" >&2
 		status=${PIPESTATUS[0]}
 	else
-		# It must not keep the lock, or the caller's standard output, when this script is killed.
-		show_progress "$log" 8>&- >/dev/null &
-		progress=$!
+		if [ -z "${NFSD_HA_BESIDE-}" ]; then
+			# It must not keep the lock, or the caller's standard output, when this script is killed.
+			show_progress "$log" 8>&- >/dev/null &
+			progress=$!
+		fi
 		(set -e && "$@") >"$log" 2>&1 </dev/null
 		status=$?
-		kill "$progress"
-		wait "$progress" 2>/dev/null
+		if [ -n "$progress" ]; then
+			kill "$progress"
+			wait "$progress" 2>/dev/null
+		fi
 	fi
 	set -e
 	if [ "$status" -ne 0 ]; then
-		say "    failed after $((SECONDS - began)) s:"
+		say "    ${NFSD_HA_BESIDE:+$name }failed after $((SECONDS - began)) s:"
 		[ -n "${V-}" ] || show_errors "$log"
 		die "$text: that did not work (all of the output: $log)"
 	fi
-	if [ $((SECONDS - began)) -ge 3 ]; then say "    done in $((SECONDS - began)) s"; fi
+	if [ $((SECONDS - began)) -ge 3 ]; then say "    ${NFSD_HA_BESIDE:+$name }done in $((SECONDS - began)) s"; fi
+}
+
+# beside COMMAND...: begin with it, and go on; its steps show no progress. ^C ends this script, which
+# ends all that runs beside it.
+beside_it=()
+beside() {
+	trap 'for job in "${beside_it[@]}"; do kill -- "-$job" 2>/dev/null || true; done' EXIT
+	set -m # it gets a process group of its own
+	NFSD_HA_BESIDE=yes "$@" </dev/null &
+	set +m
+	beside_it+=($!)
+}
+
+# together: wait for what was begun beside this; if it did not work, it has said why.
+together() {
+	local job
+	for job in "${beside_it[@]}"; do wait "$job" || exit 1; done
+	beside_it=()
 }
 
 # show_progress LOG: say the last line of the log every ten seconds, while this script runs.
