@@ -59,12 +59,12 @@ class Client:
 class Writer:
     """A process that writes to a locked file."""
 
-    def __init__(self, client, path):
+    def __init__(self, client, path, pause=0.4):
         self.client, self.path = client, path
         self.file = os.path.basename(path)
         self.name = f"{client.name}{path.replace('/', '_')}"
         self.log = f"/tmp/{self.name}.log"
-        self.process = client.start("write", path, self.log)
+        self.process = client.start("write", path, self.log, str(pause))
 
     def writes(self, since=0.0):
         """The writes that ended after a time: begin, end, result."""

@@ -32,7 +32,8 @@ mover = fleet.writer(both)
 stays = {}
 for version, server in zip(("4.1", "4.2"), OTHERS):
     clients = (Client(f"watch-{server}", version), both)
-    stays[server] = [Writer(c, f"{c.mount(f'{server}:/local', server)}/{c.name}") for c in clients]
+    # Each of their operations counts.
+    stays[server] = [Writer(c, f"{c.mount(f'{server}:/local', server)}/{c.name}", 0.1) for c in clients]
 everybody = [*fleet.writers, mover, *stays["a"], *stays["b"]]
 await_writers(everybody, "a client of both servers, and one of each, write, too")
 equal("the server has all locks", servers.ask("a", "locked", "ha"), ranges([*fleet.writers, mover]))

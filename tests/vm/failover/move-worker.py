@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0
 """Processes of the clients of exports that move.
 
-move-worker.py write FILE LOG: opens a file, locks two ranges of it, then writes to it, with fsync, all the time.
+move-worker.py write FILE LOG PAUSE: opens a file, locks two ranges of it, then writes to it, with fsync, all the
+    time, with a pause of so many seconds after each.
     The log has a line for each write: begin, end, result.
 move-worker.py grab LOG FILE...: tries to lock something in each range of each file, all the time, with a thread
     for each file. The log has a line for each try: begin, end, file, result.
@@ -20,7 +21,7 @@ from record import record
 RECORD = len(record(0))
 
 
-def write(path, log):
+def write(path, log, pause):
     """Writes for ever."""
     fd = os.open(path, os.O_RDWR | os.O_CREAT)
     fcntl.lockf(fd, fcntl.LOCK_EX, 0, 0)
@@ -36,7 +37,7 @@ def write(path, log):
             except OSError as e:
                 result = errno.errorcode[e.errno]
             f.write(f"{began:.3f} {time.monotonic():.3f} {result}\n")
-            time.sleep(0.2)
+            time.sleep(pause)
 
 
 def attempt(fd, start):
@@ -60,7 +61,7 @@ def grab(log, paths):
                     began = time.monotonic()
                     result = attempt(fd, start)
                     f.write(f"{began:.3f} {time.monotonic():.3f} {os.path.basename(path)} {result}\n")
-                time.sleep(0.4)
+                time.sleep(0.8)
 
         threads = [threading.Thread(target=loop, args=[path]) for path in paths]
         for thread in threads:
@@ -70,6 +71,6 @@ def grab(log, paths):
 
 
 if sys.argv[1] == "write":
-    write(sys.argv[2], sys.argv[3])
+    write(sys.argv[2], sys.argv[3], float(sys.argv[4]))
 else:
     grab(sys.argv[2], sys.argv[3:])

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-# vm: timeout=180 module=load
+# vm: once=yes timeout=180 module=load
 """What may be written to the control files, by whom, and what is answered."""
 
 import errno
