@@ -158,7 +158,10 @@ impl Server<'_> {
             if held.is_empty() && !client.is_complete() && !client.pins(scope) {
                 return None;
             }
-            client.connection(self).is_none().then_some(held)
+            match client.connection(self) {
+                None => Some(held),
+                Some(_) => None,
+            }
         })
     }
 

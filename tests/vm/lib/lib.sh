@@ -127,7 +127,7 @@ wait_for() {
 	shift
 	until "$@" >/dev/null 2>&1; do
 		[ "$(date +%s)" -lt "$_end" ] || return 1
-		sleep 0.1
+		sleep 0.3 # these processes need the CPU that others wait for
 	done
 }
 

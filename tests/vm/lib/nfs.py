@@ -50,12 +50,15 @@ def wait_until(condition, timeout=30, step=0.1, patient=True):
 
     It may come later on a busy host, unless it is not `patient`: for what may well not come, and for
     what must come so early that something else is not why.
+
+    Looks are `step` seconds apart. One that takes longer itself, as a process that is started on an
+    emulated CPU does, is followed by a pause that is longer, up to half a second: others need the CPU.
     """
     end = time.monotonic() + (patience(timeout) if patient else timeout * SLOW)
-    while time.monotonic() < end:
+    while (began := time.monotonic()) < end:
         if condition():
             return True
-        time.sleep(step)
+        time.sleep(max(step, min(4 * (time.monotonic() - began), 0.5)))
     return bool(condition())
 
 
