@@ -41,8 +41,9 @@ enter_root() {
 }
 
 # other_crates: let cargo have crates that are not Debian's. The build root's configuration replaces
-# all by those; cargo looks for it in its home, and above the working directory.
+# all by those; cargo looks for it in its home, and above the working directory. What is built so is in tools/, too.
 other_crates() {
+	own_tools
 	export CARGO_HOME=$cache/cargo
 	cd /
 }
@@ -52,11 +53,13 @@ other_crates() {
 own_tools() {
 	local name
 	if [ "$(cat "$cache/tools/checkout" 2>/dev/null)" = "$repo" ]; then return; fi
+	locked tools
 	mkdir -p "$cache/tools"
 	for name in $(sed -n 's/^name = "\(.*\)"$/\1/p' "$repo"/{tools,tests}/*/Cargo.toml "$repo"/tests/*/*/Cargo.toml); do
 		find "$cache/tools" -type d -path "*/.fingerprint/$name-*" -prune -exec rm -rf {} +
 	done
 	echo "$repo" >"$cache/tools/checkout"
+	exec 8>&-
 }
 
 # key FILE...: a short name for what the files say.

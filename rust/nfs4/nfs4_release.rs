@@ -158,10 +158,10 @@ impl Server<'_> {
             if held.is_empty() && !client.is_complete() && !client.pins(scope) {
                 return None;
             }
-            match client.connection(self) {
-                None => Some(held),
-                Some(_) => None,
+            if client.connection(self).is_some() {
+                return None;
             }
+            Some(held)
         })
     }
 

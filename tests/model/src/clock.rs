@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! As `rust/clock.rs`, by the model's clock.
+//! As `rust/base/clock.rs`, by the model's clock.
 
 use kernel::time::{self, Jiffies};
 

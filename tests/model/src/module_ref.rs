@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! As `rust/module_ref.rs`, of a module that stays.
+//! As `rust/base/module_ref.rs`, of a module that stays.
 
 pub(crate) struct ModuleRef;
 

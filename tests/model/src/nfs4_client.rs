@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! As `rust/nfs4_client.rs`, of clients whose use after they were freed is seen.
+//! As `rust/nfs4/nfs4_client.rs`, of clients whose use after they were freed is seen.
 
 use crate::base::net::{Net, Nfsd};
 use crate::nfs4::nfsd::NfsdNet;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! As `rust/nfsd.rs`: nfsd's state of a net namespace, rpc_pipefs in it, and what nfsd does with
+//! As `rust/nfs4/nfsd.rs`: nfsd's state of a net namespace, rpc_pipefs in it, and what nfsd does with
 //! its clients.
 
 use crate::base::net::{Net, Nfsd};

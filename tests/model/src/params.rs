@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! As `rust/params.rs`, with values that a schedule chooses.
+//! As `rust/base/params.rs`, with values that a schedule chooses.
 
 use std::cell::Cell;
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! As `rust/pipe.rs`, with sunrpc in it (`net/sunrpc/rpc_pipe.c`), function by function: who holds
-//! which lock, and the order of what is done, are those of the C code.
+//! As `rust/tracking/pipe.rs` and `message.rs`, with sunrpc in it (`net/sunrpc/rpc_pipe.c`), function by function:
+//! who holds which lock, and the order of what is done, are those of the C code.
 
 use crate::nfs4::nfsd::Changing;
 use core::sync::atomic::{AtomicBool, Ordering};

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! As `rust/siphash.rs`, by the standard library's SipHash; a key of the schedule's.
+//! As `rust/base/siphash.rs`, by the standard library's SipHash; a key of the schedule's.
 
 use crate::base::index::KeyedHash;
 use shuttle::rand::{thread_rng, Rng};

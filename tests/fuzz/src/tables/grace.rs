@@ -37,7 +37,7 @@ fn about(scope: &Scope) -> Subject {
     }
 }
 
-/// Makes room as `change()` in `rust/scopes.rs` does; returns whether there is memory for it.
+/// Makes room as `change()` in `rust/scopes/in_grace.rs` does; returns whether there is memory for it.
 fn make_room(table: &mut GraceTable<Weak>, now: i64, memory: u8) -> bool {
     let Some(wanted) = table.wanted(now) else {
         return true;
