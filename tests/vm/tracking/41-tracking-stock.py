@@ -94,7 +94,8 @@ def dies(case):
     first.close()
     second = case.daemon()
     thread.join(15)
-    recorded = (CREATE, b"a-client") in second.said
+    # The client may have its answer before the daemon's thread goes on.
+    recorded = wait_until(lambda: (CREATE, b"a-client") in second.said, 5, patient=False)
     return (f"answered {after(took[0])}, recorded: {'yes' if recorded else 'no'}, "
             f"threads in D state: {stuck_threads()}", took[0] is not None and recorded)
 

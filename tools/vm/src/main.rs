@@ -43,7 +43,11 @@ const PROGRAMS: [&str; 3] = ["nfs4load", "cldstub", "filefuzz"];
 const SCRIPTS: [&str; 2] = ["scripts/admin/nfsd-ha", "scripts/admin/ha-callout"];
 
 /// Hundredths of a CPU that a VM takes in the mean, if nothing else is known.
-const WEIGHT: u32 = 40;
+const WEIGHT: u32 = 30;
+
+/// Hundredths of a CPU that the tests may take on each one. More than it has, as what they took the last time is
+/// a mean, and while one waits another can go on.
+const ROOM: u32 = 130;
 
 /// Tests at the same time on each CPU.
 const JOBS: u32 = 6;
@@ -276,7 +280,7 @@ impl Run {
                 Some(_) => 1,
                 None => self.jobs.unwrap_or(most).max(1),
             },
-            weight: 100 * host::cpus(),
+            weight: ROOM * host::cpus(),
             mem: host::mem_available() / 2,
         }
     }

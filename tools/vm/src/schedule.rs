@@ -5,8 +5,8 @@
 //! takes, in hundredths of its duration. A test may start if nothing else runs; or else if all these hold:
 //!
 //! - neither it nor one that runs wants to be alone;
-//! - all weights together are no more than what the host's CPUs give, and while no CPU is idle no more than half of
-//!   that: a host that is busy with something else gets no more work, but goes on with some;
+//! - all weights together are no more than a little over what the host's CPUs give, and while no CPU is idle no
+//!   more than half of that: a host that is busy with something else gets no more work, but goes on with some;
 //! - all VMs together have no more memory than half of what the host had available;
 //! - no more than `--jobs` run.
 //!
