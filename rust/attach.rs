@@ -8,7 +8,7 @@
 //! | `nfsd_fs_get_tree` | nfsd | the same as nfsd's, then adds our files to the mount |
 //! | `nfsd4_exchange_id`, `nfsd4_setclientid` | nfsd | the same, with another name for who comes to a floating address |
 //! | `nfs4_check_open_reclaim` | nfsd | the same, and lets the clients reclaim that are listed for a scope |
-//! | `nfsd4_reclaim_complete` | nfsd | the same, then notes that the client has finished |
+//! | `nfsd4_reclaim_complete` | nfsd | the same, then notes that the client has finished, also one file system |
 //! | `rqst_exp_find` | nfsd | the same, but does not say that an export is missing that is expected |
 //! | `locks_in_grace`, `opens_in_grace` | grace | the same, and asks whether the request's scope is in grace |
 //! | `nsm_monitor`, `nsm_unmonitor` | lockd | notes the client, then the same |
@@ -222,7 +222,9 @@ unsafe extern "C" fn reclaim_complete(
             Request::current(),
         ) {
             let one_fs = (*op).reclaim_complete.rca_one_fs != 0;
-            reclaimers::complete(Nfs4Client::from_raw(client), &request, one_fs);
+            if reclaimers::complete(Nfs4Client::from_raw(client), &request, one_fs) && one_fs {
+                return already;
+            }
         }
         status
     }

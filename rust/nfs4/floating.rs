@@ -16,9 +16,9 @@ kernel::sync::global_lock! {
     unsafe(uninit) static ADDRESSES: Mutex<KVVec<(u64, IpAddr)>> = KVVec::new();
 }
 
-/// Is there a floating address in any namespace? May sleep.
-pub(crate) fn any() -> bool {
-    !ADDRESSES.lock().is_empty()
+/// Has a namespace a floating address? May sleep.
+pub(crate) fn any(net: u64) -> bool {
+    ADDRESSES.lock().iter().any(|(n, _)| *n == net)
 }
 
 /// Prepares this file's lock.

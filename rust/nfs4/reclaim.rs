@@ -37,6 +37,17 @@ impl<H: KeyedHash> List<H> {
     }
 }
 
+/// Whether a client may reclaim something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Claim {
+    /// It may.
+    May,
+    /// It has said that it has reclaimed all there (RFC 8881, 18.51.3).
+    Finished,
+    /// It is not listed.
+    Unlisted,
+}
+
 /// The lists of all scopes. A server takes over few exports at a time: they are looked at one
 /// by one.
 pub(crate) struct Lists<H>(KVVec<List<H>>);
@@ -88,7 +99,8 @@ impl<H: KeyedHash> Lists<H> {
     }
 
     /// May a client reclaim what a request is about? Yes if it is listed, by one of these names,
-    /// in a scope that covers the request and is in grace, and has the listed principal if there is one.
+    /// in a scope that covers the request and is in grace, has the listed principal if there is one, and has
+    /// not finished there.
     pub(crate) fn claim(
         &mut self,
         net: u64,
@@ -96,36 +108,53 @@ impl<H: KeyedHash> Lists<H> {
         in_grace: impl Fn(&Scope) -> bool,
         names: &[&[u8]],
         principal: Option<&[u8]>,
-    ) -> bool {
-        let mut may = false;
+    ) -> Claim {
+        let mut claim = Claim::Unlisted;
         for list in &mut self.0 {
-            if list.net == net && subject.is_of(&list.scope) && in_grace(&list.scope) {
-                may |= names.iter().any(|name| list.clients.claim(name, principal));
+            if list.net != net || !subject.is_of(&list.scope) || !in_grace(&list.scope) {
+                continue;
+            }
+            for name in names {
+                match list.clients.is_complete(name, principal) {
+                    Some(false) if list.clients.claim(name, principal) => claim = Claim::May,
+                    Some(true) if claim != Claim::May => claim = Claim::Finished,
+                    _ => (),
+                }
             }
         }
-        may
+        claim
     }
 
     /// A client has finished reclaiming: everything, or what `subject` is about if it is there.
-    /// Calls `ended` with each scope that nobody is waited for any more.
+    /// Calls `ended` with each scope that nobody is waited for any more. Returns whether it is listed, and had
+    /// finished all of that before.
     pub(crate) fn complete(
         &mut self,
         net: u64,
         subject: Option<&Subject>,
         names: &[&[u8]],
+        principal: Option<&[u8]>,
         mut ended: impl FnMut(&Scope),
-    ) {
+    ) -> bool {
+        let (mut first, mut again) = (false, false);
         for list in self.0.iter_mut().filter(|list| list.net == net) {
-            if list.is_finished() || subject.is_some_and(|subject| !subject.is_of(&list.scope)) {
+            if subject.is_some_and(|subject| !subject.is_of(&list.scope)) {
                 continue;
             }
+            let was_finished = list.is_finished();
             for name in names {
-                list.clients.complete(name);
+                match list.clients.is_complete(name, principal) {
+                    Some(true) => again = true,
+                    Some(false) => first = true,
+                    None => (),
+                }
+                list.clients.complete(name, principal);
             }
-            if list.is_finished() {
+            if list.is_finished() && !was_finished {
                 ended(&list.scope);
             }
         }
+        again && !first
     }
 
     /// The clients that are listed in a namespace, with their scopes.

@@ -16,7 +16,7 @@ use crate::base::text::Text;
 use crate::nfs4::floating;
 use crate::nfs4::identity;
 use crate::nfs4::nfs4_client::Nfs4Client;
-use crate::nfs4::reclaim::{self, Lists};
+use crate::nfs4::reclaim::{self, Claim, Lists};
 use crate::nfs4::records::Progress;
 use crate::scopes::in_grace;
 use crate::scopes::request::Request;
@@ -132,11 +132,15 @@ pub(crate) fn check_open_reclaim(
     if client.is_complete() {
         return Err(Refusal::NoGrace);
     }
-    if request.is_some_and(|request| is_listed(client, request)) {
-        if client.minor_version() == 0 {
-            client.create_record();
+    match request.map_or(Claim::Unlisted, |request| claim(client, request)) {
+        Claim::May => {
+            if client.minor_version() == 0 {
+                client.create_record();
+            }
+            return Ok(());
         }
-        return Ok(());
+        Claim::Finished => return Err(Refusal::NoGrace),
+        Claim::Unlisted => (),
     }
     // The server's own record says who may reclaim in the server's own grace period, and nothing of who had
     // what in a scope: a client that is on it because it is here may have lost its state there.
@@ -155,10 +159,10 @@ pub(crate) enum Refusal {
     ReclaimBad,
 }
 
-/// Is a client listed in a scope in grace that its request is about?
-fn is_listed(client: &Nfs4Client, request: &Request<'_>) -> bool {
+/// May a client reclaim what its request is about, as one that is listed in a scope in grace?
+fn claim(client: &Nfs4Client, request: &Request<'_>) -> Claim {
     let Some(subject) = request.subject() else {
-        return false;
+        return Claim::Unlisted;
     };
     let net = client.nfsd().net().cookie();
     let hash = client.principal_hash();
@@ -169,13 +173,14 @@ fn is_listed(client: &Nfs4Client, request: &Request<'_>) -> bool {
     })
 }
 
-/// A client has sent RECLAIM_COMPLETE; for one file system, if `one_fs`. May sleep.
+/// A client has sent RECLAIM_COMPLETE; for one file system, if `one_fs`. Returns whether it is listed for that,
+/// and had sent it before. May sleep.
 ///
 /// Where there are floating addresses, one that has come to another address finishes nothing by the former: who
 /// is waited for comes to a floating one. The grace period then ends by its time.
-pub(crate) fn complete(client: &Nfs4Client, request: &Request<'_>, one_fs: bool) {
+pub(crate) fn complete(client: &Nfs4Client, request: &Request<'_>, one_fs: bool) -> bool {
     if LISTS.lock().is_empty() {
-        return;
+        return false;
     }
     let (subject, server, net) = (
         request.subject(),
@@ -183,18 +188,21 @@ pub(crate) fn complete(client: &Nfs4Client, request: &Request<'_>, one_fs: bool)
         client.nfsd().net().cookie(),
     );
     if one_fs && subject.is_none() {
-        return;
+        return false;
     }
     let subject = subject.filter(|_| one_fs);
     // Who is listed without the address may be another client of the same owner, at a floating address.
     let at_floating = server.is_some_and(|a| identity::owner(client.name(), a).is_some());
-    if !one_fs && !at_floating && floating::any() {
-        return;
+    if !one_fs && !at_floating && floating::any(net) {
+        return false;
     }
+    let hash = client.principal_hash();
+    let hash = hash.as_ref().map(|h| &h[..]);
     with_names(client, server, |names| {
         let mut lists = LISTS.lock();
-        lists.complete(net, subject.as_ref(), names, |scope| end(net, scope));
-    });
+        lists.retain(in_grace::is_in_grace);
+        lists.complete(net, subject.as_ref(), names, hash, |scope| end(net, scope))
+    })
 }
 
 /// Calls `f` with the names that a client may be listed by: its own, and the same with or without

@@ -119,27 +119,38 @@ impl<H: KeyedHash> RecordTable<H> {
         Ok(())
     }
 
-    /// May the client `name` reclaim, whose principal has the hash `principal`?
-    ///
-    /// Yes if it is on record, and if the record has a hash, the same one
-    /// (`nfsd4_cld_check_v2()`). It then counts as reclaimed.
-    pub(crate) fn claim(&mut self, name: &[u8], principal: Option<&[u8]>) -> bool {
-        let Some(record) = self.find(name) else {
-            return false;
-        };
+    /// The record of the client `name`, whose principal has the hash `principal`: if the record has a
+    /// hash, it must be the same one (`nfsd4_cld_check_v2()`).
+    fn record(&mut self, name: &[u8], principal: Option<&[u8]>) -> Option<&mut Record> {
+        let record = self.find(name)?;
         let hash = record.client.get().hash;
         if !hash.is_empty() && !principal.is_some_and(|p| p.starts_with(hash)) {
-            return false;
+            return None;
         }
+        Some(record)
+    }
+
+    /// May the client `name` reclaim, whose principal has the hash `principal`?
+    ///
+    /// Yes if it is on record. It then counts as reclaimed.
+    pub(crate) fn claim(&mut self, name: &[u8], principal: Option<&[u8]>) -> bool {
+        let Some(record) = self.record(name, principal) else {
+            return false;
+        };
         let first = !core::mem::replace(&mut record.claimed, true);
         self.reclaimed += usize::from(first);
         true
     }
 
-    /// The client `name` has sent RECLAIM_COMPLETE. Returns whether it was the last one: all
-    /// clients on record are done.
-    pub(crate) fn complete(&mut self, name: &[u8]) -> bool {
-        let Some(record) = self.find(name) else {
+    /// Has the client `name` sent RECLAIM_COMPLETE? `None` if it is not on record with this principal.
+    pub(crate) fn is_complete(&mut self, name: &[u8], principal: Option<&[u8]>) -> Option<bool> {
+        Some(self.record(name, principal)?.complete)
+    }
+
+    /// The client `name` has sent RECLAIM_COMPLETE, with the principal of its record if that has one. Returns
+    /// whether it was the last one: all clients on record are done.
+    pub(crate) fn complete(&mut self, name: &[u8], principal: Option<&[u8]>) -> bool {
+        let Some(record) = self.record(name, principal) else {
             return false;
         };
         let first = !core::mem::replace(&mut record.complete, true);

@@ -273,7 +273,9 @@ impl Tracker {
             client.set_stable(true);
             // A client says with RECLAIM_COMPLETE (RFC 8881 section 18.51) that it has reclaimed
             // all. One whose record could not be stored is waited for: the old one is all it has.
-            if client.minor_version() > 0 && state.records.complete(client.name()) {
+            let hash = client.principal_hash();
+            let hash = hash.as_ref().map(|h| &h[..]);
+            if client.minor_version() > 0 && state.records.complete(client.name(), hash) {
                 self.end_grace(&state);
             }
         }

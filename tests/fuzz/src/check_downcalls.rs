@@ -187,8 +187,9 @@ impl Model {
             assert_eq!(kernel.records.claim(name, None), hash.is_empty());
         }
         let last = self.records.len().saturating_sub(1);
-        for (n, name) in self.records.keys().enumerate() {
-            assert_eq!(kernel.records.complete(name), n == last);
+        for (n, (name, hash)) in self.records.iter().enumerate() {
+            assert!(hash.is_empty() || !kernel.records.complete(name, None));
+            assert_eq!(kernel.records.complete(name, Some(hash)), n == last);
         }
     }
 }

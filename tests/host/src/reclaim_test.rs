@@ -50,7 +50,7 @@ fn lists() -> Lists<Same> {
 fn ended(lists: &mut Lists<Same>, subject: Option<&Subject>, names: &[&[u8]]) -> Vec<Scope> {
     let mut ended = Vec::new();
     for name in names {
-        lists.complete(NET, subject, &[*name], |scope| ended.push(*scope));
+        lists.complete(NET, subject, &[*name], None, |scope| ended.push(*scope));
     }
     ended
 }
@@ -59,7 +59,7 @@ fn ended(lists: &mut Lists<Same>, subject: Option<&Subject>, names: &[&[u8]]) ->
 fn only_who_is_listed_may_reclaim_and_only_there() {
     let mut lists = lists();
     let mut may = |net, fsid, name: &[u8], in_grace| {
-        lists.claim(net, &about(fsid), |_| in_grace, &[name], None)
+        lists.claim(net, &about(fsid), |_| in_grace, &[name], None) == Claim::May
     };
     assert!(may(NET, 1, b"a", true));
     assert!(!may(NET, 1, b"a", false));
@@ -85,10 +85,53 @@ fn a_listed_principal_must_be_the_clients() {
         hash: &[7; 32],
     };
     lists.add(NET, &scope(1), client, Same).unwrap();
-    let mut may = |principal| lists.claim(NET, &about(1), |_| true, &[b"a"], principal);
-    assert!(!may(None));
-    assert!(!may(Some(&[8; 32])));
-    assert!(may(Some(&[7; 32])));
+    lists.close(NET, &scope(1), Same).unwrap();
+    let mut claim = |principal| lists.claim(NET, &about(1), |_| true, &[b"a"], principal);
+    assert_eq!(claim(None), Claim::Unlisted);
+    assert_eq!(claim(Some(&[8; 32])), Claim::Unlisted);
+    assert_eq!(claim(Some(&[7; 32])), Claim::May);
+    // As for claiming, so for finishing.
+    let mut ended = Vec::new();
+    for principal in [None, Some(&[8; 32][..])] {
+        let again = lists.complete(NET, None, &[b"a"], principal, |s| ended.push(*s));
+        assert!(!again && ended.is_empty());
+    }
+    lists.complete(NET, None, &[b"a"], Some(&[7; 32]), |s| ended.push(*s));
+    assert_eq!(ended, [scope(1)]);
+}
+
+#[test]
+fn who_has_finished_a_file_system_is_told_so() {
+    let mut lists = lists();
+    let claim = |lists: &mut Lists<Same>| lists.claim(NET, &about(1), |_| true, &[b"a"], None);
+    let complete = |lists: &mut Lists<Same>, fsid, name: &[u8]| {
+        lists.complete(NET, Some(&about(fsid)), &[name], None, |_| ())
+    };
+    // What it has finished elsewhere is nothing here.
+    assert!(!complete(&mut lists, 2, b"a"));
+    assert!(!complete(&mut lists, 2, b"a"));
+    assert_eq!(claim(&mut lists), Claim::May);
+    assert!(!complete(&mut lists, 1, b"a"));
+    assert_eq!(claim(&mut lists), Claim::Finished);
+    assert!(complete(&mut lists, 1, b"a"));
+    assert!(!complete(&mut lists, 1, b"b"));
+    // Who is not listed has nothing to finish.
+    assert!(!complete(&mut lists, 1, b"c"));
+    assert!(!complete(&mut lists, 1, b"c"));
+    // Another scope with the same file waits for it.
+    let client = Client {
+        name: b"a",
+        hash: b"",
+    };
+    let address = Scope::Server(IpAddr::from([192, 0, 2, 1]));
+    lists.add(NET, &address, client, Same).unwrap();
+    let both = Subject {
+        server: Some(IpAddr::from([192, 0, 2, 1])),
+        ..about(1)
+    };
+    assert_eq!(lists.claim(NET, &both, |_| true, &[b"a"], None), Claim::May);
+    assert!(!lists.complete(NET, Some(&both), &[b"a"], None, |_| ()));
+    assert!(lists.complete(NET, Some(&both), &[b"a"], None, |_| ()));
 }
 
 #[test]
@@ -130,7 +173,8 @@ fn one_file_system_is_no_other() {
 fn lists_are_forgotten() {
     let mut lists = lists();
     lists.retain(|net, one| (net, one) != (NET, &scope(1)));
-    assert!(!lists.claim(NET, &about(1), |_| true, &[b"a"], None));
+    let claim = lists.claim(NET, &about(1), |_| true, &[b"a"], None);
+    assert_eq!(claim, Claim::Unlisted);
 }
 
 #[test]

@@ -37,7 +37,7 @@ fn client<'a>(name: &'a [u8], hash: &'a [u8]) -> Client<'a> {
 fn empty_table_knows_nobody() {
     let mut table = RecordTable::new(Fnv);
     assert!(!table.claim(b"a", None));
-    assert!(!table.complete(b"a"));
+    assert!(!table.complete(b"a", None));
     assert_eq!(table.counts(), Counts::default());
 }
 
@@ -91,24 +91,24 @@ fn the_last_one_to_complete_is_told() {
     let mut table = RecordTable::new(Fnv);
     table.insert(client(b"a", b"")).unwrap();
     table.insert(client(b"b", b"")).unwrap();
-    assert!(!table.complete(b"a"));
+    assert!(!table.complete(b"a", None));
     // A client that restarts sends RECLAIM_COMPLETE again; it does not stand for another one.
-    assert!(!table.complete(b"a"));
-    assert!(!table.complete(b"stranger"));
-    assert!(table.complete(b"b"));
-    assert!(!table.complete(b"b"));
+    assert!(!table.complete(b"a", None));
+    assert!(!table.complete(b"stranger", None));
+    assert!(table.complete(b"b", None));
+    assert!(!table.complete(b"b", None));
 }
 
 #[test]
 fn a_cleared_table_starts_again() {
     let mut table = RecordTable::new(Fnv);
     table.insert(client(b"a", b"")).unwrap();
-    table.complete(b"a");
+    table.complete(b"a", None);
     table.clear();
     assert!(!table.claim(b"a", None));
     assert_eq!(table.counts(), Counts::default());
     table.insert(client(b"a", b"")).unwrap();
-    assert!(table.complete(b"a"));
+    assert!(table.complete(b"a", None));
 }
 
 #[test]
@@ -152,7 +152,7 @@ fn like_a_map<H: KeyedHash>(hash: H, steps: Vec<(u8, u8)>) -> Result<(), TestCas
                     .get_mut(&who)
                     .is_some_and(|r| !std::mem::replace(&mut r.1, true));
                 let last = first && map.values().all(|r| r.1);
-                prop_assert_eq!(table.complete(&[who]), last);
+                prop_assert_eq!(table.complete(&[who], None), last);
             }
         }
         let count = |f: fn(&(bool, bool)) -> bool| map.values().filter(|r| f(r)).count();
