@@ -165,11 +165,10 @@ fn claim(client: &Nfs4Client, request: &Request<'_>) -> Claim {
         return Claim::Unlisted;
     };
     let net = client.nfsd().net().cookie();
-    let hash = client.principal_hash();
-    let hash = hash.as_ref().map(|h| &h[..]);
     let in_grace = |scope: &Scope| in_grace::is_in_grace(net, scope);
-    with_names(client, request.server(), |names| {
-        LISTS.lock().claim(net, &subject, in_grace, names, hash)
+    with_names(client, request.server(), |names, principal| {
+        let mut lists = LISTS.lock();
+        lists.claim(net, &subject, in_grace, names, principal)
     })
 }
 
@@ -196,26 +195,31 @@ pub(crate) fn complete(client: &Nfs4Client, request: &Request<'_>, one_fs: bool)
     if !one_fs && !at_floating && floating::any(net) {
         return false;
     }
-    let hash = client.principal_hash();
-    let hash = hash.as_ref().map(|h| &h[..]);
-    with_names(client, server, |names| {
+    with_names(client, server, |names, principal| {
         let mut lists = LISTS.lock();
         lists.retain(in_grace::is_in_grace);
-        lists.complete(net, subject.as_ref(), names, hash, |scope| end(net, scope))
+        let ended = |scope: &Scope| end(net, scope);
+        lists.complete(net, subject.as_ref(), names, principal, ended)
     })
 }
 
-/// Calls `f` with the names that a client may be listed by: its own, and the same with or without
-/// the address of the server that its request came to, as this or the other server may not know it for a
-/// floating one. Without memory, its own only.
-fn with_names<R>(client: &Nfs4Client, server: Option<IpAddr>, f: impl FnOnce(&[&[u8]]) -> R) -> R {
+/// Calls `f` with the names that a client may be listed by, and the hash of its principal. The names are its own,
+/// and the same with or without the address of the server that its request came to, as this or the other server may
+/// not know it for a floating one. Without memory, its own only.
+fn with_names<R>(
+    client: &Nfs4Client,
+    server: Option<IpAddr>,
+    f: impl FnOnce(&[&[u8]], Option<&[u8]>) -> R,
+) -> R {
+    let hash = client.principal_hash();
+    let principal = hash.as_ref().map(|h| &h[..]);
     let name = client.name();
     let Some(address) = server else {
-        return f(&[name]);
+        return f(&[name], principal);
     };
     match (identity::owner(name, address), identity::at(name, address)) {
-        (Some(owner), _) => f(&[name, owner]),
-        (None, Ok(Some(other))) => f(&[name, &other]),
-        (None, _) => f(&[name]),
+        (Some(owner), _) => f(&[name, owner], principal),
+        (None, Ok(Some(other))) => f(&[name, &other], principal),
+        (None, _) => f(&[name], principal),
     }
 }
