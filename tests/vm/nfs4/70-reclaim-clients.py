@@ -126,19 +126,6 @@ equal("it cannot do so again", single.reclaim_complete(), "COMPLETE_ALREADY")
 command("fsid_grace", "1234 0")
 single.close()
 
-# A floating address of another namespace is none here.
-sh("ip netns add other; nsenter --net=/run/netns/other sh -c 'mount -t nfsd nfsd /mnt && "
-   "echo 192.0.2.7 >/mnt/floating_addresses && cat /mnt/floating_addresses'")
-equal("an address is floating in another namespace", read("floating_addresses"), "")
-command("fsid_grace", "1234 60")
-command("reclaim_clients", "1234 only-here")
-command("fsid_grace", "1234 listed")
-here = client("only-here")
-equal("who has finished here", (here.open_reclaim(a).status, here.reclaim_complete()), ("OK", "OK"))
-check("is waited for no more", not grace_of())
-here.close()
-sh("umount /mnt; ip netns del other")
-
 # NFSv4.0 has no RECLAIM_COMPLETE.
 command("fsid_grace", "1234 4")
 command("reclaim_clients", "1234 old")
@@ -165,6 +152,19 @@ equal("that it has finished", krb.reclaim_complete(), "OK")
 check("says nothing of who is listed", grace_of())
 krb.close()
 command("fsid_grace", "1234 0")
+
+# A floating address of another namespace is none here.
+sh("ip netns add other; nsenter --net=/run/netns/other sh -c 'mount -t nfsd nfsd /mnt && "
+   "echo 192.0.2.7 >/mnt/floating_addresses && cat /mnt/floating_addresses'")
+equal("an address is floating in another namespace", read("floating_addresses"), "")
+command("fsid_grace", "1234 60")
+command("reclaim_clients", "1234 only-here")
+command("fsid_grace", "1234 listed")
+here = client("only-here")
+equal("who has finished here", (here.open_reclaim(a).status, here.reclaim_complete()), ("OK", "OK"))
+check("is waited for no more", not grace_of())
+here.close()
+sh("umount /mnt; ip netns del other")
 
 # A whole page.
 command("fsid_grace", "1234 60")
