@@ -10,6 +10,7 @@ import heartbeat
 from ktap import check, equal
 from move import EXPORTS
 from nfs import SLOW, patience, sh, wait_until
+from worklog import Worklog
 
 VERSIONS = ("4.0", "4.1", "4.2")
 # Seconds that an outage may be longer than the address was away.
@@ -59,18 +60,16 @@ class Client:
 class Writer:
     """A process that writes to a locked file."""
 
-    def __init__(self, client, path, pause=0.4):
+    def __init__(self, client, path, pause=0.5):
         self.client, self.path = client, path
         self.file = os.path.basename(path)
         self.name = f"{client.name}{path.replace('/', '_')}"
-        self.log = f"/tmp/{self.name}.log"
-        self.process = client.start("write", path, self.log, str(pause))
+        self.log = Worklog(f"/tmp/{self.name}.log")
+        self.process = client.start("write", path, self.log.path, str(pause))
 
     def writes(self, since=0.0):
         """The writes that ended after a time: begin, end, result."""
-        with open(self.log, encoding="ascii") as f:
-            lines = [line.split() for line in f if line.endswith("\n")]
-        return [(float(b), float(e), r) for b, e, r in lines if float(e) > since]
+        return self.log.since(since)
 
     def wrote(self, since=0.0):
         """How often it has written after a time."""
@@ -84,10 +83,6 @@ class Writer:
         """The longest time without a write that succeeded."""
         ends = [since] + [end for _, end, result in self.writes(since) if result == "ok"] + [time.monotonic()]
         return max(after - before for before, after in zip(ends, ends[1:]))
-
-    def begun(self):
-        """Has it written?"""
-        return os.path.exists(self.log) and self.wrote()
 
     def end(self):
         """Ends it."""
@@ -113,8 +108,8 @@ def failures(writers, since=0.0):
 
 def await_writers(writers, what, since=0.0):
     """Waits until all have written after a time."""
-    check(what, wait_until(lambda: all(w.begun() and w.wrote(since) for w in writers), 90),
-          [w.name for w in writers if not (w.begun() and w.wrote(since))])
+    check(what, wait_until(lambda: all(w.wrote(since) for w in writers), 90),
+          [w.name for w in writers if not w.wrote(since)])
 
 
 def end_writers(writers, servers, server, name):
@@ -137,27 +132,21 @@ class Fleet:
         await_writers(self.writers, f"{len(clients)} clients open, lock and write on {export}")
         thief = Client(f"{export}-thief{suffix}", "4.2")
         at = thief.mount(self.source, export)
-        self.grabs = f"/tmp/{thief.name}.log"
-        thief.start("grab", self.grabs, *(f"{at}/{writer.file}" for writer in self.writers))
-        check("another client wants their locks", wait_until(lambda: os.path.exists(self.grabs), 30))
+        self.grabs = Worklog(f"/tmp/{thief.name}.log")
+        thief.start("grab", self.grabs.path, *(f"{at}/{writer.file}" for writer in self.writers))
+        check("another client wants their locks", wait_until(self.grabs.since, 30))
 
     def writer(self, client):
         """A client's process on the export."""
         return Writer(client, f"{client.mount(self.source, self.export)}/{client.name}{self.suffix}")
 
-    def grabbed(self, since):
-        """The tries to get one of the locks that ended after a time: begin, end, file, result."""
-        with open(self.grabs, encoding="ascii") as f:
-            lines = [line.split() for line in f if line.endswith("\n")]
-        return [(float(b), float(e), name, r) for b, e, name, r in lines if float(e) > since]
-
     def tries(self, since):
-        """Waits until each lock was tried anew; the tries since a time."""
+        """Waits until each lock was tried anew; the tries that ended after a time: begin, end, file, result."""
         now = time.monotonic()
         wanted = {writer.file for writer in self.writers}
         check("the locks are wanted again",
-              wait_until(lambda: {name for b, _, name, _ in self.grabbed(now) if b > now} >= wanted, 60))
-        return self.grabbed(since)
+              wait_until(lambda: {name for b, _, name, _ in self.grabs.since(now) if b > now} >= wanted, 60))
+        return self.grabs.since(since)
 
     def judge(self, what, servers, target, times, more=(), late=()):
         """After a move: the clients have kept what they had, and nobody else got it.

@@ -12,11 +12,12 @@ from failover import GRACE
 from fleet import (Client, Fleet, Times, Writer, await_writers, end_writers, failures, here, make_clients, moved, ranges,
                    say)
 from ktap import check, done, equal
-from nfs import SLOW, sh, wait_until
+from move import MOVE_GRACE
+from nfs import sh, wait_until
 
 # make test-long has 20.
-COUNT = next((int(word.removeprefix("clients=")) for word in sys.argv[1:] if word.startswith("clients=")), 9)
-CALM = 10.0
+COUNT = next((int(word.removeprefix("clients=")) for word in sys.argv[1:] if word.startswith("clients=")), 6)
+CALM = 6.0
 OTHERS = {"a": "the other export of a", "b": "the other export of b"}
 
 # A client may wait for a server that is off for as long as that takes.
@@ -33,7 +34,7 @@ stays = {}
 for version, server in zip(("4.1", "4.2"), OTHERS):
     clients = (Client(f"watch-{server}", version), both)
     # Each of their operations counts.
-    stays[server] = [Writer(c, f"{c.mount(f'{server}:/local', server)}/{c.name}", 0.1) for c in clients]
+    stays[server] = [Writer(c, f"{c.mount(f'{server}:/local', server)}/{c.name}", 0.2) for c in clients]
 everybody = [*fleet.writers, mover, *stays["a"], *stays["b"]]
 await_writers(everybody, "a client of both servers, and one of each, write, too")
 equal("the server has all locks", servers.ask("a", "locked", "ha"), ranges([*fleet.writers, mover]))
@@ -68,7 +69,7 @@ judge("from a to b", moved(servers, "ha", "a", "b"), "b")
 judge("from b to a", moved(servers, "ha", "b", "a"), "a")
 since = time.monotonic()
 harness.kill("a")
-steps = servers.ask("b", "take", "ha", str(15 * SLOW), "a")
+steps = servers.ask("b", "take", "ha", str(MOVE_GRACE), "a")
 back = time.monotonic()
 say(f"a's power is cut; b: {steps}")
 judge("crash of a", Times(since, back, back - since - here(steps)), "b", "b")

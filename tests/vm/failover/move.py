@@ -20,6 +20,9 @@ FSIDS = {"a": 5678, "b": 9999}
 # Each server's disk has its daemon's database, which the other one can read when it has crashed.
 STATE = "/srv/local/nfsdcld"
 SCOPE = "nfs-ha"
+# Seconds for an export that comes. A client that waits for a lock meanwhile looks after 0.1, 0.3, 0.7, 1.5, 3.1, 6.3
+# and 12.7 seconds, and only then after 25.5.
+MOVE_GRACE = 10 * SLOW
 
 
 def tool(*words, **more):
@@ -162,7 +165,7 @@ class Node(failover.Node):
         """Unmounts as soon as that can be done."""
         assert wait_until(shared.unmount, 10, 0.05), f"{shared.path} cannot be unmounted"
 
-    def take(self, name, seconds=str(15 * SLOW), crashed=""):
+    def take(self, name, seconds=str(MOVE_GRACE), crashed=""):
         """An export comes to this server; from a server that has crashed, with what its daemon knew."""
         shared = self.shared[name]
         self.steps = {}
