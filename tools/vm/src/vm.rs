@@ -6,6 +6,7 @@ use crate::limit::{Deadline, Delays};
 use crate::machine::{Machine, Running};
 use crate::spec::VmSpec;
 use anyhow::Result;
+use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::sync::mpsc::Sender;
 use std::thread;
@@ -29,8 +30,10 @@ pub struct Vm<'a> {
     pub boot: u32,
     /// When its boot will have taken too long, until the guest's /init runs.
     pub up_by: Option<Deadline>,
-    /// How many boots have taken too long.
-    pub stalled: u32,
+    /// How many boots did not get there.
+    pub failed_boots: u32,
+    /// What the kernel has reported before it got there.
+    pub early_reports: BTreeSet<String>,
     /// Exit status of the test.
     pub done: Option<i32>,
     /// Whether the module was loaded in one of its boots.
@@ -53,7 +56,8 @@ impl<'a> Vm<'a> {
             spec,
             boot: 0,
             up_by: None,
-            stalled: 0,
+            failed_boots: 0,
+            early_reports: BTreeSet::new(),
             done: None,
             attached: false,
             cpu: Duration::ZERO,
