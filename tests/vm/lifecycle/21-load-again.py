@@ -16,7 +16,7 @@ from nfs import (LIVEPATCH, MODULE, Client, Server, kernel_log, sh, succeeds, sw
                  wait_until)
 
 WARM_UP = 10
-ROUNDS = int(sys.argv[1]) if len(sys.argv) > 1 else 30
+ROUNDS = int(sys.argv[1]) if len(sys.argv) > 1 else 15
 
 
 def slabs():

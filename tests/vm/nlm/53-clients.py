@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-# vm: timeout=240 module=load
+# vm: once=yes timeout=240 module=load
 """nlm_clients: who must be notified, known and recorded before a lock is granted."""
 
 import os

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-# vm: timeout=400 module=load
+# vm: once=yes timeout=400 module=load
 """nlm_unlock releases everything that an fsid has, or nothing.
 
 A client holds locks on 100 files, others wait for some of them. One file cannot be released, by an

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-# vm: timeout=180 module=load
+# vm: once=yes timeout=180 module=load
 """Two servers in two net namespaces export one file system under one number: a release of the one
 leaves the other's clients alone, which the stock kernel's unlock_filesystem does not."""
 

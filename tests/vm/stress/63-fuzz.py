@@ -24,7 +24,7 @@ from nfs4 import Nfs4
 from nlm import Nlm
 
 WORDS = dict(word.split("=", 1) for word in sys.argv[1:])
-WRITES = int(WORDS.get("writes", 50_000))
+WRITES = int(WORDS.get("writes", 20_000))
 HOST = "127.0.0.1"
 
 

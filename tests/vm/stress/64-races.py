@@ -29,7 +29,7 @@ from rpc import RpcError
 
 WORDS = dict(word.split("=") for word in sys.argv[1:])
 SEED = int(WORDS.get("seed", random.SystemRandom().randrange(10**6)))
-SECONDS = float(WORDS.get("seconds", 20))
+SECONDS = float(WORDS.get("seconds", 12))
 PARAMETERS = "/sys/module/nfsd_ha/parameters"
 # How a request may end while its server comes and goes.
 GONE = (OSError, EOFError, RpcError, AssertionError)

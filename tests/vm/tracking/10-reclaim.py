@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-# vm: timeout=180 module=load
+# vm: once=yes timeout=180 module=load
 """Locks survive a restart of the server: NFSv4.0, 4.1, 4.2."""
 
 import reclaim
