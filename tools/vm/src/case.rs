@@ -185,7 +185,10 @@ impl Case<'_> {
     fn boot_again(&mut self) -> Result<bool> {
         let mut again = false;
         for id in 0..self.vms.len() {
-            if self.vms[id].up_by.is_some_and(|end| self.clock.passed(&end)) {
+            if self.vms[id]
+                .up_by
+                .is_some_and(|end| self.clock.passed(&end))
+            {
                 again |= self.boot_failed(id, "does not boot")?;
             }
         }
