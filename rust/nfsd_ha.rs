@@ -35,7 +35,7 @@ use kernel::prelude::*;
 use kernel::sync::Arc;
 use nfs4::{floating, reclaimers};
 use nlm::clients;
-use scopes::in_grace;
+use scopes::{exported, in_grace};
 use tracking::tracker;
 
 module! {
@@ -60,6 +60,7 @@ impl kernel::Module for NfsdHa {
         // SAFETY: The module's init runs once.
         let setup = unsafe { Setup::new() };
         tracker::init_module(&setup);
+        exported::init_module(&setup);
         in_grace::init_module(&setup);
         reclaimers::init_module(&setup);
         floating::init_module(&setup);
@@ -89,6 +90,7 @@ impl Drop for NfsdHa {
         floating::exit_module();
         reclaimers::exit_module();
         in_grace::exit_module();
+        exported::exit_module();
         clients::exit_module();
         // A task that has dropped its reference to this module may still be in its last
         // instructions, preempted; none of them sleeps there.

@@ -2,8 +2,11 @@
 
 //! What a command or a request is about: scopes, those in grace, and exports.
 
+pub(crate) mod exported;
 pub(crate) mod exports;
 pub(crate) mod grace;
 pub(crate) mod in_grace;
+pub(crate) mod place;
 pub(crate) mod request;
+pub(crate) mod roots;
 pub(crate) mod scope;

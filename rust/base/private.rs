@@ -68,7 +68,13 @@ extern "C" {
     pub(crate) fn mark_client_expired_locked(client: *mut nfs4_client) -> u32;
     pub(crate) fn nfsd(data: *mut ffi::c_void) -> ffi::c_int;
     pub(crate) static mut nfsd_mutex: mutex;
-    pub(crate) fn nfsd4_revoke_export_states(nn: *mut nfsd_net, path: *const path);
+    pub(crate) fn nfs4_put_stid(stateid: *mut nfs4_stid);
+    pub(crate) fn put_client_no_renew(client: *mut nfs4_client);
+    pub(crate) fn revoke_one_stid(
+        nn: *mut nfsd_net,
+        client: *mut nfs4_client,
+        stateid: *mut nfs4_stid,
+    );
     pub(crate) fn exp_find(
         cache: *mut cache_detail,
         client: *mut auth_domain,

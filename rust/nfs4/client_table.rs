@@ -13,7 +13,7 @@ use core::cmp::Ordering;
 use core::marker::PhantomData;
 use core::net::IpAddr;
 use core::ops::Deref;
-use core::ptr::{addr_of_mut, NonNull};
+use core::ptr::{self, addr_of_mut, NonNull};
 use kernel::container_of;
 use kernel::prelude::*;
 
@@ -43,16 +43,33 @@ impl<'a> ClientTable<'a> {
 
     /// What `f` finds: it is called with one client after the other until it finds something. No more is
     /// looked at then, so it may take that one out of the table.
-    pub(crate) fn find<R>(&self, mut f: impl FnMut(&Confirmed<'_>) -> Option<R>) -> Option<R> {
+    pub(crate) fn find<R>(&self, f: impl FnMut(&Confirmed<'_>) -> Option<R>) -> Option<R> {
+        self.find_after(None, f)
+    }
+
+    /// The same, with those only that come after the client `last` in the table's order.
+    pub(crate) fn find_after<R>(
+        &self,
+        last: Option<&Nfs4Client>,
+        mut f: impl FnMut(&Confirmed<'_>) -> Option<R>,
+    ) -> Option<R> {
+        let is_past = |node: &Node<'_>| {
+            last.is_none_or(|last| order(node.client().name(), last.name()) == Ordering::Greater)
+        };
         // A tree of 2^32 clients is 64 levels deep at most.
         let mut rest = [None; 64];
         let mut depth = 0;
         let mut next = self.root();
         loop {
             while let (Some(node), true) = (next, depth < rest.len()) {
-                rest[depth] = Some(node);
-                depth += 1;
-                [next, _] = node.below();
+                let [lesser, greater] = node.below();
+                if is_past(&node) {
+                    rest[depth] = Some(node);
+                    depth += 1;
+                    next = lesser;
+                } else {
+                    next = greater;
+                }
             }
             depth = depth.checked_sub(1)?;
             let node: Node<'_> = rest[depth]?;
@@ -77,10 +94,8 @@ impl<'a> ClientTable<'a> {
         let mut next = self.root();
         while let Some(node) = next {
             let client = node.client();
-            // `compare_blob()`: the shorter name is the lesser one.
-            let order = (client.name().len(), client.name()).cmp(&(name.len(), name));
             let [lesser, greater] = node.below();
-            next = match order {
+            next = match order(client.name(), name) {
                 Ordering::Equal => return Some(client),
                 Ordering::Greater => lesser,
                 Ordering::Less => greater,
@@ -89,12 +104,23 @@ impl<'a> ClientTable<'a> {
         None
     }
 
+    /// This client, if it is in the table.
+    pub(crate) fn get(&self, client: &Nfs4Client) -> Option<Confirmed<'_>> {
+        let namesake = self.with_name(client.name())?;
+        Some(namesake).filter(|namesake| ptr::eq(namesake.0, client))
+    }
+
     fn root(&self) -> Option<Node<'_>> {
         // SAFETY: The field of a valid structure, which changes under the lock only.
         let root = unsafe { (*self.nn.as_ptr()).conf_name_tree.rb_node };
         // INVARIANT: It is the tree's, and the lock is held as long as we are borrowed.
         NonNull::new(root).map(|root| Node(root, PhantomData))
     }
+}
+
+/// The order of names in the tree (`compare_blob()`): the shorter one is the lesser.
+fn order(name: &[u8], other: &[u8]) -> Ordering {
+    (name.len(), name).cmp(&(other.len(), other))
 }
 
 /// A node of the tree.

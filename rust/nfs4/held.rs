@@ -4,7 +4,7 @@
 
 use crate::nfs4::client_table::Confirmed;
 use crate::nfs4::identity;
-use crate::nfs4::stateids::{Kind, Stateid};
+use crate::nfs4::stateids::{Kind, PinnedStateid, Stateid};
 use crate::scopes::exports::ExportRef;
 use crate::scopes::scope::{Fsid, Scope};
 use core::ops::AddAssign;
@@ -49,7 +49,7 @@ impl From<Kind> for Held {
 
 /// Is a stateid of a scope? `all` of its client's are.
 fn is_of(stateid: &Stateid<'_>, scope: &Scope, all: bool) -> bool {
-    all || stateid.fsid().is_some_and(|fsid| scope.has(&fsid))
+    all || scope.covers(&stateid.place())
 }
 
 impl Confirmed<'_> {
@@ -99,23 +99,47 @@ impl Confirmed<'_> {
         stateids.any(|stateid| stateid.pins() && is_of(&stateid, scope, all))
     }
 
-    /// Has such a stateid let go of its export, which is the caller's then: one of a file that was closed
+    /// Has such stateids let go of their exports, which are the caller's then: one of a file that was closed
     /// keeps it until the owner closes another one (NFSv4.0, `oo_last_closed_stid`), one that was revoked
     /// until the client frees it (`drop_stid_export()` in `fs/nfsd/nfs4state.c` does this for some).
-    pub(crate) fn take_pin(&self, scope: &Scope) -> Option<ExportRef> {
+    ///
+    /// Begins with a stateid's number; returns the one to go on with once there is room in `exports`, unless that was
+    /// all.
+    pub(crate) fn take_pins(
+        &self,
+        scope: &Scope,
+        from: usize,
+        exports: &mut [Option<ExportRef>],
+    ) -> Option<usize> {
         let all = self.came_to(scope);
         let state = self.lock_state();
-        let mut stateids = state.stateids();
-        stateids.find_map(|stateid| {
-            let pins = stateid.pins() && is_of(&stateid, scope, all);
-            pins.then(|| stateid.take_export()).flatten()
+        let mut stateids = state.stateids_from(from);
+        for export in exports {
+            let found = stateids.find(|(_, id)| id.pins() && is_of(id, scope, all));
+            *export = found?.1.take_export();
+        }
+        stateids.next().map(|(number, _)| number)
+    }
+
+    /// The first stateid of a scope from a number on: the stateid, what it is, and the number to go on with.
+    pub(crate) fn first_held(
+        &self,
+        scope: &Scope,
+        from: usize,
+    ) -> Option<(PinnedStateid, Kind, usize)> {
+        let all = self.came_to(scope);
+        let state = self.lock_state();
+        let mut stateids = state.stateids_from(from);
+        stateids.find_map(|(number, stateid)| {
+            let kind = stateid.kind().filter(|_| is_of(&stateid, scope, all))?;
+            Some((stateid.pin(), kind, number + 1))
         })
     }
 
     /// Calls `f` with what it holds, stateid by stateid, and on which export.
     pub(crate) fn each_held(&self, mut f: impl FnMut(Fsid, Held)) {
         for stateid in self.lock_state().stateids() {
-            if let (Some(kind), Some(fsid)) = (stateid.kind(), stateid.fsid()) {
+            if let (Some(kind), Some(fsid)) = (stateid.kind(), stateid.place().shown()) {
                 f(fsid, kind.into());
             }
         }

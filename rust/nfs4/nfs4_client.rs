@@ -123,6 +123,12 @@ impl Nfs4Client {
         unsafe { private::nfsd4_client_record_check(self.as_ptr()) == 0 }
     }
 
+    /// Is it expired (`is_client_expired()`)? Under its server's `client_lock`, that does not change.
+    pub(crate) fn is_expired(&self) -> bool {
+        // SAFETY: A word of a valid structure, read in one go.
+        unsafe { addr_of_mut!((*self.0.get()).cl_time).read_volatile() == 0 }
+    }
+
     fn flags(&self) -> &AtomicUsize {
         // SAFETY: A word of a valid structure, which nfsd changes with `set_bit()` and the like only.
         unsafe { AtomicUsize::from_ptr(addr_of_mut!((*self.0.get()).cl_flags).cast()) }

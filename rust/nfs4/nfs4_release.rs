@@ -8,15 +8,12 @@
 //! with it.
 //!
 //! A client that holds nothing elsewhere is expired, as if its lease had ended: when the export comes
-//! back, it is a new one and can reclaim. From another, its stateids are revoked
-//! (`nfsd4_revoke_export_states()`).
+//! back, it is a new one and can reclaim. From another, its stateids are revoked.
 
 use crate::base::text::Text;
 use crate::nfs4::held::Held;
 use crate::nfs4::nfs4_client::Nfs4Client;
 use crate::nfs4::server::{Expired, Server};
-use crate::nfs4::stateids::ExportPath;
-use crate::scopes::exports::ExportRef;
 use crate::scopes::scope::Scope;
 use core::fmt::Write;
 use core::net::IpAddr;
@@ -119,9 +116,7 @@ impl Server<'_> {
         if !matches!(scope, Scope::Server(_)) {
             self.revoke_scope(scope, &mut released);
         }
-        while let Some(export) = self.take_pin(scope) {
-            drop(export);
-        }
+        self.each_in_use(|client| client.pins(scope), |client| client.let_go(scope));
         if let Some(found) = self.in_the_way(scope) {
             let (Found::Connected(who, _) | Found::InRequest(who)) = found;
             // Without memory, it is not said.
@@ -130,20 +125,20 @@ impl Server<'_> {
         released
     }
 
-    /// Revokes what clients hold of an export that hold something elsewhere, too. May sleep.
+    /// Revokes what clients hold of a scope that hold something elsewhere, too, and are not connected. May sleep.
     fn revoke_scope(&self, scope: &Scope, released: &mut Released) {
-        self.clients().for_each(|client| {
-            let held = client.held(scope);
-            released.held += held;
-            released.clients += usize::from(!held.is_empty());
-        });
-        let mut tried: KVVec<ExportPath> = KVVec::new();
-        while let Some(path) = self.first_path(scope, &tried) {
-            self.revoke(&path);
-            if tried.push(path, GFP_KERNEL).is_err() {
-                break;
-            }
-        }
+        self.each_in_use(
+            |client| client.holds(scope),
+            |client| {
+                let before = released.held;
+                let mut from = 0;
+                while let Some((kind, next)) = client.revoke_one(scope, from) {
+                    released.held += kind.into();
+                    from = next;
+                }
+                released.clients += usize::from(released.held != before);
+            },
+        );
     }
 
     /// Takes a client out of nfsd's tables that is not connected, and either holds something of the scope and
@@ -163,17 +158,5 @@ impl Server<'_> {
             }
             Some(held)
         })
-    }
-
-    /// Has a stateid that is no more let go of an export of the scope, which the caller has then.
-    fn take_pin(&self, scope: &Scope) -> Option<ExportRef> {
-        self.clients().find(|client| client.take_pin(scope))
-    }
-
-    /// The path of the first export by which a client has something of the scope, without those that were
-    /// tried.
-    fn first_path(&self, scope: &Scope, tried: &[ExportPath]) -> Option<ExportPath> {
-        self.clients()
-            .find(|client| client.find_held(scope, |stateid, _| stateid.path_beyond(tried)))
     }
 }

@@ -7,7 +7,6 @@ use crate::base::private;
 use crate::base::raw::MutexGuard;
 use crate::nfs4::client_table::{ClientTable, Confirmed};
 use crate::nfs4::nfsd::NfsdNet;
-use crate::nfs4::stateids::ExportPath;
 use core::marker::PhantomData;
 use core::ptr::NonNull;
 use kernel::current;
@@ -52,6 +51,11 @@ impl<'a> Server<'a> {
         Ok(nn.is_up().then(|| Server { nn, _mutex: mutex }))
     }
 
+    /// nfsd's state of its namespace.
+    pub(crate) fn nn(&self) -> &NfsdNet {
+        self.nn
+    }
+
     /// The pointer: it is valid as long as this is borrowed.
     pub(crate) fn as_ptr(&self) -> *mut private::svc_serv {
         self.nn.server()
@@ -81,12 +85,6 @@ impl<'a> Server<'a> {
             // we are borrowed.
             Some((Expired(raw, PhantomData), picked))
         })
-    }
-
-    /// Revokes what clients hold of a path (`nfsd4_revoke_export_states()`). May sleep.
-    pub(crate) fn revoke(&self, path: &ExportPath) {
-        // SAFETY: The server is up, and nfsd calls this with `nfsd_mutex` held, too; the path is valid.
-        unsafe { private::nfsd4_revoke_export_states(self.nn.as_ptr(), path.as_ptr()) };
     }
 }
 

@@ -4,13 +4,17 @@
 //!
 //! C source: `struct nfs4_stid` in `fs/nfsd/state.h`.
 
+use crate::base::net::Net;
 use crate::base::private;
 use crate::base::raw::SpinGuard;
 use crate::nfs4::nfs4_client::Nfs4Client;
-use crate::scopes::exports::{self, ExportRef};
+use crate::scopes::exported::SvcExport;
+use crate::scopes::exports::ExportRef;
+use crate::scopes::place::Place;
 use crate::scopes::scope::Fsid;
 use core::marker::PhantomData;
-use core::ptr::{self, addr_of, addr_of_mut, NonNull};
+use core::ptr::{self, addr_of_mut, NonNull};
+use kernel::bindings;
 
 /// A client whose `cl_lock` is held, which guards its stateids, its sessions and their connections: no
 /// sleeping.
@@ -44,16 +48,23 @@ impl StateLock<'_> {
 
     /// The client's stateids.
     pub(crate) fn stateids(&self) -> impl Iterator<Item = Stateid<'_>> {
+        self.stateids_from(0).map(|(_, stateid)| stateid)
+    }
+
+    /// The client's stateids from a number on, each with its own.
+    pub(crate) fn stateids_from(&self, first: usize) -> impl Iterator<Item = (usize, Stateid<'_>)> {
         let client = self.client();
-        let mut id = 0;
+        let mut id = first;
         core::iter::from_fn(move || {
             // SAFETY: The lock, under which the table changes, is held as long as the iterator is there.
             let next = unsafe {
                 private::idr_get_next_ul(addr_of_mut!((*client).cl_stateids), &raw mut id)
             };
-            id += 1;
             // INVARIANT: A stateid in the table is valid. Before it is freed, it leaves that under the lock.
-            Some(Stateid(NonNull::new(next.cast())?, PhantomData))
+            let stateid = Stateid(NonNull::new(next.cast())?, PhantomData);
+            let number = id;
+            id += 1;
+            Some((number, stateid))
         })
     }
 }
@@ -112,16 +123,26 @@ impl Stateid<'_> {
         fields.status != 0 && !fields.export.is_null()
     }
 
-    /// The fsid of its export.
-    pub(crate) fn fsid(&self) -> Option<Fsid> {
-        // SAFETY: A stateid has references to its export and to its file, if it has them, and loses
-        // them under its client's lock.
-        unsafe {
-            if let Some(export) = self.fields().export.as_ref() {
-                return Some(exports::fsid(export));
-            }
-            let handle = &(*self.0.as_ptr()).sc_file.as_ref()?.fi_fhandle;
-            Fsid::of_handle(handle.fh_raw.get(..handle.fh_size as usize)?)
+    /// Where it is.
+    pub(crate) fn place(&self) -> Place {
+        let raw = self.0.as_ptr();
+        // SAFETY: A stateid has references to its export and to its file, if it has them, and loses them under its
+        // client's lock. Its client is in a namespace that is alive as long as that.
+        let (handle, net, export) = unsafe {
+            let handle = (*raw).sc_file.as_ref().and_then(|file| {
+                let handle = &file.fi_fhandle;
+                Fsid::of_handle(handle.fh_raw.get(..handle.fh_size as usize)?)
+            });
+            (
+                handle,
+                Net::from_raw((*(*raw).sc_client).net),
+                SvcExport::from_raw(self.fields().export),
+            )
+        };
+        Place {
+            handle,
+            export: export.map(|export| export.fsid_now(net)),
+            device: export.map(SvcExport::device),
         }
     }
 
@@ -135,43 +156,34 @@ impl Stateid<'_> {
         })
     }
 
-    /// The path of its export, unless that is one of `others`.
-    pub(crate) fn path_beyond(&self, others: &[ExportPath]) -> Option<ExportPath> {
-        // SAFETY: A stateid has a reference to its export, if it has one, which it loses under its client's
-        // lock; and an export has references to its path.
-        unsafe {
-            let path = self.fields().export.as_ref()?.ex_path;
-            if others.iter().any(|other| other.is(&path)) {
-                return None;
-            }
-            private::path_get(addr_of!(path));
-            // INVARIANT: These are ours.
-            Some(ExportPath(path))
-        }
+    /// A reference to it, which keeps it when the lock is gone.
+    pub(crate) fn pin(&self) -> PinnedStateid {
+        let raw = self.0;
+        // SAFETY: It is valid, and in its client's table: it has a reference.
+        unsafe { bindings::refcount_inc(addr_of_mut!((*raw.as_ptr()).sc_count).cast()) };
+        // INVARIANT: The reference was taken just now.
+        PinnedStateid(raw)
     }
 }
 
-/// The path of an export. Dropping it may sleep.
+/// A reference to a stateid. Dropping it may sleep.
 ///
 /// # Invariants
 ///
-/// It has references to its mount and to its place there.
-pub(crate) struct ExportPath(private::path);
+/// The stateid is valid, and the reference is this one's.
+pub(crate) struct PinnedStateid(NonNull<private::nfs4_stid>);
 
-impl ExportPath {
-    fn is(&self, path: &private::path) -> bool {
-        ptr::eq(self.0.mnt, path.mnt) && ptr::eq(self.0.dentry, path.dentry)
-    }
-
+impl PinnedStateid {
     /// The pointer.
-    pub(crate) fn as_ptr(&self) -> *const private::path {
-        &raw const self.0
+    pub(crate) fn as_ptr(&self) -> *mut private::nfs4_stid {
+        self.0.as_ptr()
     }
 }
 
-impl Drop for ExportPath {
+impl Drop for PinnedStateid {
     fn drop(&mut self) {
-        // SAFETY: The references are not used any more.
-        unsafe { private::path_put(&raw const self.0) };
+        // SAFETY: The reference is not used any more. Its client is there: who has a stateid of a client has the
+        // client in use, too.
+        unsafe { private::nfs4_put_stid(self.0.as_ptr()) };
     }
 }

@@ -11,7 +11,9 @@ use crate::base::siphash::SipHash;
 use crate::base::text::Text;
 use crate::nlm::host::Host;
 use crate::nlm::seen::{self, Pair, Pairs, Peer};
-use crate::scopes::scope::{command, Fsid, Scope};
+use crate::scopes::exported;
+use crate::scopes::place::{Form, Place};
+use crate::scopes::scope::{command, Scope};
 use core::ptr;
 use core::sync::atomic::{AtomicPtr, Ordering};
 use kernel::fs::File;
@@ -127,28 +129,36 @@ pub(crate) fn peer(host: Host<'_>) -> Option<Peer> {
     })
 }
 
-/// A client is about to ask for a lock on an export: returns when that is known, and recorded
-/// if there is a recorder. `exported` says whether the export may be one.
+/// A client is about to ask for a lock on the export that a form of handle leads to: returns when that is known, and
+/// recorded if there is a recorder. `exported` finds out whether the export may be one.
 /// May sleep.
 ///
 /// Fails with `EIO` if the recorder takes too long, or has done so and not written since, and with
 /// `ENOMEM`; the client must not get a new lock then.
-pub(crate) fn note(host: Host<'_>, fsid: Fsid, exported: impl FnOnce() -> bool) -> Result {
+pub(crate) fn note(host: Host<'_>, form: &Form, is_exported: impl FnOnce() -> bool) -> Result {
     let (Some(clients), Some(peer)) = (clients(), peer(host)) else {
         return Ok(());
     };
-    let known = |state: &mut State| state.pairs.get(&peer, &fsid).map(|pair| pair.sequence);
+    let place = || exported::place(host.net(), form, None);
+    let mut at = place();
+    let known = |state: &mut State, at: &Place| {
+        let pair = state.pairs.get(&peer, &at.shown()?)?;
+        Some(pair.sequence)
+    };
     let mut state = clients.state.lock();
-    let mut found = known(&mut state);
+    let mut found = known(&mut state, &at);
     if found.is_none() {
         drop(state);
-        if !exported() {
+        if !is_exported() {
             return Ok(());
         }
+        // It is known by now which export that is.
+        at = place();
         state = clients.state.lock();
-        found = known(&mut state);
-        if found.is_none() {
-            found = Some(host.with_name(|name| state.pairs.add(&peer, &fsid, name))?);
+        found = known(&mut state, &at);
+        if let (None, Some(fsid)) = (found, at.shown()) {
+            let add = |name: &[u8]| state.pairs.add(&peer, &fsid, at.device, name);
+            found = Some(host.with_name(add)?);
             clients.changed.notify_all();
         }
     }
@@ -169,18 +179,19 @@ pub(crate) fn note(host: Host<'_>, fsid: Fsid, exported: impl FnOnce() -> bool) 
             state.set_late(peer.net);
             pr_warn!("clients are not recorded in time: no locks for new ones until they are\n");
         }
-        found = known(&mut state);
+        found = known(&mut state, &at);
     }
     Ok(())
 }
 
 /// A client has lost its locks on an export, and must be notified: it is known from now on, if
 /// it was not, as it took them before this module was loaded. May sleep.
-pub(crate) fn remember(host: Host<'_>, fsid: Fsid) {
-    if let (Some(clients), Some(peer)) = (clients(), peer(host)) {
+pub(crate) fn remember(host: Host<'_>, at: &Place) {
+    if let (Some(clients), Some(peer), Some(fsid)) = (clients(), peer(host), at.shown()) {
         let mut state = clients.state.lock();
         if state.pairs.get(&peer, &fsid).is_none() {
-            let added = host.with_name(|name| state.pairs.add(&peer, &fsid, name));
+            let add = |name: &[u8]| state.pairs.add(&peer, &fsid, at.device, name);
+            let added = host.with_name(add);
             if added.is_err() {
                 pr_warn!("no memory to remember a client that must be notified\n");
             }
@@ -205,7 +216,9 @@ pub(crate) fn forget_scope(net: Net<'_>, scope: &Scope) {
     let is_of = |pair: &Pair| {
         pair.peer.net == net
             && match scope {
-                Scope::Export(_) => scope.has(&pair.fsid),
+                Scope::Export(_) => {
+                    scope.has(&pair.fsid) || pair.device.is_some_and(|device| scope.has(&device))
+                }
                 Scope::Server(address) => pair.peer.server == *address,
             }
     };

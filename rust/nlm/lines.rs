@@ -86,8 +86,8 @@ impl Lines {
     /// Adds all that lockd holds for the clients of a namespace.
     fn count_all(&mut self, lockd: &Lockd, net: Net<'_>) -> Result {
         let ours = |host: Host<'_>| host.net() == net;
-        for file in lockd.files(|fsid| fsid.is_some())? {
-            let Some(fsid) = file.fsid() else {
+        for file in lockd.files(net, |place| place.shown().is_some())? {
+            let Some(fsid) = file.place(net).shown() else {
                 continue;
             };
             for lock in file.locks(ours)? {

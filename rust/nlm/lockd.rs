@@ -11,9 +11,11 @@
 //! Lock order, as in lockd: `nlmsvc_mutex`, `nlm_file_mutex`, a file's `f_mutex`, then
 //! `nlm_blocked_lock` or an inode's `flc_lock`; a host's `h_mutex` is taken alone.
 
-use crate::base::net::Nfsd;
+use crate::base::net::{Net, Nfsd};
 use crate::base::private::{self, lockd_share, nlm_block, nlm_file};
 use crate::base::raw::{list_entries, MutexGuard};
+use crate::scopes::exported;
+use crate::scopes::place::{Form, Place};
 use crate::scopes::scope::Fsid;
 use core::marker::PhantomData;
 use core::ptr::{addr_of_mut, NonNull};
@@ -84,11 +86,15 @@ impl Lockd {
         }
     }
 
-    /// The files whose handle's fsid is wanted, pinned. May sleep; `want` is asked under the table's
-    /// lock.
+    /// The files that are where it is wanted, as a net namespace's exports are, pinned. May sleep; `want` is asked under
+    /// the table's lock.
     ///
     /// The order is that of lockd's table. Files that are added while this looks may be missing.
-    pub(crate) fn files(&self, want: impl Fn(Option<Fsid>) -> bool) -> Result<KVVec<NlmFile<'_>>> {
+    pub(crate) fn files(
+        &self,
+        net: Net<'_>,
+        want: impl Fn(&Place) -> bool,
+    ) -> Result<KVVec<NlmFile<'_>>> {
         let mut files = KVVec::new();
         for chain in 0..FILE_CHAINS {
             // The lock is held for one chain only, as lockd needs it for every request.
@@ -101,7 +107,7 @@ impl Lockd {
                 while !node.is_null() {
                     let file: *mut nlm_file = kernel::container_of!(node, nlm_file, f_list);
                     node = (*file).f_list.next;
-                    if want(fsid(&(*file).f_handle)) {
+                    if want(&place(net, &*file)) {
                         // The room first, as a pin cannot be given back under the lock.
                         files.reserve(1, GFP_KERNEL)?;
                         let _lock = MutexGuard::new(addr_of_mut!((*file).f_mutex));
@@ -128,9 +134,27 @@ pub(crate) struct TableLock<'a> {
     _lockd: PhantomData<&'a Lockd>,
 }
 
-/// The fsid of a file's handle, which never changes.
-fn fsid(handle: &private::nfs_fh) -> Option<Fsid> {
-    Fsid::of_handle(handle.data.get(..usize::from(handle.size))?)
+/// Where a file is, as a net namespace's exports are.
+///
+/// # Safety
+///
+/// The file is in the table, whose lock is held, or pinned.
+unsafe fn place(net: Net<'_>, file: &nlm_file) -> Place {
+    let handle = &file.f_handle;
+    let form = handle
+        .data
+        .get(..usize::from(handle.size))
+        .and_then(Form::of_handle);
+    // SAFETY: lockd has at least one open file for each, as long as it is in the table.
+    let device = unsafe {
+        let [read, write] = (&raw const file.f_file).read_volatile();
+        let open = if read.is_null() { write } else { read };
+        Fsid::of_device((*(*(*open).f_inode).i_sb).s_dev)
+    };
+    Place {
+        device: Some(device),
+        ..form.map_or_else(Place::default, |form| exported::place(net, &form, None))
+    }
 }
 
 /// A file of lockd's, pinned: it stays in lockd's table.
@@ -167,10 +191,10 @@ impl<'a> NlmFile<'a> {
         self.raw.as_ptr()
     }
 
-    /// The fsid of its handle.
-    pub(crate) fn fsid(&self) -> Option<Fsid> {
+    /// Where it is, as a net namespace's exports are. Does not sleep.
+    pub(crate) fn place(&self, net: Net<'_>) -> Place {
         // SAFETY: The file is pinned, and its handle never changes.
-        fsid(unsafe { &(*self.as_ptr()).f_handle })
+        unsafe { place(net, &*self.as_ptr()) }
     }
 
     /// The open files that its locks are set on, by access mode; null where there is none.

@@ -88,10 +88,10 @@ pub(crate) fn monitor(host: Host<'_>, request: Option<&Request<'_>>) -> Result {
 /// lock that is reclaimed is not refused because its client is not recorded yet; that it is not
 /// told if this server fails at once is the lesser evil.
 fn note(host: Host<'_>, request: &Request<'_>) -> Result {
-    let Some((fsid, reclaims)) = request.nlm_fsid() else {
+    let Some((form, reclaims)) = request.nlm_form() else {
         return Ok(());
     };
-    let noted = clients::note(host, fsid, || exports::may_be_exported(request));
+    let noted = clients::note(host, &form, || exports::may_be_exported(request));
     if reclaims {
         Ok(())
     } else {

@@ -142,8 +142,8 @@ fn round(lockd: &Lockd, net: Net<'_>, scope: Scope) -> Result<Outcome> {
             }
     };
     let mut files = KVVec::new();
-    for file in lockd.files(|fsid| match scope {
-        Scope::Export(_) => fsid.is_some_and(|fsid| scope.has(&fsid)),
+    for file in lockd.files(net, |place| match scope {
+        Scope::Export(_) => scope.covers(place),
         Scope::Server(_) => true,
     })? {
         if file.has_shares()
@@ -269,9 +269,7 @@ fn attempt(
 /// A client has lost something on a file: it must be notified, also when lockd has forgotten it.
 fn lose(file: &NlmFile<'_>, host: Host<'_>) {
     host.keep_monitored();
-    if let Some(fsid) = file.fsid() {
-        clients::remember(host, fsid);
-    }
+    clients::remember(host, &file.place(host.net()));
 }
 
 /// Parks the blocked locks, and waits until nobody works on them: those that were not granted, or

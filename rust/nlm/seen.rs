@@ -35,6 +35,8 @@ pub(crate) struct Pair {
     pub(crate) peer: Peer,
     /// The export.
     pub(crate) fsid: Fsid,
+    /// The device of its file system, if that was known.
+    pub(crate) device: Option<Fsid>,
     /// The name that the client gave itself.
     pub(crate) name: KVec<u8>,
     /// The number of the change that brought it.
@@ -135,7 +137,13 @@ impl<H: KeyedHash> Pairs<H> {
 
     /// Adds a pair that is not there. Returns the number of the change. Fails with `ENOMEM` and
     /// changes nothing. May sleep.
-    pub(crate) fn add(&mut self, peer: &Peer, fsid: &Fsid, name: &[u8]) -> Result<u64> {
+    pub(crate) fn add(
+        &mut self,
+        peer: &Peer,
+        fsid: &Fsid,
+        device: Option<Fsid>,
+        name: &[u8],
+    ) -> Result<u64> {
         let mut own = KVec::with_capacity(name.len(), GFP_KERNEL)?;
         own.extend_from_slice(name, GFP_KERNEL)?;
         if !self.index.has_room(1) {
@@ -144,6 +152,7 @@ impl<H: KeyedHash> Pairs<H> {
         let pair = Pair {
             peer: *peer,
             fsid: *fsid,
+            device,
             name: own,
             sequence: self.sequence + 1,
             gone: false,

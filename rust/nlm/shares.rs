@@ -110,9 +110,7 @@ impl<'a> IdleFiles<'a> {
                         continue;
                     }
                     host.keep_monitored();
-                    if let Some(fsid) = file.fsid() {
-                        clients::remember(host, fsid);
-                    }
+                    clients::remember(host, &file.place(host.net()));
                     let client = host.client();
                     *link = *next;
                     (raw, client)

@@ -12,9 +12,10 @@
 use crate::base::module_ref::ModuleRef;
 use crate::base::net::Nfsd;
 use crate::base::private::{self, auth_domain, cache_req, svc_export};
+use crate::scopes::exported::{self, SvcExport};
 use crate::scopes::in_grace;
+use crate::scopes::place::{Form, FSID_MAX};
 use crate::scopes::request::Request;
-use crate::scopes::scope::Fsid;
 use core::mem::ManuallyDrop;
 use core::ptr::addr_of_mut;
 use core::sync::atomic::{AtomicPtr, Ordering};
@@ -23,35 +24,6 @@ use kernel::error::from_err_ptr;
 use kernel::ffi::c_int;
 use kernel::prelude::*;
 use kernel::sync::rcu;
-
-/// Length of the longest fsid in a file handle, in bytes.
-const FSID_MAX: usize = 24;
-
-/// Length of an fsid in a file handle, by its type (`key_len()` in `fs/nfsd/nfsfh.h`).
-const FSID_LEN: [usize; 8] = [8, 4, 12, 8, 8, 8, 16, FSID_MAX];
-
-/// The fsid of an export (`mk_fsid()` in `fs/nfsd/nfsfh.h`).
-///
-/// # Safety
-///
-/// The export is valid.
-pub(crate) unsafe fn fsid(export: &svc_export) -> Fsid {
-    if export.ex_flags as u32 & private::NFSEXP_FSID != 0 {
-        return Fsid::Num(export.ex_fsid as u32);
-    }
-    // SAFETY: The export is valid: its UUID is null or has 16 bytes, and it has references to
-    // its path.
-    unsafe {
-        if let Some(uuid) = export.ex_uuid.cast::<[u8; 16]>().as_ref() {
-            return Fsid::Uuid(*uuid);
-        }
-        let device = (*(*export.ex_path.mnt).mnt_sb).s_dev;
-        Fsid::Dev {
-            major: device >> 20,
-            minor: device & 0xf_ffff,
-        }
-    }
-}
 
 /// A reference to an export, which ends with this. Dropping it may sleep.
 ///
@@ -76,10 +48,10 @@ impl ExportRef {
         ManuallyDrop::new(self).0
     }
 
-    /// Does it say by which security flavors it may be used? Then there is none for a client by its GSS flavor.
-    fn has_flavors(&self) -> bool {
-        // SAFETY: The export is valid as long as this reference; the number does not change.
-        unsafe { (*self.0).ex_nflavors > 0 }
+    /// The export.
+    fn get(&self) -> Option<SvcExport<'_>> {
+        // SAFETY: The export is valid as long as this reference.
+        unsafe { SvcExport::from_raw(self.0) }
     }
 }
 
@@ -153,16 +125,21 @@ impl<'a> Question<'a> {
         }
     }
 
-    /// The fsid.
-    fn fsid(self) -> Option<Fsid> {
-        let mut handle = [0; 4 + FSID_MAX];
+    /// The form of handle that it is about.
+    fn form(self) -> Option<Form> {
         let kind = u8::try_from(self.fsid_type).ok()?;
-        let len = *FSID_LEN.get(usize::from(kind))?;
-        handle[..4].copy_from_slice(&[1, 0, kind, 0]);
+        let len = Form::len(kind)?;
         // SAFETY: It has the length of its type, by the type's invariant.
-        let fsid = unsafe { core::slice::from_raw_parts(self.fsid.cast::<u8>(), len) };
-        handle[4..][..len].copy_from_slice(fsid);
-        Fsid::of_handle(&handle)
+        Form::new(kind, unsafe {
+            core::slice::from_raw_parts(self.fsid.cast::<u8>(), len)
+        })
+    }
+
+    /// Notes the export that was found.
+    fn note(self, export: &ExportRef) {
+        if let (Some(form), Some(export)) = (self.form(), export.get()) {
+            exported::note(self.nfsd.net(), &form, export);
+        }
     }
 }
 
@@ -175,32 +152,49 @@ pub(crate) fn find<'a>(
     question: Question<'_>,
     request: impl FnOnce() -> Option<Request<'a>>,
 ) -> Result<ExportRef> {
+    let found = by_address_or_flavor(question);
+    match &found {
+        Ok(export) => question.note(export),
+        Err(e) if *e == ENOENT => {
+            let is_expected = |form| {
+                let place = exported::place(question.nfsd.net(), &form, None);
+                in_grace::is_expected(question.nfsd.net(), place, request().as_ref())
+            };
+            if question.form().is_some_and(is_expected) {
+                return Err(ETIMEDOUT);
+            }
+        }
+        Err(_) => (),
+    }
+    found
+}
+
+/// What `rqst_exp_find()` answers.
+fn by_address_or_flavor(question: Question<'_>) -> Result<ExportRef> {
     let found = question.ask(question.client);
     match &found {
-        Ok(export) if export.has_flavors() => return found,
+        // Then there is none for a client by its GSS flavor.
+        Ok(export) if export.get().is_some_and(SvcExport::has_flavors) => return found,
         Err(e) if *e != ENOENT => return found,
         _ => (),
     }
     let by_flavor = question.ask(question.gss_client);
-    if !by_flavor.as_ref().is_err_and(|e| *e == ENOENT) {
-        return by_flavor;
+    if by_flavor.as_ref().is_err_and(|e| *e == ENOENT) {
+        found
+    } else {
+        by_flavor
     }
-    let is_expected = |fsid| in_grace::is_expected(question.nfsd.net(), fsid, request().as_ref());
-    if found.is_err() && question.fsid().is_some_and(is_expected) {
-        return Err(ETIMEDOUT);
-    }
-    found
 }
 
 /// Is the file system exported to the client whose NLM request this is, or may it be?
 /// Asks rpc.mountd if the kernel does not know, as lockd itself is about to do. May sleep.
 pub(crate) fn may_be_exported(request: &Request<'_>) -> bool {
-    let Some(handle) = request.nlm_handle() else {
+    let Some((form, _)) = request.nlm_form() else {
         return false;
     };
     let raw = request.as_ptr();
     let mut words = [0u32; FSID_MAX / 4];
-    for (word, bytes) in words.iter_mut().zip(handle[4..].chunks_exact(4)) {
+    for (word, bytes) in words.iter_mut().zip(form.bytes().chunks_exact(4)) {
         *word = bytes.try_into().map_or(0, u32::from_ne_bytes);
     }
     let Some(_nfsd) = nfsd_of_lockd() else {
@@ -220,7 +214,7 @@ pub(crate) fn may_be_exported(request: &Request<'_>) -> bool {
             Nfsd::new(request.net()),
             (*raw).rq_client,
             (*raw).rq_gssclient,
-            c_int::from(handle[2]),
+            c_int::from(form.kind()),
             words.as_mut_ptr(),
         );
         let found = find(question, || Request::current());

@@ -4,7 +4,7 @@
 //!
 //! A table of scopes by net namespace, and for each the time until which it is in grace. Whether
 //! it is over is decided when somebody asks, by the clock; nothing has to happen at that time.
-//! An [`Index`] leads from the fsid of a file handle, or the address that a request came to, to
+//! An [`Index`] leads from what a file's scope may be written as, or the address that a request came to, to
 //! the scope, so that the cost of asking does not grow with their number.
 //!
 //! A scope may also be *held*, for as long as its locks are being released: then it is in grace,
@@ -19,6 +19,7 @@
 //! This file makes no kernel calls; it is also compiled and tested on the host.
 
 use crate::base::index::{Index, KeyedHash};
+use crate::scopes::place::Place;
 use crate::scopes::scope::{address_key, Fsid, Scope, KEY_LEN};
 use core::net::IpAddr;
 use kernel::prelude::*;
@@ -26,8 +27,8 @@ use kernel::prelude::*;
 /// What a request is about.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Subject {
-    /// The fsid of its file, and of the second one where it has two.
-    pub(crate) fsids: [Option<Fsid>; 2],
+    /// Where its file is, and the second one where it has two.
+    pub(crate) files: [Place; 2],
     /// The server's address that it came to.
     pub(crate) server: Option<IpAddr>,
     /// It reclaims: how often nfsd or lockd asks for a request of this kind, if it does.
@@ -37,10 +38,9 @@ pub(crate) struct Subject {
 impl Subject {
     /// Is the request about something of this scope?
     pub(crate) fn is_of(&self, scope: &Scope) -> bool {
-        let mut fsids = self.fsids.iter().flatten();
         self.server
             .is_some_and(|server| *scope == Scope::Server(server))
-            || fsids.any(|fsid| scope.has(fsid))
+            || self.files.iter().any(|place| scope.covers(place))
     }
 }
 
@@ -84,6 +84,8 @@ pub(crate) struct GraceTable<H> {
     deadline: i64,
     /// Scopes that no command has ended.
     live: usize,
+    /// There is, or was, a scope of a device: else, to look for one is in vain.
+    devices: bool,
 }
 
 impl<H: KeyedHash> GraceTable<H> {
@@ -96,6 +98,7 @@ impl<H: KeyedHash> GraceTable<H> {
             room: 0,
             deadline: 0,
             live: 0,
+            devices: false,
         }
     }
 
@@ -142,6 +145,7 @@ impl<H: KeyedHash> GraceTable<H> {
     fn add(&mut self, entry: Scoped) {
         let at = self.entries.len();
         if at < self.room && self.entries.push(entry, GFP_KERNEL).is_ok() {
+            self.devices |= matches!(entry.scope, Scope::Export(Fsid::Dev { .. }));
             for key in entry.scope.keys() {
                 self.index.insert(self.hash(entry.net, &key), at);
             }
@@ -253,7 +257,10 @@ impl<H: KeyedHash> GraceTable<H> {
         subject: &Subject,
         skip: impl Fn(&Scoped) -> bool,
     ) -> Option<usize> {
-        let keys = subject.fsids.iter().flatten().map(Fsid::key);
+        let fsids = subject.files.iter().flat_map(Place::fsids);
+        let keys = fsids
+            .filter(|fsid| self.devices || !matches!(fsid, Fsid::Dev { .. }))
+            .map(|fsid| fsid.key());
         let mut keys = Iterator::chain(keys, subject.server.map(address_key));
         keys.find_map(|key| {
             let covers = |at: usize| {
@@ -295,6 +302,16 @@ impl<H: KeyedHash> GraceTable<H> {
     /// Is a scope in grace by command?
     pub(crate) fn is_in_grace(&mut self, now: i64, net: u64, scope: &Scope) -> bool {
         self.find(net, scope).is_some_and(|entry| now < entry.until)
+    }
+
+    /// Is a file system in grace, whatever its exports are?
+    pub(crate) fn any_device(&self, now: i64, net: u64) -> bool {
+        let mut entries = self.entries.iter().filter(|_| self.devices);
+        entries.any(|entry| {
+            entry.net == net
+                && entry.in_grace(now)
+                && matches!(entry.scope, Scope::Export(Fsid::Dev { .. }))
+        })
     }
 
     /// The scopes of a namespace in grace by command.

@@ -10,8 +10,9 @@ use crate::base::net::Net;
 use crate::base::setup::{Once, Setup};
 use crate::base::siphash::SipHash;
 use crate::scopes::grace::{GraceTable, Scoped, Subject};
+use crate::scopes::place::Place;
 use crate::scopes::request::Request;
-use crate::scopes::scope::{Fsid, Scope};
+use crate::scopes::scope::Scope;
 use core::sync::atomic::{AtomicI64, Ordering};
 use kernel::prelude::*;
 
@@ -67,21 +68,23 @@ fn any_in_grace() -> bool {
     deadline != 0 && now() < deadline
 }
 
-/// Is an export in grace, or the address that the request for it came to? It is then expected to come. Does
-/// not sleep.
-pub(crate) fn is_expected(net: Net<'_>, fsid: Fsid, request: Option<&Request<'_>>) -> bool {
+/// May an export come that there is not, as it is in grace, or its file system is, or the address that the request for
+/// it came to? Of an export that this server has never had the file system is not known: it may be any that is in
+/// grace. Does not sleep.
+pub(crate) fn is_expected(net: Net<'_>, place: Place, request: Option<&Request<'_>>) -> bool {
     if !any_in_grace() {
         return false;
     }
     let subject = Subject {
-        fsids: [Some(fsid), None],
+        files: [place, Place::default()],
         server: request.and_then(Request::server),
         reclaim_asks: None,
     };
     let table = SCOPES.lock();
-    table
-        .as_ref()
-        .is_some_and(|table| table.covers(now(), net.cookie(), &subject))
+    table.as_ref().is_some_and(|table| {
+        let (now, net) = (now(), net.cookie());
+        table.covers(now, net, &subject) || place.device.is_none() && table.any_device(now, net)
+    })
 }
 
 /// Is a scope in grace by command? Does not sleep.

@@ -10,7 +10,9 @@
 use crate::base::net::Net;
 use crate::base::private::{self, opaque, svc_rqst};
 use crate::base::sockaddr;
+use crate::scopes::exported::{self, SvcExport};
 use crate::scopes::grace::Subject;
+use crate::scopes::place::{Form, Place};
 use crate::scopes::scope::Fsid;
 use core::marker::PhantomData;
 use core::net::IpAddr;
@@ -100,8 +102,12 @@ impl<'a> Request<'a> {
             }
             Kind::Lockd if request.rq_prog == private::NLM_PROGRAM => {
                 let (handle, reclaim_asks) = self.nlm_arguments()?;
+                // SAFETY: The client is null or was set by `svc_set_client()`, and stays during the request.
+                let domain = unsafe { request.rq_client.as_ref() };
+                let place =
+                    Form::of_handle(handle).map(|form| exported::place(self.net(), &form, domain));
                 Subject {
-                    fsids: [Fsid::of_handle(handle), None],
+                    files: [place.unwrap_or_default(), Place::default()],
                     server: None,
                     reclaim_asks,
                 }
@@ -118,21 +124,10 @@ impl<'a> Request<'a> {
         sockaddr::address(&self.get().rq_daddr)
     }
 
-    /// The fsid that an NLM request is about, and whether it reclaims. Does not sleep.
-    pub(crate) fn nlm_fsid(&self) -> Option<(Fsid, bool)> {
+    /// What the file handle of an NLM request says of its export, and whether the request reclaims. Does not sleep.
+    pub(crate) fn nlm_form(&self) -> Option<(Form, bool)> {
         let (handle, reclaim_asks) = self.nlm_arguments()?;
-        Some((Fsid::of_handle(handle)?, reclaim_asks.is_some()))
-    }
-
-    /// The first 28 bytes of the file handle of an NLM request, which are all of its fsid; zeros follow a
-    /// shorter one.
-    pub(crate) fn nlm_handle(&self) -> Option<[u8; 28]> {
-        let (handle, _) = self.nlm_arguments()?;
-        let mut start = [0; 28];
-        for (to, from) in start.iter_mut().zip(handle) {
-            *to = *from;
-        }
-        Some(start)
+        Some((Form::of_handle(handle)?, reclaim_asks.is_some()))
     }
 
     /// The net namespace that it came to (`SVC_NET()`).
@@ -185,12 +180,12 @@ impl<'a> Request<'a> {
             };
             let state = &response.cstate;
             let saved = if two_files {
-                fsid(&state.save_fh)
+                place(&state.save_fh)
             } else {
-                None
+                Place::default()
             };
             Some(Subject {
-                fsids: [fsid(&state.current_fh), saved],
+                files: [place(&state.current_fh), saved],
                 server: None,
                 reclaim_asks: reclaims.then_some(2),
             })
@@ -268,8 +263,23 @@ impl<'a> Request<'a> {
     }
 }
 
-/// The fsid of a handle that nfsd has taken from a request.
-fn fsid(handle: &private::svc_fh) -> Option<Fsid> {
+/// Where the file is whose handle a request of NFSv4 works with.
+///
+/// # Safety
+///
+/// The request is the current thread's.
+unsafe fn place(handle: &private::svc_fh) -> Place {
     let size = handle.fh_handle.fh_size as usize;
-    Fsid::of_handle(handle.fh_handle.fh_raw.get(..size)?)
+    let bytes = handle.fh_handle.fh_raw.get(..size);
+    let own = Place::of_handle(bytes.and_then(Fsid::of_handle));
+    // SAFETY: `fh_verify()` has set the export, or it is null. The handle has a reference to it until the request is
+    // answered.
+    match unsafe { SvcExport::from_raw(handle.fh_export) } {
+        Some(export) => Place {
+            export: Some(export.fsid()),
+            device: Some(export.device()),
+            ..own
+        },
+        None => own,
+    }
 }

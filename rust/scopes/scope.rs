@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What an admin's command is about: an export's fsid, or an address of the server.
+//! What an admin's command is about: an export, a file system, or an address of the server.
 //!
-//! | written | means file handles with |
+//! | written | means |
 //! |---|---|
-//! | `1234`, `0x4d2` | `fsid=1234` in exports(5) |
-//! | `0d7bb6e8-0c1e-4e6a-9d61-3f9a1f6c1b1d` | `fsid=UUID` in exports(5), or the file system's own UUID |
-//! | `dev:8:1` | a device, of an export that has neither |
+//! | `1234`, `0x4d2` | the export with `fsid=1234` in exports(5) |
+//! | `0d7bb6e8-0c1e-4e6a-9d61-3f9a1f6c1b1d` | the one with `fsid=UUID`, or the file system's own UUID |
+//! | `dev:8:1` | the file system on a device: all its exports |
 //! | `ip:192.0.2.1`, `ip:2001:db8::1` | anything, if it came to this address of the server |
+//!
+//! An export is meant by whatever handle a client has named its files, see `place.rs`.
 //!
 //! File handles are laid out as `fs/nfsd/nfsfh.h` says: which form nfsd uses for a UUID depends
 //! on the room that the NFS version's handles have.
@@ -45,10 +47,15 @@ impl Fsid {
     /// The fsid of a file handle (`fs/nfsd/nfsfh.h`); `None` if it is not one of nfsd's.
     pub(crate) fn of_handle(handle: &[u8]) -> Option<Self> {
         // Version, auth type, fsid type, fileid type.
-        let [1, _, kind, _] = *handle.first_chunk()? else {
-            return None;
-        };
-        let rest = &handle[4..];
+        match *handle.first_chunk()? {
+            [1, _, kind, _] => Self::of_form(kind, &handle[4..]),
+            _ => None,
+        }
+    }
+
+    /// The fsid of a type (`enum fsid_type`) and the bytes that follow; `None` if there is no such type, or are too few
+    /// bytes.
+    pub(crate) fn of_form(kind: u8, rest: &[u8]) -> Option<Self> {
         let word = |at: usize| Some(*rest.get(at..at + 4)?.first_chunk()?);
         Some(match kind {
             0 => {
@@ -77,6 +84,14 @@ impl Fsid {
             7 => Fsid::Uuid(*rest.get(8..)?.first_chunk()?),
             _ => return None,
         })
+    }
+
+    /// The fsid of a device's number (`dev_t` in `include/linux/kdev_t.h`).
+    pub(crate) fn of_device(device: u32) -> Self {
+        Fsid::Dev {
+            major: device >> 20,
+            minor: device & 0xf_ffff,
+        }
     }
 
     /// A key for a hash table.
@@ -136,7 +151,7 @@ impl fmt::Display for Fsid {
 /// What a command is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Scope {
-    /// One export: `Num`, `Uuid` or `Dev`.
+    /// One export, `Num` or `Uuid`, or one file system, `Dev`.
     Export(Fsid),
     /// All that comes to one address of the server.
     Server(IpAddr),

@@ -18,6 +18,7 @@ use crate::base::setup::{Once, Setup};
 use crate::base::siphash::SipHash;
 use crate::nfs4::nfs4_client::{ClientRef, Nfs4Client};
 use crate::nfs4::nfsd::{Changing, NfsdNet};
+use crate::scopes::exported;
 use crate::tracking::channel::Channel;
 use crate::tracking::pipe::Pipe;
 use crate::tracking::state::{Stage, State};
@@ -335,7 +336,9 @@ impl Tracker {
 unsafe extern "C" fn exit(net: *mut private::net) {
     // SAFETY: nfsd, which calls with `nfsd_mutex` held when its threads have ended, is loaded, and the namespace is
     // alive.
-    Tracker::stop(&unsafe { Changing::new(Nfsd::new(Net::from_raw(net))) });
+    let server = unsafe { Changing::new(Nfsd::new(Net::from_raw(net))) };
+    Tracker::stop(&server);
+    exported::forget(server.net());
 }
 
 /// Calls `f` with a client, nfsd's state and the tracker of its server, if that has not stopped.

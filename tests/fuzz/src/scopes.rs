@@ -4,5 +4,7 @@
 
 #[path = "../../../rust/scopes/grace.rs"]
 pub(crate) mod grace;
+#[path = "../../../rust/scopes/place.rs"]
+pub(crate) mod place;
 #[path = "../../../rust/scopes/scope.rs"]
 pub(crate) mod scope;

@@ -2,6 +2,7 @@
 
 use crate::base::index::KeyedHash;
 use crate::scopes::grace::*;
+use crate::scopes::place::Place;
 use crate::scopes::scope::{Fsid, Scope};
 use kernel::code::ENOSPC;
 use proptest::prelude::*;
@@ -35,7 +36,7 @@ fn num(n: u32) -> Scope {
 
 fn about(n: u32) -> Subject {
     Subject {
-        fsids: [Some(Fsid::Num(n)), None],
+        files: [Place::of_handle(Some(Fsid::Num(n))), Place::default()],
         ..Subject::default()
     }
 }
@@ -119,7 +120,7 @@ fn by_the_servers_address_and_by_either_file() {
     assert!(t.ask(1, 1, &came_to(own)));
     assert!(!t.ask(1, 1, &came_to(other)));
     let renames = Subject {
-        fsids: [Some(Fsid::Num(7)), Some(Fsid::Num(8))],
+        files: [7, 8].map(|n| Place::of_handle(Some(Fsid::Num(n)))),
         ..Subject::default()
     };
     assert!(t.ask(1, 1, &renames));
@@ -176,7 +177,10 @@ fn two_uuids_that_fold_alike() {
     a[0] = 1;
     b[4] = 1;
     let quarter = Subject {
-        fsids: [Some(Fsid::Uuid4([1, 0, 0, 0])), None],
+        files: [
+            Place::of_handle(Some(Fsid::Uuid4([1, 0, 0, 0]))),
+            Place::default(),
+        ],
         ..Subject::default()
     };
     let mut t = table(4);

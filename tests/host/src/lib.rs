@@ -22,6 +22,8 @@ mod reclaim_test;
 #[cfg(test)]
 mod records_test;
 #[cfg(test)]
+mod roots_test;
+#[cfg(test)]
 mod scope_test;
 #[cfg(test)]
 mod seen_test;

@@ -8,6 +8,7 @@ use crate::nfs4::reclaim::*;
 use crate::nfs4::record::Client;
 use crate::nfs4::records::Progress;
 use crate::scopes::grace::Subject;
+use crate::scopes::place::Place;
 use crate::scopes::scope::{Fsid, Scope};
 use kernel::code::EINVAL;
 use proptest::prelude::*;
@@ -31,7 +32,7 @@ fn scope(fsid: u32) -> Scope {
 
 fn about(fsid: u32) -> Subject {
     Subject {
-        fsids: [Some(Fsid::Num(fsid)), None],
+        files: [Place::of_handle(Some(Fsid::Num(fsid))), Place::default()],
         ..Subject::default()
     }
 }

@@ -4,5 +4,9 @@
 
 #[path = "../../../rust/scopes/grace.rs"]
 pub(crate) mod grace;
+#[path = "../../../rust/scopes/place.rs"]
+pub(crate) mod place;
+#[path = "../../../rust/scopes/roots.rs"]
+pub(crate) mod roots;
 #[path = "../../../rust/scopes/scope.rs"]
 pub(crate) mod scope;

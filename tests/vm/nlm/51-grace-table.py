@@ -328,8 +328,8 @@ def main():
         ("UUID of the file system", of_disk, disk, True),
         ("UUID, of a directory", of_disk, part, True),
         ("device", plain.device(), plain, True),
-        # Its handles have the UUID, and not the device.
-        ("device of what has a UUID", disk.device(), disk, False)], outside)
+        ("device of what has a UUID", disk.device(), disk, True),
+        ("device of another", plain.device(), disk, False)], outside)
     address_scopes(server, host, responder, inside)
     done()
 

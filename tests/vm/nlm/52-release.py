@@ -125,9 +125,10 @@ inode = os.stat(f"{ROOT}/p").st_ino
 by_device = bytes([1, 0, 0, p[3]]) + struct.pack(">HHI", major, minor, 0)[:4] + struct.pack("=I", inode)
 by_device += p[4 + {6: 16, 7: 24, 1: 4}[p[2]]:]
 equal("a lock with a device's handle", one.lock(by_device), "GRANTED")
-released(own)
+released(own, locks=1, files=1, clients=1)
+equal("and with both", (one.lock(by_device), one.lock(p, offset=50)), ("GRANTED", "GRANTED"))
 released(f"dev:{major}:{minor + 1}")
-released(f"dev:{major}:{minor}", locks=1, files=1, clients=1)
+released(f"dev:{major}:{minor}", locks=2, files=2, clients=1)
 server.unexport("p")
 check("so can the one with its own UUID", succeeds("umount /srv/root/p"))
 check("with all released, lockd holds no lock", kernel_locks() == 0, sh("cat /proc/locks"))

@@ -4,6 +4,7 @@
 
 use super::Step;
 use crate::scopes::grace::{GraceTable, Subject};
+use crate::scopes::place::Place;
 use crate::scopes::scope::{Fsid, Scope, KEY_LEN};
 use crate::{with_memory, Weak};
 use kernel::prelude::*;
@@ -27,7 +28,7 @@ fn scope(who: u8) -> (u64, Scope) {
 fn about(scope: &Scope) -> Subject {
     match scope {
         Scope::Export(fsid) => Subject {
-            fsids: [None, Some(*fsid)],
+            files: [Place::default(), Place::of_handle(Some(*fsid))],
             ..Subject::default()
         },
         Scope::Server(address) => Subject {

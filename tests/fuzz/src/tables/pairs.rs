@@ -37,7 +37,7 @@ impl Walk {
             .map(|pair| (pair.name[0], pair.sequence));
         assert_eq!(known, self.map.get(&(who, export)).copied());
         if known.is_none() {
-            match with_memory(memory, || self.table.add(&peer, &fsid, &[who])) {
+            match with_memory(memory, || self.table.add(&peer, &fsid, None, &[who])) {
                 Ok(sequence) => {
                     self.sequence += 1;
                     assert_eq!(sequence, self.sequence);

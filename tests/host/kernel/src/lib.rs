@@ -5,6 +5,8 @@
 //! Names, signatures and errors are those of `rust/kernel` in the kernel source. Allocations
 //! can be made to fail: [`fail_after`].
 
+pub mod rbtree;
+
 use std::cell::Cell;
 use std::convert::Infallible;
 use std::ops::{Deref, DerefMut};

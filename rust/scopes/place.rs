@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Where a file is: all that its scope may be written as.
+//!
+//! A client may name one file by several handles: nfsd takes each form of an export's fsid, whatever exports(5) says
+//! of it. So a file has up to three identities: what the handle says, what its export is now, and the device of its
+//! file system. A scope has the file if it has one of them.
+//!
+//! This file makes no kernel calls; it is also compiled and tested on the host.
+
+use crate::scopes::scope::{Fsid, Scope};
+
+/// Length of the longest fsid in a file handle, in bytes.
+pub(crate) const FSID_MAX: usize = 24;
+
+/// Length of an fsid in a file handle, by its type (`key_len()` in `fs/nfsd/nfsfh.h`).
+const FSID_LEN: [usize; 8] = [8, 4, 12, 8, 8, 8, 16, FSID_MAX];
+
+/// The part of a file handle that says which export it is of, as the client has it: its type and its bytes. Other
+/// than a [`Fsid`], some have the number of the export's root inode, too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Form {
+    kind: u8,
+    bytes: [u8; FSID_MAX],
+}
+
+impl Form {
+    /// None is before this.
+    pub(crate) const FIRST: Form = Form {
+        kind: 0,
+        bytes: [0; FSID_MAX],
+    };
+
+    /// That of a type (`enum fsid_type` in `fs/nfsd/nfsfh.h`) and the bytes that follow, of which the first ones
+    /// count. `None` if there is no such type, or are too few bytes.
+    pub(crate) fn new(kind: u8, data: &[u8]) -> Option<Self> {
+        let len = Self::len(kind)?;
+        let mut bytes = [0; FSID_MAX];
+        bytes[..len].copy_from_slice(data.get(..len)?);
+        Some(Form { kind, bytes })
+    }
+
+    /// The length of the bytes of a type.
+    pub(crate) fn len(kind: u8) -> Option<usize> {
+        FSID_LEN.get(usize::from(kind)).copied()
+    }
+
+    /// That of a file handle; `None` if it is not one of nfsd's.
+    pub(crate) fn of_handle(handle: &[u8]) -> Option<Self> {
+        // Version, auth type, fsid type, fileid type.
+        match *handle.first_chunk()? {
+            [1, _, kind, _] => Self::new(kind, &handle[4..]),
+            _ => None,
+        }
+    }
+
+    /// The type.
+    pub(crate) fn kind(&self) -> u8 {
+        self.kind
+    }
+
+    /// The bytes; zeros follow a shorter one.
+    pub(crate) fn bytes(&self) -> &[u8; FSID_MAX] {
+        &self.bytes
+    }
+
+    /// The fsid.
+    pub(crate) fn fsid(&self) -> Option<Fsid> {
+        Fsid::of_form(self.kind, &self.bytes)
+    }
+}
+
+/// Where a file is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// What the handle says that it was named by.
+    pub(crate) handle: Option<Fsid>,
+    /// The fsid of its export, as it is exported now or was last.
+    pub(crate) export: Option<Fsid>,
+    /// The device of its file system.
+    pub(crate) device: Option<Fsid>,
+}
+
+impl Place {
+    /// One of which only the handle is known.
+    pub(crate) fn of_handle(handle: Option<Fsid>) -> Self {
+        Place {
+            handle,
+            ..Place::default()
+        }
+    }
+
+    /// Its identities, each once.
+    pub(crate) fn fsids(&self) -> impl Iterator<Item = Fsid> {
+        let export = self.export.filter(|_| self.export != self.handle);
+        let device = self
+            .device
+            .filter(|_| self.device != self.handle && self.device != self.export);
+        [self.handle, export, device].into_iter().flatten()
+    }
+
+    /// Its export, as lists show it: the same by whatever handle it was reached, if that is known.
+    pub(crate) fn shown(&self) -> Option<Fsid> {
+        self.export.or(self.handle)
+    }
+}
+
+impl Scope {
+    /// Is what is there of this scope? Never for an address.
+    pub(crate) fn covers(&self, place: &Place) -> bool {
+        place.fsids().any(|fsid| self.has(&fsid))
+    }
+}

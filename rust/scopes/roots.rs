@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What is exported: which directory a form of handle leads to, and by which fsid that was exported last.
+//!
+//! lockd keeps the handle of a file that a client has locked, and nfsd the export by which a stateid was made; neither
+//! changes when exports(5) does. And once an export is withdrawn, nothing in the kernel says any more what it was. So
+//! each answer that nfsd gives to "whose handle is this?" is noted here.
+//!
+//! Clients come under the name of an entry in exports(5), a *domain*; one directory may be exported to two of them
+//! with two fsids. A handle does not say whose it is: of a file that lockd has, the domain is not known.
+//!
+//! Net namespaces are named by their cookies, domains by a hash of their names.
+//!
+//! This file makes no kernel calls; it is also compiled and tested on the host.
+
+use crate::scopes::place::{Form, Place};
+use crate::scopes::scope::Fsid;
+use kernel::prelude::*;
+use kernel::rbtree::{RBTree, RBTreeNodeReservation};
+
+/// A directory that is exported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Root {
+    /// The device of its file system: [`Fsid::Dev`].
+    pub(crate) device: Fsid,
+    /// The number of its inode.
+    pub(crate) inode: u64,
+}
+
+impl Root {
+    /// None is before this.
+    const FIRST: Root = Root {
+        device: Fsid::Dev { major: 0, minor: 0 },
+        inode: 0,
+    };
+}
+
+/// An export, as it is now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Export {
+    /// Its directory.
+    pub(crate) root: Root,
+    /// To whom.
+    pub(crate) domain: u64,
+    /// Its fsid.
+    pub(crate) fsid: Fsid,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Handles {
+    net: u64,
+    form: Form,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Exported {
+    net: u64,
+    root: Root,
+    domain: u64,
+}
+
+/// The fsid that a directory was exported by.
+#[derive(Clone, Copy)]
+struct Last {
+    fsid: Fsid,
+    /// The number of the change that brought it.
+    sequence: u64,
+}
+
+/// Room for one more export. Made where one may sleep.
+pub(crate) struct Room {
+    form: RBTreeNodeReservation<Handles, Root>,
+    export: RBTreeNodeReservation<Exported, Last>,
+}
+
+impl Room {
+    /// Fails with `ENOMEM`. May sleep.
+    pub(crate) fn new() -> Result<Self> {
+        Ok(Room {
+            form: RBTreeNodeReservation::new(GFP_KERNEL)?,
+            export: RBTreeNodeReservation::new(GFP_KERNEL)?,
+        })
+    }
+}
+
+/// The directories that are exported, or were. Asking takes no memory, and a time that grows with the logarithm of
+/// their number.
+#[derive(Default)]
+pub(crate) struct Roots {
+    forms: RBTree<Handles, Root>,
+    exports: RBTree<Exported, Last>,
+    count: usize,
+    sequence: u64,
+}
+
+/// Notes at most, of all namespaces. Clients cannot make any: there is one for each form of an export's fsid that was
+/// used, and one for each domain that it is exported to.
+const MAX: usize = 1 << 17;
+
+impl Roots {
+    /// Notes that a handle of this form leads to this export. Takes `room` if the export, the form or the domain is
+    /// new; fails with `ENOMEM` and notes nothing if there is none then. Fails with `ENOSPC` if there are too many.
+    pub(crate) fn note(
+        &mut self,
+        net: u64,
+        form: &Form,
+        export: &Export,
+        room: &mut Option<Room>,
+    ) -> Result {
+        let by_form = Handles { net, form: *form };
+        let by_root = Exported {
+            net,
+            root: export.root,
+            domain: export.domain,
+        };
+        let last = Last {
+            fsid: export.fsid,
+            sequence: self.sequence + 1,
+        };
+        if let (Some(root), Some(was)) =
+            (self.forms.get_mut(&by_form), self.exports.get_mut(&by_root))
+        {
+            (*root, *was) = (export.root, last);
+        } else if self.count >= MAX {
+            return Err(ENOSPC);
+        } else {
+            let room = room.take().ok_or(ENOMEM)?;
+            let form = self.forms.insert(room.form.into_node(by_form, export.root));
+            let export = self.exports.insert(room.export.into_node(by_root, last));
+            self.count += usize::from(form.is_none()) + usize::from(export.is_none());
+        }
+        self.sequence += 1;
+        Ok(())
+    }
+
+    /// Where a file is that was named by a handle of this form, by a client of the domain if that is known.
+    ///
+    /// If it is not, and the directory is exported to several domains with several fsids, it is the one that the handle
+    /// says, or if it says none of them, the last one that was noted.
+    pub(crate) fn by_form(&self, net: u64, form: &Form, domain: Option<u64>) -> Place {
+        let handle = form.fsid();
+        let Some(root) = self.forms.get(&Handles { net, form: *form }) else {
+            return Place::of_handle(handle);
+        };
+        let own = domain.and_then(|domain| self.by_root(net, root, domain));
+        let said = || {
+            let mut all = self.of_root(net, *root);
+            all.find(|last| Some(last.fsid) == handle)
+        };
+        let last = || self.of_root(net, *root).max_by_key(|last| last.sequence);
+        let export = own.or_else(|| Some(said().or_else(last)?.fsid));
+        Place {
+            handle,
+            export,
+            device: Some(root.device),
+        }
+    }
+
+    /// The fsid by which a directory is exported to a domain now, or was last.
+    pub(crate) fn by_root(&self, net: u64, root: &Root, domain: u64) -> Option<Fsid> {
+        let key = Exported {
+            net,
+            root: *root,
+            domain,
+        };
+        self.exports.get(&key).map(|last| last.fsid)
+    }
+
+    /// All by which a directory was exported.
+    fn of_root(&self, net: u64, root: Root) -> impl Iterator<Item = Last> + '_ {
+        let mut domain = Some(0);
+        core::iter::from_fn(move || {
+            let from = Exported {
+                net,
+                root,
+                domain: domain?,
+            };
+            let found = self.exports.cursor_lower_bound(&from)?;
+            let (key, last) = found.current();
+            domain = key.domain.checked_add(1);
+            Some(*last).filter(|_| (key.net, key.root) == (net, root))
+        })
+    }
+
+    /// Forgets what was noted of a net namespace, but no more than `limit` of each kind. Returns whether that was all.
+    pub(crate) fn forget(&mut self, net: u64, limit: usize) -> bool {
+        let first_form = Handles {
+            net,
+            form: Form::FIRST,
+        };
+        let first_export = Exported {
+            net,
+            root: Root::FIRST,
+            domain: 0,
+        };
+        for _ in 0..limit {
+            let form = self.forms.cursor_lower_bound(&first_form);
+            let form = form.map(|at| *at.current().0).filter(|key| key.net == net);
+            let export = self.exports.cursor_lower_bound(&first_export);
+            let export = export
+                .map(|at| *at.current().0)
+                .filter(|key| key.net == net);
+            if form.is_none() && export.is_none() {
+                return true;
+            }
+            self.count -= usize::from(form.is_some()) + usize::from(export.is_some());
+            form.and_then(|key| self.forms.remove(&key));
+            export.and_then(|key| self.exports.remove(&key));
+        }
+        false
+    }
+}

@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: GPL-2.0
+
+use crate::scopes::place::*;
+use crate::scopes::roots::*;
+use crate::scopes::scope::{Fsid, Scope};
+use kernel::code::ENOMEM;
+
+const DISK: Fsid = Fsid::Dev {
+    major: 254,
+    minor: 32,
+};
+const UUID: [u8; 16] = [0x0d; 16];
+
+fn export(inode: u64, domain: u64, fsid: Fsid) -> Export {
+    let root = Root {
+        device: DISK,
+        inode,
+    };
+    Export { root, domain, fsid }
+}
+
+fn number(n: u32) -> Form {
+    Form::new(1, &n.to_ne_bytes()).unwrap()
+}
+
+/// FSID_UUID16_INUM.
+fn uuid(inode: u64) -> Form {
+    let mut bytes = inode.to_ne_bytes().to_vec();
+    bytes.extend(UUID);
+    Form::new(7, &bytes).unwrap()
+}
+
+/// Notes with as much room as it takes.
+fn note(roots: &mut Roots, net: u64, form: &Form, export: &Export) {
+    roots
+        .note(net, form, export, &mut Room::new().ok())
+        .unwrap();
+}
+
+#[test]
+fn forms_are_whole() {
+    assert_eq!(Form::new(8, &[0; 24]), None);
+    for (kind, len) in [8, 4, 12, 8, 8, 8, 16, 24].into_iter().enumerate() {
+        let kind = u8::try_from(kind).unwrap();
+        assert!(Form::new(kind, &[1; 24][..len]).is_some());
+        assert_eq!(Form::new(kind, &[1; 24][..len - 1]), None);
+        // What follows is not the fsid's.
+        assert_eq!(
+            Form::new(kind, &[1; 24]).unwrap().bytes()[..len],
+            [1; 24][..len]
+        );
+        assert!(Form::new(kind, &[1; 24]).unwrap().bytes()[len..]
+            .iter()
+            .all(|b| *b == 0));
+    }
+    assert_eq!(
+        Form::of_handle(&[1, 0, 1, 1, 7, 0, 0, 0, 9]),
+        Some(number(7))
+    );
+    assert_eq!(Form::of_handle(&[2, 0, 1, 1, 7, 0, 0, 0, 9]), None);
+    assert_eq!(Form::of_handle(&[1, 0, 1]), None);
+    assert_eq!(number(7).fsid(), Some(Fsid::Num(7)));
+    assert_eq!(uuid(5).fsid(), Some(Fsid::Uuid(UUID)));
+}
+
+#[test]
+fn a_scope_has_a_place_by_each_identity() {
+    let place = Place {
+        handle: Some(Fsid::Uuid(UUID)),
+        export: Some(Fsid::Num(7)),
+        device: Some(DISK),
+    };
+    for fsid in [Fsid::Uuid(UUID), Fsid::Num(7), DISK] {
+        assert!(Scope::Export(fsid).covers(&place));
+    }
+    assert!(!Scope::Export(Fsid::Num(8)).covers(&place));
+    assert!(!Scope::Export(Fsid::Num(7)).covers(&Place::default()));
+    assert_eq!(place.shown(), Some(Fsid::Num(7)));
+    assert_eq!(Place::of_handle(place.handle).shown(), place.handle);
+    let same = Place {
+        handle: Some(DISK),
+        export: Some(DISK),
+        device: Some(DISK),
+    };
+    assert_eq!(same.fsids().collect::<Vec<_>>(), [DISK]);
+}
+
+#[test]
+fn another_form_leads_to_the_export() {
+    let mut roots = Roots::default();
+    assert_eq!(
+        roots.by_form(1, &uuid(2), None),
+        Place::of_handle(Some(Fsid::Uuid(UUID)))
+    );
+    note(&mut roots, 1, &uuid(2), &export(2, 0, Fsid::Num(7)));
+    let place = roots.by_form(1, &uuid(2), None);
+    assert_eq!(
+        (place.export, place.device),
+        (Some(Fsid::Num(7)), Some(DISK))
+    );
+    // Another directory of the file system, and another net namespace, are something else.
+    assert_eq!(roots.by_form(1, &uuid(3), None).export, None);
+    assert_eq!(roots.by_form(2, &uuid(2), None).export, None);
+}
+
+#[test]
+fn the_last_fsid_counts() {
+    let mut roots = Roots::default();
+    note(&mut roots, 1, &uuid(2), &export(2, 9, Fsid::Uuid(UUID)));
+    // It is exported anew, and somebody else uses the new handle.
+    note(&mut roots, 1, &number(7), &export(2, 9, Fsid::Num(7)));
+    assert_eq!(roots.by_form(1, &uuid(2), None).export, Some(Fsid::Num(7)));
+    let root = export(2, 9, Fsid::Num(7)).root;
+    assert_eq!(roots.by_root(1, &root, 9), Some(Fsid::Num(7)));
+    assert_eq!(roots.by_root(1, &root, 8), None);
+}
+
+#[test]
+fn domains_may_have_an_fsid_each() {
+    let mut roots = Roots::default();
+    note(&mut roots, 1, &number(21), &export(2, 5, Fsid::Num(21)));
+    note(
+        &mut roots,
+        1,
+        &number(22),
+        &export(2, u64::MAX, Fsid::Num(22)),
+    );
+    // The handle says which.
+    assert_eq!(
+        roots.by_form(1, &number(21), None).export,
+        Some(Fsid::Num(21))
+    );
+    assert_eq!(
+        roots.by_form(1, &number(22), None).export,
+        Some(Fsid::Num(22))
+    );
+    // Or the domain does; or it is the last one.
+    note(&mut roots, 1, &uuid(2), &export(2, 5, Fsid::Num(21)));
+    assert_eq!(
+        roots.by_form(1, &uuid(2), Some(u64::MAX)).export,
+        Some(Fsid::Num(22))
+    );
+    assert_eq!(
+        roots.by_form(1, &uuid(2), Some(5)).export,
+        Some(Fsid::Num(21))
+    );
+    assert_eq!(roots.by_form(1, &uuid(2), None).export, Some(Fsid::Num(21)));
+}
+
+#[test]
+fn a_form_may_lead_elsewhere_later() {
+    let mut roots = Roots::default();
+    note(&mut roots, 1, &number(7), &export(2, 0, Fsid::Num(7)));
+    note(&mut roots, 1, &number(7), &export(3, 0, Fsid::Num(7)));
+    note(&mut roots, 1, &uuid(2), &export(2, 0, Fsid::Num(8)));
+    assert_eq!(
+        roots.by_form(1, &number(7), None).export,
+        Some(Fsid::Num(7))
+    );
+    assert_eq!(roots.by_form(1, &uuid(2), None).export, Some(Fsid::Num(8)));
+}
+
+#[test]
+fn without_room_nothing_is_noted() {
+    let mut roots = Roots::default();
+    let seven = export(2, 0, Fsid::Num(7));
+    assert_eq!(roots.note(1, &uuid(2), &seven, &mut None), Err(ENOMEM));
+    assert_eq!(roots.by_form(1, &uuid(2), None).export, None);
+    note(&mut roots, 1, &uuid(2), &seven);
+    // What is there needs none.
+    let eight = export(2, 0, Fsid::Num(8));
+    assert_eq!(roots.note(1, &uuid(2), &eight, &mut None), Ok(()));
+    assert_eq!(roots.by_form(1, &uuid(2), None).export, Some(Fsid::Num(8)));
+}
+
+#[test]
+fn a_namespace_is_forgotten_bit_by_bit() {
+    let mut roots = Roots::default();
+    for inode in 0..10 {
+        for net in 1..=3 {
+            note(
+                &mut roots,
+                net,
+                &uuid(inode),
+                &export(inode, inode, Fsid::Num(7)),
+            );
+        }
+    }
+    let mut rounds = 0;
+    while !roots.forget(2, 4) {
+        rounds += 1;
+    }
+    assert_eq!(rounds, 2);
+    for inode in 0..10 {
+        let known = |net| roots.by_form(net, &uuid(inode), None).export.is_some();
+        assert_eq!([known(1), known(2), known(3)], [true, false, true]);
+        let root = export(inode, inode, Fsid::Num(7)).root;
+        assert_eq!(roots.by_root(2, &root, inode), None);
+    }
+    assert!(roots.forget(9, 1));
+}
