@@ -26,6 +26,7 @@ mod base;
 mod control;
 mod nfs4;
 mod nlm;
+mod replaced;
 mod scopes;
 mod tracking;
 

@@ -2,6 +2,7 @@
 
 //! What a command or a request is about: scopes, those in grace, and exports.
 
+pub(crate) mod expected;
 pub(crate) mod exported;
 pub(crate) mod exports;
 pub(crate) mod grace;

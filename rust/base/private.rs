@@ -105,6 +105,10 @@ extern "C" {
         state: *mut nfsd4_compound_state,
         op: *mut nfsd4_op_nfsd4_op_u,
     ) -> u32;
+    pub(crate) fn rqst_exp_get_by_name(
+        request: *mut svc_rqst,
+        path: *const path,
+    ) -> *mut svc_export;
 
     pub(crate) fn rpc_cancel_tasks(
         client: *mut rpc_clnt,
@@ -127,4 +131,6 @@ extern "C" {
     pub(crate) fn rpc_queue_upcall(pipe: *mut rpc_pipe, msg: *mut rpc_pipe_msg) -> ffi::c_int;
     pub(crate) fn rpc_unlink(pipe: *mut rpc_pipe);
     pub(crate) fn svc_wake_up(server: *mut svc_serv);
+    // What sunrpc's own does, though it is replaced.
+    pub(crate) fn svcauth_unix_set_client(request: *mut svc_rqst) -> svc_auth_status;
 }

@@ -8,7 +8,7 @@
 //! Lock order: [`ROOTS`] is taken alone, or under any other; nothing is taken under it.
 
 use crate::base::net::Net;
-use crate::base::private::{self, auth_domain, svc_export};
+use crate::base::private::{self, auth_domain, path, svc_export};
 use crate::base::setup::{Once, Setup};
 use crate::scopes::place::{Form, Place};
 use crate::scopes::roots::{Export, Room, Root, Roots};
@@ -195,6 +195,34 @@ pub(crate) fn place(net: Net<'_>, form: &Form, domain: Option<&auth_domain>) -> 
         Some(roots) => roots.by_form(net.cookie(), form, domain.map(number)),
         None => Place::of_handle(form.fsid()),
     }
+}
+
+/// Where a directory is, if a file system that can be exported, and that is on a block device, is mounted there. Does
+/// not sleep.
+///
+/// # Safety
+///
+/// The path is valid.
+pub(crate) unsafe fn place_of_mount(net: Net<'_>, path: &path) -> Option<Place> {
+    // SAFETY: A valid path has references to its mount, whose file system is there, and to its place there.
+    let root = unsafe {
+        let sb = &*(*path.mnt).mnt_sb;
+        let is_mount = ptr::eq(path.dentry, (*path.mnt).mnt_root);
+        let on_disk = (*sb.s_type).fs_flags as u32 & private::FS_REQUIRES_DEV != 0;
+        if !is_mount || !on_disk || sb.s_export_op.is_null() {
+            return None;
+        }
+        Root {
+            device: Fsid::of_device(sb.s_dev),
+            inode: (*(*path.dentry).d_inode).i_ino,
+        }
+    };
+    let roots = ROOTS.lock();
+    Some(Place {
+        handle: None,
+        export: roots.as_ref()?.by_directory(net.cookie(), &root),
+        device: Some(root.device),
+    })
 }
 
 /// A server stops: what its exports were is of no use any more. Does not sleep.

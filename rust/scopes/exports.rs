@@ -2,18 +2,15 @@
 
 //! nfsd's exports, as clients' requests find them.
 //!
-//! C source: `fs/nfsd/export.c`. An export that moves is known to its clients before it is
-//! exported: its address comes first. nfsd answers a request for an export that it does not have
-//! with NFS3ERR_STALE, and lockd with NLM4_STALE_FH, upon which an application gets an error or
-//! silently loses a lock that it was about to reclaim. While the export's scope is in grace it
-//! is expected to come, so a client of NFSv3 or NFSv4 is told to try again (NFS3ERR_JUKEBOX,
-//! NFS4ERR_DELAY), and lockd leaves the request unanswered, upon which the client sends it again.
+//! C source: `fs/nfsd/export.c`. nfsd answers a request for an export that it does not have with NFS3ERR_STALE, and
+//! lockd with NLM4_STALE_FH. For one that is expected, a client of NFSv3 or NFSv4 is told to try again
+//! (NFS3ERR_JUKEBOX, NFS4ERR_DELAY), and lockd leaves the request unanswered, upon which the client sends it again.
 
 use crate::base::module_ref::ModuleRef;
 use crate::base::net::Nfsd;
 use crate::base::private::{self, auth_domain, cache_req, svc_export};
+use crate::scopes::expected;
 use crate::scopes::exported::{self, SvcExport};
-use crate::scopes::in_grace;
 use crate::scopes::place::{Form, FSID_MAX};
 use crate::scopes::request::Request;
 use core::mem::ManuallyDrop;
@@ -156,12 +153,10 @@ pub(crate) fn find<'a>(
     match &found {
         Ok(export) => question.note(export),
         Err(e) if *e == ENOENT => {
-            let is_expected = |form| {
-                let place = exported::place(question.nfsd.net(), &form, None);
-                in_grace::is_expected(question.nfsd.net(), place, request().as_ref())
-            };
-            if question.form().is_some_and(is_expected) {
-                return Err(ETIMEDOUT);
+            if let (Some(form), Some(request)) = (question.form(), request()) {
+                if expected::export(question.nfsd.net(), &form, &request) {
+                    return Err(ETIMEDOUT);
+                }
             }
         }
         Err(_) => (),

@@ -10,7 +10,6 @@ use crate::base::net::Net;
 use crate::base::setup::{Once, Setup};
 use crate::base::siphash::SipHash;
 use crate::scopes::grace::{GraceTable, Scoped, Subject};
-use crate::scopes::place::Place;
 use crate::scopes::request::Request;
 use crate::scopes::scope::Scope;
 use core::sync::atomic::{AtomicI64, Ordering};
@@ -68,23 +67,28 @@ fn any_in_grace() -> bool {
     deadline != 0 && now() < deadline
 }
 
-/// May an export come that there is not, as it is in grace, or its file system is, or the address that the request for
-/// it came to? Of an export that this server has never had the file system is not known: it may be any that is in
-/// grace. Does not sleep.
-pub(crate) fn is_expected(net: Net<'_>, place: Place, request: Option<&Request<'_>>) -> bool {
-    if !any_in_grace() {
-        return false;
-    }
-    let subject = Subject {
-        files: [place, Place::default()],
-        server: request.and_then(Request::server),
-        reclaim_asks: None,
-    };
-    let table = SCOPES.lock();
-    table.as_ref().is_some_and(|table| {
-        let (now, net) = (now(), net.cookie());
-        table.covers(now, net, &subject) || place.device.is_none() && table.any_device(now, net)
-    })
+/// Asks the table, unless no scope is in grace in any namespace. Does not sleep.
+fn ask(question: impl FnOnce(&GraceTable<SipHash>, i64) -> bool) -> bool {
+    any_in_grace()
+        && SCOPES
+            .lock()
+            .as_ref()
+            .is_some_and(|table| question(table, now()))
+}
+
+/// Is something in grace that a request is about, which does not count as one? Does not sleep.
+pub(crate) fn covers(net: Net<'_>, subject: &Subject) -> bool {
+    ask(|table, now| table.covers(now, net.cookie(), subject))
+}
+
+/// Is a file system in grace in a namespace? Does not sleep.
+pub(crate) fn any_device(net: Net<'_>) -> bool {
+    ask(|table, now| table.any_device(now, net.cookie()))
+}
+
+/// Is anything in grace in a namespace by command? Does not sleep.
+pub(crate) fn any(net: Net<'_>) -> bool {
+    ask(|table, now| table.list(now, net.cookie()).next().is_some())
 }
 
 /// Is a scope in grace by command? Does not sleep.

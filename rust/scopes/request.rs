@@ -20,8 +20,10 @@ use core::ptr::NonNull;
 use kernel::bindings;
 use kernel::ffi::{c_int, c_void};
 
-/// The RPC program of NFS (RFC 5531 and RFC 8881).
-const NFS_PROGRAM: u32 = 100_003;
+/// The RPC program of NFS (RFC 8881, 16.1).
+pub(crate) const NFS_PROGRAM: u32 = 100_003;
+/// That of the access control lists of NFSv2 and NFSv3 (`include/linux/nfsacl.h`).
+pub(crate) const NFS_ACL_PROGRAM: u32 = 100_227;
 /// COMPOUND (RFC 8881, 16.2).
 const COMPOUND: u32 = 1;
 
@@ -93,13 +95,22 @@ impl<'a> Request<'a> {
         unsafe { self.raw.as_ref() }
     }
 
+    /// Is it one of NFSv4? Does not sleep.
+    pub(crate) fn is_nfs4(&self) -> bool {
+        self.get().rq_prog == NFS_PROGRAM && self.get().rq_vers == 4
+    }
+
+    /// Is it a compound whose current operation is READDIR? Does not sleep.
+    pub(crate) fn reads_directory(&self) -> bool {
+        let operation = self.compound_operation();
+        operation.is_some_and(|op| op.opnum == private::nfs_opnum4_OP_READDIR)
+    }
+
     /// What it is about, if it is one of NFSv4 or NLM. Does not sleep.
     pub(crate) fn subject(&self) -> Option<Subject> {
         let request = self.get();
         let mut subject = match self.kind {
-            Kind::Nfsd if request.rq_prog == NFS_PROGRAM && request.rq_vers == 4 => {
-                self.compound()?
-            }
+            Kind::Nfsd if self.is_nfs4() => self.compound()?,
             Kind::Lockd if request.rq_prog == private::NLM_PROGRAM => {
                 let (handle, reclaim_asks) = self.nlm_arguments()?;
                 // SAFETY: The client is null or was set by `svc_set_client()`, and stays during the request.
@@ -146,13 +157,14 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// What the current operation of an NFSv4 compound is about.
-    fn compound(&self) -> Option<Subject> {
+    /// The current operation of an NFSv4 compound.
+    fn compound_operation(&self) -> Option<&private::nfsd4_op> {
         let request = self.get();
-        if request.rq_proc != COMPOUND {
+        if !self.is_nfs4() || request.rq_proc != COMPOUND {
             return None;
         }
-        // SAFETY: By the type's invariant, these are what `nfsd4_proc_compound()` works on: `opcnt` operations have been begun, and the last of them is the current one.
+        // SAFETY: By the type's invariant, these are what `nfsd4_proc_compound()` works on: `opcnt` operations have been
+        // begun, and the last of them is the current one.
         unsafe {
             let response = &*request.rq_resp.cast::<private::nfsd4_compoundres>();
             let arguments = &*request.rq_argp.cast::<private::nfsd4_compoundargs>();
@@ -160,7 +172,16 @@ impl<'a> Request<'a> {
             if response.opcnt > arguments.opcnt {
                 return None;
             }
-            let op = &*arguments.ops.add(at);
+            Some(&*arguments.ops.add(at))
+        }
+    }
+
+    /// What the current operation of an NFSv4 compound is about.
+    fn compound(&self) -> Option<Subject> {
+        let op = self.compound_operation()?;
+        // SAFETY: The operation's arguments are decoded, and the response is that of a compound.
+        unsafe {
+            let response = &*self.get().rq_resp.cast::<private::nfsd4_compoundres>();
             // OPEN, LOCK and LAYOUTCOMMIT ask twice, once for each answer that they may have to give.
             let (two_files, reclaims) = match op.opnum {
                 private::nfs_opnum4_OP_OPEN => {

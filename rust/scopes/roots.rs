@@ -147,8 +147,9 @@ impl Roots {
             let mut all = self.of_root(net, *root);
             all.find(|last| Some(last.fsid) == handle)
         };
-        let last = || self.of_root(net, *root).max_by_key(|last| last.sequence);
-        let export = own.or_else(|| Some(said().or_else(last)?.fsid));
+        let export = own
+            .or_else(|| Some(said()?.fsid))
+            .or_else(|| self.by_directory(net, root));
         Place {
             handle,
             export,
@@ -164,6 +165,12 @@ impl Roots {
             domain,
         };
         self.exports.get(&key).map(|last| last.fsid)
+    }
+
+    /// The fsid by which a directory is exported now, or was last, to whom that was noted last.
+    pub(crate) fn by_directory(&self, net: u64, root: &Root) -> Option<Fsid> {
+        let last = self.of_root(net, *root).max_by_key(|last| last.sequence)?;
+        Some(last.fsid)
     }
 
     /// All by which a directory was exported.

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-# vm: timeout=300 disk=named:64M disk=own:64M disk=bare:64M module=load
+# vm: once=yes timeout=300 disk=named:64M disk=own:64M disk=bare:64M module=load
 """A scope has its export, and a device all that is on it, by whatever handle a client has named a file.
 
 rpc.mountd takes a handle that names an export by its device or its UUID, whatever `fsid=` says; and a client keeps its

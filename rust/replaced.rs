@@ -1,0 +1,336 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The functions that take the place of others. See `attach.rs` for the list.
+
+use crate::base::fsfile::Superblock;
+use crate::base::module_ref::ModuleRef;
+use crate::base::net::{Net, Nfsd};
+use crate::base::private;
+use crate::control::mounts::Mounts;
+use crate::nfs4::floating;
+use crate::nfs4::nfs4_client::Nfs4Client;
+use crate::nfs4::nfsd::Changing;
+use crate::nfs4::reclaimers::{self, Refusal};
+use crate::nlm::host::Host;
+use crate::nlm::monitor;
+use crate::scopes::expected::{self, Answer};
+use crate::scopes::exported;
+use crate::scopes::exports::{self, ExportRef, Question};
+use crate::scopes::in_grace;
+use crate::scopes::request::Request;
+use crate::tracking::tracker::Tracker;
+use kernel::error::{from_err_ptr, to_result};
+use kernel::ffi::c_int;
+use kernel::prelude::*;
+
+/// Replaces `nfsd4_client_tracking_init()`. Called under `nfsd_mutex`, by who starts a server.
+///
+/// # Safety
+///
+/// As for the function replaced: `net` is alive, and `nfsd_mutex` is held.
+pub(crate) unsafe extern "C" fn tracking_init(net: *mut private::net) -> c_int {
+    let Some(_module) = ModuleRef::get() else {
+        return ENODEV.to_errno();
+    };
+    // SAFETY: This is where nfsd calls it: it starts a server in a namespace that is alive.
+    let server = unsafe { Changing::new(Nfsd::new(Net::from_raw(net))) };
+    match Tracker::start(&server) {
+        Ok(()) => 0,
+        Err(e) => {
+            pr_warn!(
+                "no client tracking until the server is restarted, error {}\n",
+                e.to_errno()
+            );
+            e.to_errno()
+        }
+    }
+}
+
+/// Replaces `nfsd_fs_get_tree()`. On success the new or found superblock has `s_umount` held
+/// for writing.
+///
+/// # Safety
+///
+/// As for the function replaced: `fc` is a mount of nfsd's file system that is being made.
+pub(crate) unsafe extern "C" fn fs_get_tree(fc: *mut private::fs_context) -> c_int {
+    let Some(_module) = ModuleRef::get() else {
+        return ENODEV.to_errno();
+    };
+    // SAFETY: The caller's context is valid and ours, and has a live namespace. As in nfsd, the
+    // superblock gets a reference to it.
+    let result = unsafe {
+        let ns = private::get_net_ns(&raw mut (*(*fc).net_ns).ns);
+        match from_err_ptr(ns) {
+            Ok(_) => to_result(private::get_tree_keyed(
+                fc,
+                Some(private::nfsd_fill_super),
+                (*fc).net_ns.cast(),
+            )),
+            Err(e) => Err(e),
+        }
+    };
+    if let Err(e) = result {
+        return e.to_errno();
+    }
+    // SAFETY: `get_tree_keyed()` has set the root, and the superblock is locked.
+    Mounts::add_files(&unsafe { Superblock::from_raw((*(*fc).root).d_sb) });
+    0
+}
+
+/// Replaces `rqst_exp_find()`. May sleep.
+///
+/// # Safety
+///
+/// As for the function replaced.
+pub(crate) unsafe extern "C" fn rqst_exp_find(
+    request: *mut private::cache_req,
+    net: *mut private::net,
+    client: *mut private::auth_domain,
+    gss_client: *mut private::auth_domain,
+    fsid_type: c_int,
+    fsid: *mut u32,
+) -> *mut private::svc_export {
+    let Some(_module) = ModuleRef::get() else {
+        return ETIMEDOUT.to_ptr();
+    };
+    // SAFETY: This is what nfsd asks, in a namespace that is alive.
+    let question = unsafe {
+        let nfsd = Nfsd::new(Net::from_raw(net));
+        Question::new(request, nfsd, client, gss_client, fsid_type, fsid)
+    };
+    // SAFETY: nfsd and lockd ask inside of the processing of a request.
+    exports::find(question, || unsafe { Request::current() })
+        .map_or_else(|e| e.to_ptr(), ExportRef::into_raw)
+}
+
+/// Replaces `rqst_exp_get_by_name()`. May sleep.
+///
+/// # Safety
+///
+/// As for the function replaced: the request is the current one, and the path is valid.
+pub(crate) unsafe extern "C" fn exp_get_by_name(
+    request: *mut private::svc_rqst,
+    path: *const private::path,
+) -> *mut private::svc_export {
+    let Some(_module) = ModuleRef::get() else {
+        return ETIMEDOUT.to_ptr();
+    };
+    // SAFETY: nfsd asks for a valid path inside of the processing of its request.
+    unsafe {
+        let found = private::rqst_exp_get_by_name(request, path);
+        match (from_err_ptr(found), Request::current()) {
+            (Err(e), Some(request)) if e == ENOENT => {
+                let net = request.net();
+                let place = exported::place_of_mount(net, &*path);
+                if place.is_some_and(|place| expected::directory(net, place, &request)) {
+                    return ETIMEDOUT.to_ptr();
+                }
+            }
+            _ => (),
+        }
+        found
+    }
+}
+
+/// Replaces `svcauth_unix_set_client()`. May sleep.
+///
+/// # Safety
+///
+/// As for the function replaced: the request is the current thread's, which has just received it.
+pub(crate) unsafe extern "C" fn set_client(
+    request: *mut private::svc_rqst,
+) -> private::svc_auth_status {
+    let Some(_module) = ModuleRef::get() else {
+        return private::svc_auth_status_SVC_DROP;
+    };
+    // SAFETY: The request is the current one, with a transport, which has a reference to its namespace. Without a client,
+    // it is one for whom there is no export, as sunrpc has it for NULL procedures.
+    unsafe {
+        let status = private::svcauth_unix_set_client(request);
+        if status != private::svc_auth_status_SVC_DENIED {
+            return status;
+        }
+        let net = Net::from_raw((*(*request).rq_xprt).xpt_net);
+        match expected::client(net, (*request).rq_prog, (*request).rq_vers) {
+            Answer::Denied => status,
+            Answer::GoOn => {
+                (*request).rq_auth_stat = private::rpc_auth_stat_RPC_AUTH_OK.to_be();
+                private::svc_auth_status_SVC_OK
+            }
+            Answer::Nothing => private::svc_auth_status_SVC_DROP,
+        }
+    }
+}
+
+/// Replaces `nfs4_check_open_reclaim()`. May sleep.
+///
+/// # Safety
+///
+/// As for the function replaced: a request of this client is being processed.
+pub(crate) unsafe extern "C" fn check_open_reclaim(client: *mut private::nfs4_client) -> u32 {
+    let Some(_module) = ModuleRef::get() else {
+        return private::nfsstat4_NFS4ERR_DELAY.to_be();
+    };
+    // SAFETY: A client that opens is confirmed, has a name, and stays during its request, which is the current one.
+    let (client, request) = unsafe { (Nfs4Client::from_raw(client), Request::current()) };
+    match reclaimers::check_open_reclaim(client, request.as_ref()) {
+        Ok(()) => 0,
+        Err(Refusal::NoGrace) => private::nfsstat4_NFS4ERR_NO_GRACE.to_be(),
+        Err(Refusal::ReclaimBad) => private::nfsstat4_NFS4ERR_RECLAIM_BAD.to_be(),
+    }
+}
+
+/// Replaces `nfsd4_reclaim_complete()`. May sleep.
+///
+/// # Safety
+///
+/// As for the function replaced: this is an operation of the compound that is being processed.
+pub(crate) unsafe extern "C" fn reclaim_complete(
+    request: *mut private::svc_rqst,
+    state: *mut private::nfsd4_compound_state,
+    op: *mut private::nfsd4_op_nfsd4_op_u,
+) -> u32 {
+    let Some(_module) = ModuleRef::get() else {
+        return private::nfsstat4_NFS4ERR_DELAY.to_be();
+    };
+    // SAFETY: nfsd calls this with the current request, whose argument the decoder has set. The client is that of
+    // the compound's session.
+    unsafe {
+        let status = private::nfsd4_reclaim_complete(request, state, op);
+        let client = (*state).clp;
+        let already = private::nfsstat4_NFS4ERR_COMPLETE_ALREADY.to_be();
+        if let (true, Some(request)) = (
+            (status == 0 || status == already) && !client.is_null(),
+            Request::current(),
+        ) {
+            let one_fs = (*op).reclaim_complete.rca_one_fs != 0;
+            if reclaimers::complete(Nfs4Client::from_raw(client), &request, one_fs) && one_fs {
+                return already;
+            }
+        }
+        status
+    }
+}
+
+/// Has an operation done under the name of the client that presents this owner in the current request. May sleep.
+///
+/// # Safety
+///
+/// An operation of the current request is being processed, and `owner` is what it has decoded.
+unsafe fn identify(owner: *mut private::xdr_netobj, operation: impl FnOnce() -> u32) -> u32 {
+    let Some(_module) = ModuleRef::get() else {
+        return private::nfsstat4_NFS4ERR_DELAY.to_be();
+    };
+    // SAFETY: The decoder has made it so: `len` bytes, which stay as they are while the request is processed.
+    let (own, presented, request) = unsafe {
+        let own = *owner;
+        let presented = core::slice::from_raw_parts(own.data, own.len as usize);
+        (own, presented, Request::current())
+    };
+    let name = request.map_or(Ok(None), |request| {
+        floating::name(request.net().cookie(), presented, request.server())
+    });
+    match name {
+        Ok(None) => operation(),
+        Ok(Some(mut name)) => {
+            let (len, data) = (name.len() as u32, name.as_mut_ptr());
+            // SAFETY: The argument is this operation's, whose thread we are. nfsd copies what it keeps of the name.
+            unsafe {
+                *owner = private::xdr_netobj { len, data };
+                let status = operation();
+                *owner = own;
+                status
+            }
+        }
+        Err(_) => private::nfsstat4_NFS4ERR_DELAY.to_be(),
+    }
+}
+
+/// Replaces `nfsd4_exchange_id()`. May sleep.
+///
+/// # Safety
+///
+/// As for the function replaced: this is an operation of the compound that is being processed.
+pub(crate) unsafe extern "C" fn exchange_id(
+    request: *mut private::svc_rqst,
+    state: *mut private::nfsd4_compound_state,
+    op: *mut private::nfsd4_op_nfsd4_op_u,
+) -> u32 {
+    // SAFETY: nfsd calls this with the current request, whose argument the decoder has set.
+    unsafe {
+        let owner = &raw mut (*op).exchange_id.clname;
+        identify(owner, || private::nfsd4_exchange_id(request, state, op))
+    }
+}
+
+/// Replaces `nfsd4_setclientid()`. May sleep.
+///
+/// # Safety
+///
+/// As for the function replaced: this is an operation of the compound that is being processed.
+pub(crate) unsafe extern "C" fn setclientid(
+    request: *mut private::svc_rqst,
+    state: *mut private::nfsd4_compound_state,
+    op: *mut private::nfsd4_op_nfsd4_op_u,
+) -> u32 {
+    // SAFETY: nfsd calls this with the current request, whose argument the decoder has set.
+    unsafe {
+        let owner = &raw mut (*op).setclientid.se_name;
+        identify(owner, || private::nfsd4_setclientid(request, state, op))
+    }
+}
+
+/// Replaces `locks_in_grace()`. Does not sleep.
+///
+/// # Safety
+///
+/// As for the function replaced: `net` is alive.
+pub(crate) unsafe extern "C" fn locks_in_grace(net: *mut private::net) -> bool {
+    // SAFETY: The namespace is alive, and this is a function of `grace`. nfsd and lockd ask in a request's procedure.
+    unsafe {
+        private::__state_in_grace(net, false)
+            || in_grace::in_grace(Net::from_raw(net), || Request::current())
+    }
+}
+
+/// Replaces `opens_in_grace()`. Does not sleep.
+///
+/// # Safety
+///
+/// As for the function replaced: `net` is alive.
+pub(crate) unsafe extern "C" fn opens_in_grace(net: *mut private::net) -> bool {
+    // SAFETY: As in `locks_in_grace()`.
+    unsafe {
+        private::__state_in_grace(net, true)
+            || in_grace::in_grace(Net::from_raw(net), || Request::current())
+    }
+}
+
+/// Replaces `nsm_monitor()`. May sleep.
+///
+/// # Safety
+///
+/// As for the function replaced: the host is valid.
+pub(crate) unsafe extern "C" fn nsm_monitor(host: *const private::nlm_host) -> c_int {
+    let Some(_module) = ModuleRef::get() else {
+        return ENODEV.to_errno();
+    };
+    // SAFETY: This is where lockd calls it: for its server side while it processes a request.
+    let (host, request) = unsafe { (Host::new(host), Request::current()) };
+    match monitor::monitor(host, request.as_ref()) {
+        Ok(()) => 0,
+        Err(e) => e.to_errno(),
+    }
+}
+
+/// Replaces `nsm_unmonitor()`. Called under `nlm_host_mutex`. May sleep.
+///
+/// # Safety
+///
+/// As for the function replaced: the host is valid.
+pub(crate) unsafe extern "C" fn nsm_unmonitor(host: *const private::nlm_host) {
+    if let Some(_module) = ModuleRef::get() {
+        // SAFETY: This is where lockd calls it.
+        monitor::unmonitor(unsafe { Host::new(host) });
+    }
+}

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What is about to be exported here.
+//!
+//! An export that moves is known to its clients before it is exported: its address comes first. And where a unit of
+//! the distribution starts nfsd, what a cluster manager exports comes some seconds after the server. Until then nfsd
+//! says that a handle is stale, upon which an application gets an error or silently loses a lock that it was about
+//! to reclaim; a path leads to the directory below the mount point; and a client to which nothing is exported yet is
+//! refused as a whole.
+//!
+//! So while a scope is in grace, or the server itself is because it has clients on record, who asks for what is not
+//! there is told to try again. That ends with the grace period, at the latest.
+
+use crate::base::net::Net;
+use crate::base::private;
+use crate::scopes::exported;
+use crate::scopes::grace::Subject;
+use crate::scopes::in_grace;
+use crate::scopes::place::{Form, Place};
+use crate::scopes::request::{Request, NFS_ACL_PROGRAM, NFS_PROGRAM};
+use crate::scopes::scope::Fsid;
+
+/// The fsid of the root of all exports of NFSv4 (`rqst_find_fsidzero_export()`).
+const PSEUDO_ROOT: Fsid = Fsid::Num(0);
+
+/// Is the server in a grace period of its own? nfsd's begins only if there are clients on record, lockd's always.
+fn is_restarting(net: Net<'_>, nfs4: bool) -> bool {
+    // SAFETY: The namespace is alive. nfsd and lockd, one of which asks, need `grace`.
+    unsafe { private::__state_in_grace(net.as_ptr(), nfs4) }
+}
+
+/// May the export come that a form of handle leads to? Does not sleep.
+pub(crate) fn export(net: Net<'_>, form: &Form, request: &Request<'_>) -> bool {
+    let place = exported::place(net, form, None);
+    place.handle == Some(PSEUDO_ROOT) && in_grace::any(net)
+        || is_restarting(net, request.is_nfs4())
+        || is_in_grace(net, place, request)
+}
+
+/// Is what is there in grace, or the address that the request for it came to? Of what has never been exported here
+/// the file system is not known: it may be any that is in grace.
+fn is_in_grace(net: Net<'_>, place: Place, request: &Request<'_>) -> bool {
+    let subject = Subject {
+        files: [place, Place::default()],
+        server: request.server(),
+        reclaim_asks: None,
+    };
+    in_grace::covers(net, &subject) || place.device.is_none() && in_grace::any_device(net)
+}
+
+/// May a directory come to be exported on which a file system is mounted, so that who walks over it has to wait? Does
+/// not sleep.
+///
+/// If it has never been exported here, its number is not known; then it may be any that is in grace.
+pub(crate) fn directory(net: Net<'_>, place: Place, request: &Request<'_>) -> bool {
+    // In a list of names, it is left out.
+    if request.reads_directory() {
+        return false;
+    }
+    is_restarting(net, request.is_nfs4())
+        || is_in_grace(net, place, request)
+        || place.export.is_none() && in_grace::any(net)
+}
+
+/// What to tell a client to which nothing is exported.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// That nothing is for it.
+    Denied,
+    /// What its request is about decides.
+    GoOn,
+    /// Nothing: it will ask again.
+    Nothing,
+}
+
+/// What is told a client to which nothing is exported, when it asks for a version of an RPC program? Does not sleep.
+pub(crate) fn client(net: Net<'_>, program: u32, version: u32) -> Answer {
+    let answer = match program {
+        NFS_PROGRAM | NFS_ACL_PROGRAM => Answer::GoOn,
+        // It has no word for it, and lockd would have the client monitored.
+        private::NLM_PROGRAM => Answer::Nothing,
+        _ => return Answer::Denied,
+    };
+    let nfs4 = program == NFS_PROGRAM && version == 4;
+    if is_restarting(net, nfs4) || in_grace::any(net) {
+        answer
+    } else {
+        Answer::Denied
+    }
+}

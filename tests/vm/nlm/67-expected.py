@@ -1,0 +1,149 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+# vm: once=yes timeout=300 disk=home:64M module=load
+"""What is about to be exported is waited for: by handle, by path, by who has no export at all, and after a restart.
+
+A client that asks between the address and the export, or between nfsd's start and the cluster manager's exportfs, loses
+nothing. As soon as neither the scope nor the server is in grace, it is told what the stock server says.
+"""
+
+import subprocess
+import time
+
+from control import command
+from fullserver import ROOT, FullServer, RawHost
+from ktap import check, done, equal
+from nfs import SLOW, Client, Holder, patience, sh, succeeds, wait_until
+from nfs3 import Nfs3, Nfs3Error
+from nfs4 import PUTROOTFH, Nfs4, putfh
+from nlm import Nlm
+from rpc import RpcError
+
+SCOPE, PATH = "61", f"{ROOT}/h"
+PSEUDO = f"exportfs -o rw,fsid=0,no_root_squash,no_subtree_check '*:{ROOT}'"
+EXPORT = f"exportfs -o rw,fsid={SCOPE},no_root_squash,no_subtree_check '*:{PATH}'"
+
+
+def forgotten(*paths):
+    """Ends exports, and waits until the kernel has forgotten them."""
+    for path in paths:
+        sh(f"exportfs -u '*:{path}'")
+        wait_until(lambda p=path: not succeeds(f"grep -q {p} /proc/net/rpc/nfsd.*/content") or sh("sleep 2; exportfs -f"),
+                   30, 0)
+
+
+def started(command_line, client=None):
+    """A command that goes on by itself, in a client's place."""
+    if client:
+        command_line = f"nsenter --net=/run/netns/{client.netns} sh -c '{command_line}'"
+    # pylint: disable-next=consider-using-with
+    return subprocess.Popen(command_line, shell=True, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+
+def ended(process):
+    """What it has said at its end."""
+    return process.communicate(timeout=patience(60))[0].split()
+
+
+def asked():
+    """What raw clients of NFSv3, NFSv4.1 and NLM are told of the export, which none of them has."""
+    nfs3 = Nfs3(host.other_ip, **host.where)
+    v41 = Nfs4(1, host.other_ip, f"v41-{time.monotonic()}", **host.where)
+    nlm = Nlm(4, host.other_ip, "reclaims", **host.where)
+    nlm.timeout = 2
+    results = []
+    for ask in (lambda: nfs3.getattr(handle), v41.establish, lambda: v41.status(putfh(handle)),
+                lambda: v41.status(PUTROOTFH), lambda: nlm.lock(handle, reclaim=True)):
+        try:
+            results.append(ask())
+        except Nfs3Error as e:
+            results.append(e.status)
+        except RpcError as e:
+            results.append(str(e))
+    for client in (nfs3, v41, nlm):
+        client.close()
+    return ["denied" if str(result).startswith("MSG_DENIED") else result for result in results]
+
+
+server, host = FullServer(grace=15 * SLOW, lease=10), RawHost()
+sh(f"mkdir -p {ROOT}; mount -t tmpfs tmpfs {ROOT}")
+server.set_up()
+server.start()
+server.end_grace()
+sh(f"exportfs -u '*:{ROOT}'; sleep 1.2; {PSEUDO}")
+server.export("h", f"fsid={SCOPE}", None)
+sh(f"echo wrong >{PATH}/underneath")
+forgotten(PATH)
+server.export("h", f"fsid={SCOPE}", "/dev/disk/home", "mkfs.ext4 -q")
+sh(f"echo right >{PATH}/inside; chmod 666 {PATH}/inside")
+handle = host.create(PATH)
+
+# A path, below a root that is exported as it is.
+walker, comer = Client("walker", "4.2"), Client("comer", "4.2")
+walker.enter(f"mount -t nfs -o vers=4.2,actimeo=0,lookupcache=none {walker.server_ip}:/ {walker.mount_point}")
+check("a client sees what is exported", "inside" in sh(f"ls {walker.mount_point}/h"))
+for scope in (SCOPE, "dev:" + sh(f"stat -c %Hd:%Ld {PATH}").strip()):
+    command("fsid_grace", f"{scope} 60")
+    forgotten(PATH)
+    listing = started(f"ls {walker.mount_point}/h")
+    writing = started(f"echo new >{walker.mount_point}/h/written-{scope.replace(':', '-')}; echo written")
+    mounting = started(f"mount -t nfs -o vers=4.2 {comer.server_ip}:/h {comer.mount_point}; ls {comer.mount_point}", comer)
+    time.sleep(3)
+    equal(f"{scope} in grace and not exported: a path walk, a write and a new mount wait",
+          [p.poll() for p in (listing, writing, mounting)], [None] * 3)
+    check("and others see the root meanwhile", succeeds(f"timeout 5 ls {walker.mount_point}"))
+    sh(EXPORT)
+    command("fsid_grace", f"{scope} 0")
+    equal("they end with the export: the write", ended(writing), ["written"])
+    for what, process in (("path walk", listing), ("new mount", mounting)):
+        seen = ended(process)
+        check(f"the {what} has seen what is exported", "inside" in seen and "underneath" not in seen, seen)
+    sh(f"umount {comer.mount_point}")
+written = sh(f"ls {PATH}").split()
+check("both writes are on the disk", sum(name.startswith("written") for name in written) == 2, written)
+sh(f"umount {walker.mount_point}")
+
+# A server that exports nothing.
+nlm = Nlm(4, host.server_ip, "had", **host.where)
+three, four = Client("three", "3"), Client("four", "4.2")
+three.enter(f"mount -t nfs -o vers=3,nolock,actimeo=0 {three.server_ip}:{PATH} {three.mount_point}")
+four.enter(f"mount -t nfs -o vers=4.2 {four.server_ip}:/h {four.mount_point}")
+holder = Holder(f"{four.mount_point}/held")
+equal("clients write, and lock", (holder.write(), nlm.lock(handle)), ("ok", "GRANTED"))
+nlm.close()
+forgotten(PATH, ROOT)
+equal("nothing is exported: all are refused", asked(), ["denied"] * 5)
+command("fsid_grace", f"{SCOPE} 60")
+equal("in grace: NFSv3 and NFSv4.1 are told to wait, NLM is not answered", asked(),
+      [10008, "OK", "DELAY", "DELAY", "no answer"])
+writing = started(f"echo more >>{three.mount_point}/inside; echo $?")
+holder.ask()
+time.sleep(3)
+equal("NFSv3 waits", writing.poll(), None)
+sh(f"{PSEUDO}; {EXPORT}")
+equal("and goes on when there is an export", ended(writing), ["0"])
+equal("so does NFSv4, under its lock", holder.answer(), "ok")
+nlm = Nlm(4, host.server_ip, "had", **host.where)
+equal("and who reclaims with NLM", nlm.lock(handle, reclaim=True), "GRANTED")
+command("fsid_grace", f"{SCOPE} 0")
+equal("at last, all of them go on", (holder.write(), succeeds(f"cat {three.mount_point}/inside")), ("ok", True))
+
+# The distribution's unit restarts nfsd, and what the cluster manager exports comes later.
+wait_until(lambda: server.records()["current"], 10)
+sh("rpc.nfsd 0; exportfs -au; exportfs -f")
+server.start()
+sh(PSEUDO)
+check("nfsd is in grace, as it has clients on record", server.in_grace())
+writing = started(f"echo yet more >>{three.mount_point}/inside; echo $?")
+holder.ask()
+time.sleep(4)
+equal("a restart, and the export is late: NFSv3 waits", writing.poll(), None)
+sh(EXPORT)
+equal("and writes", ended(writing), ["0"])
+equal("NFSv4 writes under its lock", holder.answer(), "ok")
+check("which nobody else gets", not succeeds(f"python3 /test/lib/lock.py try {PATH}/held"))
+wait_until(lambda: not server.in_grace(), 60)
+sh("echo Y > /proc/fs/lockd/nlm_end_grace")
+forgotten(PATH, ROOT)
+equal("not in grace: all are refused again", asked(), ["denied"] * 5)
+done()
