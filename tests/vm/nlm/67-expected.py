@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-# vm: once=yes timeout=300 disk=home:64M module=load
+# vm: once=yes timeout=300 disk=home:64M disk=new:64M module=load
 """What is about to be exported is waited for: by handle, by path, by who has no export at all, and after a restart.
 
 A client that asks between the address and the export, or between nfsd's start and the cluster manager's exportfs, loses
 nothing. As soon as neither the scope nor the server is in grace, it is told what the stock server says.
 """
 
+import os
 import subprocess
 import time
 
@@ -22,6 +23,8 @@ from rpc import RpcError
 SCOPE, PATH = "61", f"{ROOT}/h"
 PSEUDO = f"exportfs -o rw,fsid=0,no_root_squash,no_subtree_check '*:{ROOT}'"
 EXPORT = f"exportfs -o rw,fsid={SCOPE},no_root_squash,no_subtree_check '*:{PATH}'"
+# One that this server has never had.
+NEW, NEW_SCOPE = f"{ROOT}/n", "62"
 
 
 def forgotten(*paths):
@@ -77,22 +80,28 @@ forgotten(PATH)
 server.export("h", f"fsid={SCOPE}", "/dev/disk/home", "mkfs.ext4 -q")
 sh(f"echo right >{PATH}/inside; chmod 666 {PATH}/inside")
 handle = host.create(PATH)
+sh(f"mkdir {NEW}; echo wrong >{NEW}/underneath; chmod 1777 {NEW}; mkfs.ext4 -q /dev/disk/new; mount /dev/disk/new {NEW}; "
+   f"chmod 1777 {NEW}; echo right >{NEW}/inside")
 
 # A path, below a root that is exported as it is.
 walker, comer = Client("walker", "4.2"), Client("comer", "4.2")
 walker.enter(f"mount -t nfs -o vers=4.2,actimeo=0,lookupcache=none {walker.server_ip}:/ {walker.mount_point}")
 check("a client sees what is exported", "inside" in sh(f"ls {walker.mount_point}/h"))
-for scope in (SCOPE, "dev:" + sh(f"stat -c %Hd:%Ld {PATH}").strip()):
+for scope, fsid, path in ((SCOPE, SCOPE, PATH), ("dev:" + sh(f"stat -c %Hd:%Ld {PATH}").strip(), SCOPE, PATH),
+                          (NEW_SCOPE, NEW_SCOPE, NEW)):
+    name = path.removeprefix(f"{ROOT}/")
     command("fsid_grace", f"{scope} 60")
-    forgotten(PATH)
-    listing = started(f"ls {walker.mount_point}/h")
-    writing = started(f"echo new >{walker.mount_point}/h/written-{scope.replace(':', '-')}; echo written")
-    mounting = started(f"mount -t nfs -o vers=4.2 {comer.server_ip}:/h {comer.mount_point}; ls {comer.mount_point}", comer)
+    if path == PATH:
+        forgotten(path)
+    listing = started(f"ls {walker.mount_point}/{name}")
+    writing = started(f"echo new >{walker.mount_point}/{name}/written-{scope.replace(':', '-')}; echo written")
+    mounting = started(f"mount -t nfs -o vers=4.2 {comer.server_ip}:/{name} {comer.mount_point}; ls {comer.mount_point}",
+                       comer)
     time.sleep(3)
     equal(f"{scope} in grace and not exported: a path walk, a write and a new mount wait",
           [p.poll() for p in (listing, writing, mounting)], [None] * 3)
     check("and others see the root meanwhile", succeeds(f"timeout 5 ls {walker.mount_point}"))
-    sh(EXPORT)
+    sh(f"exportfs -o rw,fsid={fsid},no_root_squash,no_subtree_check '*:{path}'")
     command("fsid_grace", f"{scope} 0")
     equal("they end with the export: the write", ended(writing), ["written"])
     for what, process in (("path walk", listing), ("new mount", mounting)):
@@ -100,7 +109,7 @@ for scope in (SCOPE, "dev:" + sh(f"stat -c %Hd:%Ld {PATH}").strip()):
         check(f"the {what} has seen what is exported", "inside" in seen and "underneath" not in seen, seen)
     sh(f"umount {comer.mount_point}")
 written = sh(f"ls {PATH}").split()
-check("both writes are on the disk", sum(name.startswith("written") for name in written) == 2, written)
+check("the writes are on the disk", os.path.exists(f"{NEW}/written-{NEW_SCOPE}") and sum(name.startswith("written") for name in written) == 2, written)
 sh(f"umount {walker.mount_point}")
 
 # A server that exports nothing.
@@ -111,7 +120,7 @@ four.enter(f"mount -t nfs -o vers=4.2 {four.server_ip}:/h {four.mount_point}")
 holder = Holder(f"{four.mount_point}/held")
 equal("clients write, and lock", (holder.write(), nlm.lock(handle)), ("ok", "GRANTED"))
 nlm.close()
-forgotten(PATH, ROOT)
+forgotten(PATH, NEW, ROOT)
 equal("nothing is exported: all are refused", asked(), ["denied"] * 5)
 command("fsid_grace", f"{SCOPE} 60")
 equal("in grace: NFSv3 and NFSv4.1 are told to wait, NLM is not answered", asked(),
