@@ -24,6 +24,11 @@ use crate::scopes::scope::{address_key, Fsid, Scope, KEY_LEN};
 use core::net::IpAddr;
 use kernel::prelude::*;
 
+/// A scope's grace period goes on after a reclaim for a quarter of its length, and for so long at most, in nanoseconds:
+/// who reclaims many locks sends the next one by then. nfsd prolongs its own, up to two leases
+/// (`clients_still_reclaiming()`).
+const MAX_MIDST: i64 = 15_000_000_000;
+
 /// What a request is about.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Subject {
@@ -51,6 +56,10 @@ pub(crate) struct Scoped {
     /// The scope.
     pub(crate) scope: Scope,
     until: i64,
+    /// It does not last longer than this, whoever reclaims.
+    limit: i64,
+    /// For so long it goes on after each reclaim.
+    midst: i64,
     holds: u32,
     /// Halves of reclaims that were let through.
     half_reclaims: u64,
@@ -177,6 +186,8 @@ impl<H: KeyedHash> GraceTable<H> {
                 net,
                 scope: *scope,
                 until: 0,
+                limit: 0,
+                midst: 0,
                 holds: 0,
                 half_reclaims: 0,
                 refused: 0,
@@ -186,15 +197,19 @@ impl<H: KeyedHash> GraceTable<H> {
         self.find(net, scope).ok_or(ENOSPC)
     }
 
-    /// Puts a scope in grace until a time; one that is in grace stays so at least until then.
+    /// Puts a scope in grace until a time; one that is in grace stays so at least until then. Who reclaims when that
+    /// time has nearly come keeps it in grace for a while, up to twice as long as was said.
     /// Returns whether it was in grace. Fails with `ENOSPC` if the table has no room.
     pub(crate) fn start(&mut self, now: i64, net: u64, scope: &Scope, until: i64) -> Result<bool> {
         let entry = self.entry(net, scope)?;
         let dormant = entry.until == 0 && entry.holds == 0;
         let was = entry.in_grace(now);
         if now >= entry.until {
-            (entry.half_reclaims, entry.refused) = (0, 0);
+            (entry.half_reclaims, entry.refused, entry.limit) = (0, 0, 0);
         }
+        let length = until - now;
+        entry.limit = entry.limit.max(until.saturating_add(length));
+        entry.midst = (length / 4).min(MAX_MIDST);
         entry.until = entry.until.max(until);
         self.live += usize::from(dormant);
         self.deadline = self.deadline.max(until);
@@ -293,7 +308,15 @@ impl<H: KeyedHash> GraceTable<H> {
             return false;
         };
         match subject.reclaim_asks {
-            Some(asks) => entry.half_reclaims += u64::from(2 / asks.max(1)),
+            Some(asks) => {
+                entry.half_reclaims += u64::from(2 / asks.max(1));
+                // One that is only held is in no grace period of its own.
+                if now < entry.until {
+                    let until = now.saturating_add(entry.midst).min(entry.limit);
+                    entry.until = entry.until.max(until);
+                    self.deadline = self.deadline.max(until);
+                }
+            }
             None => entry.refused += 1,
         }
         true

@@ -56,9 +56,14 @@ pub(crate) fn in_grace<'a>(net: Net<'_>, request: impl FnOnce() -> Option<Reques
         return false;
     };
     let mut table = SCOPES.lock();
-    table
-        .as_mut()
-        .is_some_and(|table| table.ask(now(), net.cookie(), &subject))
+    table.as_mut().is_some_and(|table| {
+        let before = table.deadline();
+        let in_grace = table.ask(now(), net.cookie(), &subject);
+        if table.deadline() != before {
+            DEADLINE.store(table.deadline(), Ordering::Release);
+        }
+        in_grace
+    })
 }
 
 /// Is there a scope in grace at all? Does not sleep.

@@ -196,6 +196,51 @@ fn two_uuids_that_fold_alike() {
 }
 
 #[test]
+fn goes_on_while_somebody_reclaims() {
+    let reclaim = Subject {
+        reclaim_asks: Some(2),
+        ..about(7)
+    };
+    let mut t = table(4);
+    t.start(0, 1, &num(7), 100).unwrap();
+    // Early, that changes nothing; late, it goes on for a quarter.
+    assert!(t.ask(10, 1, &reclaim));
+    assert_eq!(t.deadline(), 100);
+    assert!(t.ask(90, 1, &reclaim));
+    assert_eq!(t.deadline(), 115);
+    assert!(t.ask(114, 1, &about(7)));
+    assert_eq!(
+        t.deadline(),
+        115,
+        "who wants a new lock does not prolong it"
+    );
+    // It is over when nobody reclaims any more, and at last after twice the time.
+    for now in (110..200).step_by(10) {
+        assert!(t.ask(now, 1, &reclaim));
+    }
+    assert!(t.ask(199, 1, &reclaim));
+    assert!(!t.ask(200, 1, &reclaim));
+    assert_eq!(t.deadline(), 200);
+    // Once more, from the beginning.
+    t.start(1000, 1, &num(7), 1100).unwrap();
+    assert!(t.ask(1099, 1, &reclaim));
+    assert!(t.ask(1123, 1, &about(7)));
+    assert!(!t.ask(1124, 1, &about(7)));
+    // A long one goes on for 15 s.
+    let second = 1_000_000_000;
+    t.start(2000, 1, &num(8), 2000 + 100 * second).unwrap();
+    let late = Subject {
+        reclaim_asks: Some(2),
+        ..about(8)
+    };
+    assert!(t.ask(1999 + 100 * second, 1, &late));
+    assert_eq!(t.deadline(), 1999 + 115 * second);
+    // One that was ended is over.
+    t.end(1, &num(8));
+    assert!(!t.ask(2000 + 100 * second, 1, &late));
+}
+
+#[test]
 fn needs_room_and_says_so() {
     let mut t = GraceTable::new(Fnv);
     assert_eq!(t.start(0, 1, &num(0), 10), Err(ENOSPC));

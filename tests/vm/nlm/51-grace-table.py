@@ -14,10 +14,11 @@ is sent, and nothing is sent again.
 """
 
 import os
+import time
 
 from fullserver import FullServer, Place, RawHost
 from ktap import check, done, equal
-from nfs import sh, wait_until
+from nfs import SLOW, sh, wait_until
 from nfs4 import ONES, Nfs4
 from nlm import Nlm, Responder
 
@@ -263,6 +264,23 @@ def address_scopes(server, host, responder, place):
               ["OK", "OK"] + ["GRANTED"] * 3 + ["OK"] * 2 + after)
 
 
+def while_reclaiming(server, lockd, place):
+    """A scope's grace period goes on while a client is in the midst of reclaiming, and not much longer."""
+    seconds = 12 * SLOW
+    server.grace_of("1234", seconds)
+    began = time.monotonic()
+    time.sleep(seconds - 2)
+    while time.monotonic() - began < seconds + 3:
+        reclaimed = lockd.lock(place.fh["nlm"], offset=900, reclaim=True)
+        time.sleep(0.3)
+    new = lockd.lock(place.fh["nlm"], svid=8, offset=901)
+    equal("after its time, who reclaims goes on, and who wants something new waits", (reclaimed, new),
+          ("GRANTED", "DENIED_GRACE"))
+    # A quarter of the grace period.
+    time.sleep(seconds / 4 + 1)
+    equal("when nobody reclaims any more, it is over", lockd.lock(place.fh["nlm"], svid=8, offset=901), "GRANTED")
+
+
 def end_grace(server, lockd, place):
     """Ends the server's grace periods; nfsd does so in a worker, a little later."""
     server.end_grace()
@@ -331,6 +349,7 @@ def main():
         ("device of what has a UUID", disk.device(), disk, True),
         ("device of another", plain.device(), disk, False)], outside)
     address_scopes(server, host, responder, inside)
+    while_reclaiming(server, lockd, inside)
     done()
 
 
