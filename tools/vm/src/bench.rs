@@ -4,7 +4,9 @@
 use crate::accel::Accel;
 use crate::images::Images;
 use crate::log::Show;
+use crate::payload::Payloads;
 use crate::report::Again;
+use crate::snapshot::Snapshots;
 use anyhow::{bail, Context, Result};
 use std::path::{Path, PathBuf};
 
@@ -19,6 +21,10 @@ pub struct Bench {
     pub tests: PathBuf,
     /// Directory for this run's files.
     pub run_dir: PathBuf,
+    /// The tests' files as guests get them.
+    pub payloads: Payloads,
+    /// What VMs go on from, if they are not to boot.
+    pub snapshots: Option<Snapshots>,
     /// Directory for logs.
     pub logs: PathBuf,
     /// What to show.

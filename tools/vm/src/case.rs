@@ -8,10 +8,11 @@ use crate::images::disks;
 use crate::ktap::Outcome;
 use crate::limit::Clock;
 use crate::log::{Log, Source};
-use crate::machine::Machine;
-use crate::payload;
+use crate::machine::{Machine, Start};
+use crate::payload::Form;
 use crate::report::Finished;
 use crate::requests::Board;
+use crate::snapshot::Snapshot;
 use crate::spec::Spec;
 use crate::vm::{Event, Vm};
 use crate::watch;
@@ -46,8 +47,9 @@ struct Case<'a> {
     log: Log,
     clock: Clock,
     sender: Sender<(usize, u32, Event)>,
-    initrd: PathBuf,
     disks: Vec<(String, PathBuf)>,
+    /// What each VM goes on from, in place of booting.
+    snapshots: Vec<Option<Snapshot>>,
     totals: Totals,
     problems: Vec<String>,
     reports: BTreeSet<String>,
@@ -63,6 +65,9 @@ pub fn run(bench: &Bench, kernel: &Kernel, spec: &Spec) -> Result<Finished> {
     let dir = bench.run_dir.join(&kernel.release).join(&spec.name);
     fs::create_dir_all(&dir)?;
     let short = kernel.release.split('+').next().unwrap_or(&kernel.release);
+    // To make them is no part of the test.
+    let snapshot = |vm| bench.snapshots.as_ref()?.get(kernel, spec, vm, bench.accel);
+    let snapshots = spec.vms.iter().map(snapshot).collect();
     let (sender, receiver) = channel();
     let mut case = Case {
         bench,
@@ -81,8 +86,8 @@ pub fn run(bench: &Bench, kernel: &Kernel, spec: &Spec) -> Result<Finished> {
         )?,
         clock: Clock::start(),
         sender,
-        initrd: dir.join("initrd"),
         disks: disks(&dir, spec, bench.data_disk.as_deref())?,
+        snapshots,
         totals: Totals::default(),
         problems: Vec::new(),
         reports: BTreeSet::new(),
@@ -90,19 +95,6 @@ pub fn run(bench: &Bench, kernel: &Kernel, spec: &Spec) -> Result<Finished> {
         seed: None,
         over: false,
     };
-    let mut directories = vec![bench.tests.as_path()];
-    // A test from elsewhere brings the other files of its directory along.
-    directories.extend(
-        spec.path
-            .parent()
-            .filter(|dir| !dir.starts_with(&bench.tests)),
-    );
-    payload::write(
-        &case.initrd,
-        &kernel.images.initrd,
-        &directories,
-        &kernel.files()?,
-    )?;
     for id in 0..case.vms.len() {
         case.boot(id)?;
     }
@@ -116,7 +108,7 @@ pub fn run(bench: &Bench, kernel: &Kernel, spec: &Spec) -> Result<Finished> {
 impl Case<'_> {
     fn boot(&mut self, id: usize) -> Result<()> {
         let net = match self.spec.scenario {
-            true => Some((id, self.hub.plug(id)?)),
+            true => Some(self.hub.plug(id)?),
             false => None,
         };
         let peers: Vec<_> = self.spec.vms.iter().map(|vm| vm.name.as_str()).collect();
@@ -126,9 +118,18 @@ impl Case<'_> {
         env.push(("VM_PEERS", peers.join(",")));
         env.push(("VM_ARGS", self.bench.args.join(",")));
         env.push(("VM_SLOW", self.bench.slow.to_string()));
+        let payload = |form| self.bench.payloads.get(form, self.kernel, &self.spec.path);
+        let (image, initrd);
+        let start = if let Some(snapshot) = &self.snapshots[id] {
+            image = payload(Form::Image)?;
+            Start::Resume(snapshot, &image)
+        } else {
+            initrd = payload(Form::Initrd)?;
+            Start::Boot(&initrd)
+        };
         let machine = Machine {
             images: &self.kernel.images,
-            initrd: &self.initrd,
+            start,
             accel: if vm.spec.icount {
                 Accel::Counted
             } else {
@@ -200,10 +201,21 @@ impl Case<'_> {
     /// Nothing of ours has run by then: it is QEMU. A timer of its second emulated CPU has been seen to stop there, upon
     /// which the kernel waits for ever; one CPU took a breakpoint that the other had just put into the kernel's code
     /// for its own; and an assertion of QEMU about its map of memory failed while the kernel looked for PCI devices.
+    ///
+    /// One that should have gone on from a snapshot boots in place of that, which counts as no failure of a boot.
     fn boot_failed(&mut self, id: usize, how: &str) -> Result<bool> {
         let vm = &mut self.vms[id];
         vm.up_by = None;
-        vm.failed_boots += 1;
+        let again = match (self.snapshots[id].take(), &self.bench.snapshots) {
+            (Some(snapshot), Some(all)) => {
+                all.forget(&snapshot);
+                "it boots, without its snapshot"
+            }
+            _ => {
+                vm.failed_boots += 1;
+                "it boots again"
+            }
+        };
         let (name, stage) = (vm.spec.name.clone(), vm.stage.clone());
         let early = std::mem::take(&mut vm.early_reports);
         if vm.failed_boots == BOOTS {
@@ -211,7 +223,7 @@ impl Case<'_> {
             self.problem(&name, how.into());
             return Ok(false);
         }
-        let news = format!("{name} {how}: it boots again");
+        let news = format!("{name} {how}: {again}");
         self.log.line("", Source::Harness, &news);
         println!("# {}: {}", self.spec.name, news.trim_start());
         self.reset(id, &stage)?;

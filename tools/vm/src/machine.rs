@@ -5,23 +5,40 @@ use crate::accel::Accel;
 use crate::host;
 use crate::images::Images;
 use crate::limit::Delays;
-use anyhow::{Context, Result};
+use crate::snapshot::Snapshot;
+use anyhow::{bail, Context, Result};
 use nix::fcntl::{fcntl, FcntlArg, FdFlag};
 use nix::sys::signal::Signal;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// What one boot needs.
+/// Disks that a snapshot has room for, beside those of the system and of the tests' files.
+pub const SPARES: usize = 6;
+
+/// How long QEMU may take to write a snapshot.
+const SAVE: Duration = Duration::from_secs(60);
+
+/// How a machine starts.
+pub enum Start<'a> {
+    /// Its kernel boots, from an initramfs with the tests' files.
+    Boot(&'a Path),
+    /// The same, and what becomes of it is to be a snapshot.
+    Template(&'a Path, &'a Snapshot),
+    /// It goes on from a snapshot, with the tests' files on a disk image.
+    Resume(&'a Snapshot, &'a Path),
+}
+
+/// What one start needs.
 pub struct Machine<'a> {
     /// Kernel and images.
     pub images: &'a Images,
-    /// The initramfs with the test's files.
-    pub initrd: &'a Path,
+    /// From what it starts.
+    pub start: Start<'a>,
     /// KVM or not.
     pub accel: Accel,
     /// MiB of memory.
@@ -30,13 +47,16 @@ pub struct Machine<'a> {
     pub smp: u32,
     /// Disks by name, beside the root and modules images.
     pub disks: &'a [(String, PathBuf)],
-    /// Its place on the virtual network, and the socket that leads there.
-    pub net: Option<(usize, UnixDatagram)>,
+    /// The socket that leads to its place on the virtual network.
+    pub net: Option<UnixDatagram>,
     /// Variables for the guest's init.
     pub env: Vec<(&'static str, String)>,
     /// More words of its command line, for the kernel.
     pub boot: &'a [String],
 }
+
+/// To QEMU's monitor: memory that is a file is no part of what migrates.
+const IGNORE_SHARED: &str = "migrate_set_capability x-ignore-shared on";
 
 /// A running QEMU. Dropping it kills it.
 pub struct Running {
@@ -77,48 +97,80 @@ impl Machine<'_> {
             "-device",
             "virtserialport,chardev=test,name=test",
         ]);
-        fds.extend(self.net.as_ref().map(|(_, socket)| socket.as_raw_fd()));
+        fds.extend(self.net.as_ref().map(AsRawFd::as_raw_fd));
         qemu.stdin(Stdio::null());
         qemu.stdout(OwnedFd::from(console_qemu.try_clone()?));
         qemu.stderr(OwnedFd::from(console_qemu.try_clone()?));
         let child = spawn(&mut qemu, fds)?;
-        Ok(Running {
+        let running = Running {
             child,
             console,
             channel,
             monitor,
-        })
+        };
+        if let Start::Resume(snapshot, _) = self.start {
+            running.resume(snapshot, &self.words())?;
+        }
+        Ok(running)
     }
 
     /// Runs it on this terminal until it ends.
     pub fn interact(&self) -> Result<()> {
         let mut qemu = self.command();
         qemu.args(["-serial", "mon:stdio"]);
-        spawn(
-            &mut qemu,
-            self.net.iter().map(|(_, s)| s.as_raw_fd()).collect(),
-        )?
-        .wait()?;
+        spawn(&mut qemu, self.net.iter().map(AsRawFd::as_raw_fd).collect())?.wait()?;
         Ok(())
     }
 
-    fn command(&self) -> Command {
+    /// What the guest's init is told on the channel when it goes on from a snapshot, whose clock shows when that was
+    /// made.
+    fn words(&self) -> String {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let mut words = format!(
+            "VM_NOW={:.3} VM_DISKS={}",
+            now.unwrap_or_default().as_secs_f64(),
+            self.disks.len()
+        );
+        for (key, value) in &self.env {
+            words += &format!(" {key}={value}");
+        }
+        words
+    }
+
+    /// QEMU with all but its sockets.
+    pub fn command(&self) -> Command {
         let mut qemu = Command::new("qemu-system-x86_64");
-        qemu.args([
-            "-nodefaults",
-            "-no-user-config",
-            "-display",
-            "none",
-            "-no-reboot",
-            "-machine",
-            "pc",
-        ])
-        .args(self.accel.args())
-        .args(["-smp", &self.smp.to_string(), "-m", &self.mem.to_string()])
-        .arg("-kernel")
-        .arg(&self.images.kernel)
-        .arg("-initrd")
-        .arg(self.initrd);
+        qemu.args(["-nodefaults", "-no-user-config", "-no-reboot"])
+            .args(["-display", "none"])
+            .args(self.accel.args())
+            .args(["-smp", &self.smp.to_string(), "-m", &self.mem.to_string()]);
+        // The memory of a snapshot is a file. What goes on from it has that as its own, and copies a page when it
+        // writes to it.
+        let memory = match self.start {
+            Start::Boot(_) => None,
+            Start::Template(_, snapshot) => Some((snapshot, "share=on")),
+            Start::Resume(snapshot, _) => Some((snapshot, "share=off,readonly=on,rom=off")),
+        };
+        if let Some((snapshot, how)) = memory {
+            let (mem, path) = (self.mem, option(&snapshot.memory()));
+            qemu.args(["-machine", "pc,memory-backend=memory", "-object"])
+                .arg(format!(
+                    "memory-backend-file,id=memory,size={mem}M,mem-path={path},{how}"
+                ));
+        } else {
+            qemu.args(["-machine", "pc"]);
+        }
+        match self.start {
+            Start::Boot(initrd) | Start::Template(initrd, _) => self.kernel(&mut qemu, initrd),
+            Start::Resume(..) => {
+                qemu.args(["-incoming", "defer"]);
+            }
+        }
+        self.devices(&mut qemu);
+        qemu
+    }
+
+    fn kernel(&self, qemu: &mut Command, initrd: &Path) {
         // An emulated CPU may not run for a while when the host is busy: the kernel must neither distrust its
         // clock nor its timer, nor take that for a stall. The clock is the host's time stamp counter: reading the
         // other ones, HPET and ACPI's, costs an exit from translated code and QEMU's global lock.
@@ -131,28 +183,51 @@ impl Machine<'_> {
         for word in self.boot {
             cmdline += &format!(" {word}");
         }
+        qemu.arg("-kernel").arg(&self.images.kernel);
+        qemu.arg("-initrd").arg(initrd);
         qemu.args(["-append", &cmdline]);
-        disk(&mut qemu, "root", &self.images.root, ",readonly=on");
-        disk(&mut qemu, "modules", &self.images.modules, ",readonly=on");
+    }
+
+    /// A snapshot and what goes on from it have the same devices. The test's are there from the beginning, with
+    /// nothing behind them and without a driver: to plug them in would take the guest longer.
+    fn devices(&self, qemu: &mut Command) {
+        let image = |path: &Path| format!("file={},format=raw", option(path));
+        disk(qemu, "root", &image(&self.images.root), ",read-only=on");
+        disk(
+            qemu,
+            "modules",
+            &image(&self.images.modules),
+            ",read-only=on",
+        );
+        let warm = match self.start {
+            Start::Boot(_) => None,
+            Start::Template(..) => Some(NOTHING.into()),
+            Start::Resume(_, payload) => Some(image(payload)),
+        };
+        if let Some(payload) = &warm {
+            disk(qemu, "payload", payload, ",read-only=on");
+        }
         for (name, path) in self.disks {
-            disk(&mut qemu, name, path, ",file.locking=off");
+            disk(qemu, name, &image(path), ",file.locking=off");
         }
-        if let Some((index, socket)) = &self.net {
-            let fd = socket.as_raw_fd();
-            qemu.args([
-                "-netdev",
-                &format!("dgram,id=net,local.type=fd,local.str={fd}"),
-            ]);
-            qemu.args([
-                "-device",
-                &format!(
-                    "{},netdev=net,romfile=,mac=52:54:00:00:00:{:02x}",
-                    virtio("net"),
-                    index + 1
-                ),
-            ]);
+        if warm.is_some() {
+            for spare in self.disks.len()..SPARES {
+                disk(qemu, &format!("spare{spare}"), NOTHING, "");
+            }
+            // By this the guest's kernel knows that it needs other random numbers than the snapshot's.
+            qemu.args(["-device", "vmgenid,guid=auto"]);
         }
-        qemu
+        // The guest's init gives it its address.
+        let net = match &self.net {
+            Some(socket) => format!(
+                "dgram,id=net,local.type=fd,local.str={}",
+                socket.as_raw_fd()
+            ),
+            None if warm.is_some() => "hubport,id=net,hubid=0".into(),
+            None => return,
+        };
+        qemu.args(["-netdev", &net, "-device"])
+            .arg(format!("{},netdev=net,romfile=", virtio("net")));
     }
 }
 
@@ -162,15 +237,17 @@ fn virtio(device: &str) -> String {
     format!("virtio-{device}-pci,ioeventfd=off")
 }
 
+/// A disk with nothing behind it.
+const NOTHING: &str = "driver=null-co,size=1M,read-zeroes=on";
+
 /// Adds a disk. A power cut (killing QEMU) leaves what the guest has written out in the host's page cache,
 /// which all VMs share, so that nothing needs to be flushed.
-fn disk(qemu: &mut Command, name: &str, path: &Path, more: &str) {
-    let file = path.to_string_lossy().replace(',', ",,");
+fn disk(qemu: &mut Command, name: &str, what: &str, more: &str) {
     qemu.args([
         "-drive",
-        &format!("if=none,id={name},file={file},format=raw,cache=unsafe{more}"),
+        &format!("if=none,id={name},{what},cache=unsafe{more}"),
     ]);
-    let share = if more.contains("readonly") {
+    let share = if more.contains("read-only") {
         ""
     } else {
         ",share-rw=on"
@@ -179,6 +256,11 @@ fn disk(qemu: &mut Command, name: &str, path: &Path, more: &str) {
         "-device",
         &format!("{},drive={name},serial={name}{share}", virtio("blk")),
     ]);
+}
+
+/// A path in an option of QEMU.
+fn option(path: &Path) -> String {
+    path.to_string_lossy().replace(',', ",,")
 }
 
 /// Starts QEMU so that it inherits `fds`, and dies if this thread does.
@@ -197,6 +279,39 @@ fn spawn(qemu: &mut Command, fds: Vec<RawFd>) -> Result<Child> {
 }
 
 impl Running {
+    /// Goes on from a snapshot. All but the first line waits in the sockets until it does.
+    fn resume(&self, snapshot: &Snapshot, words: &str) -> io::Result<()> {
+        let state = snapshot.state();
+        (&self.monitor).write_all(
+            format!(
+                "{IGNORE_SHARED}\nmigrate_incoming \"file:{}\"\n",
+                state.display()
+            )
+            .as_bytes(),
+        )?;
+        (&self.channel).write_all(format!("{words}\n").as_bytes())
+    }
+
+    /// Writes what is not in its memory's file, and ends it.
+    pub fn save(mut self, snapshot: &Snapshot) -> Result<()> {
+        let state = snapshot.state();
+        let commands = format!(
+            "{IGNORE_SHARED}\nmigrate \"file:{}\"\ninfo migrate\nquit\n",
+            state.display()
+        );
+        self.monitor.set_read_timeout(Some(SAVE))?;
+        self.monitor.write_all(commands.as_bytes())?;
+        let mut said = Vec::new();
+        self.monitor
+            .read_to_end(&mut said)
+            .context("QEMU does not end")?;
+        let said = String::from_utf8_lossy(&said);
+        if !said.contains("tatus: completed") {
+            bail!("QEMU did not save it: {said}");
+        }
+        Ok(())
+    }
+
     /// Has the guest's kernel print its blocked tasks (SysRq w) on the console.
     pub fn print_blocked_tasks(&self) {
         let _ = (&self.monitor).write_all(b"sendkey alt-sysrq-w\n");

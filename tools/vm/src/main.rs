@@ -17,6 +17,7 @@ mod requests;
 mod schedule;
 mod select;
 mod shell;
+mod snapshot;
 mod spec;
 mod vm;
 mod watch;
@@ -27,9 +28,11 @@ use bench::{Bench, Kernel, Totals};
 use clap::{Args, Parser, Subcommand};
 use images::Images;
 use log::Show;
+use payload::Payloads;
 use report::{Again, Finished, Times};
 use schedule::{Need, Room};
 use select::{names, select};
+use snapshot::Snapshots;
 use spec::Spec;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -115,6 +118,9 @@ struct Run {
     /// A word for the kernels' command line; may be given more than once
     #[arg(long = "boot", value_name = "WORD", value_parser = word)]
     boot: Vec<String>,
+    /// Boot each VM, in place of going on from a snapshot of one that has booted; so does --boot
+    #[arg(long)]
+    cold: bool,
     /// A word for the command line of the tests; may be given more than once
     #[arg(long = "arg", value_name = "WORD", value_parser = word)]
     args: Vec<String>,
@@ -262,8 +268,10 @@ impl Run {
         for boot in &self.boot {
             option("boot", Some(boot.clone()));
         }
-        if common.no_module {
-            options.push("--no-module".into());
+        for (name, given) in [("no-module", common.no_module), ("cold", self.cold)] {
+            if given {
+                options.push(format!("--{name}"));
+            }
         }
         Again {
             options,
@@ -310,10 +318,17 @@ fn run(args: &Run) -> Result<bool> {
     // Those of other circumstances say nothing.
     let usual = again.options.is_empty() && again.args.is_empty();
     let mut times = Times::read(cache.join("test-times"));
+    let run_dir = images::run_dir(&cache)?;
+    let snapshots = match args.cold || !args.boot.is_empty() {
+        true => None,
+        false => Some(Snapshots::open(&cache, &tests)?),
+    };
     let bench = Bench {
         accel: Accel::probe(&cache)?,
+        payloads: Payloads::new(&run_dir, &tests),
+        snapshots,
         tests,
-        run_dir: images::run_dir(&cache)?,
+        run_dir,
         logs: cache.join("logs"),
         show: if args.verbose || (single && !args.quiet) {
             Show::Everything
@@ -364,10 +379,14 @@ fn shell(args: &Shell) -> Result<()> {
     let mut spec = Spec::empty("shell");
     spec.vms.push(spec::VmSpec::default());
     args.common.adjust(&mut spec);
+    let tests = args.common.tests()?;
+    let run_dir = images::run_dir(&cache)?;
     let bench = Bench {
         accel: Accel::probe(&cache)?,
-        tests: args.common.tests()?,
-        run_dir: images::run_dir(&cache)?,
+        payloads: Payloads::new(&run_dir, &tests),
+        snapshots: None,
+        tests,
+        run_dir,
         logs: cache.join("logs"),
         show: Show::Everything,
         data_disk: args.common.data_disk.clone(),

@@ -3,8 +3,8 @@
 
 use crate::bench::{Bench, Kernel};
 use crate::images::disks;
-use crate::machine::Machine;
-use crate::payload;
+use crate::machine::{Machine, Start};
+use crate::payload::Form;
 use crate::spec::Spec;
 use anyhow::{bail, Result};
 use nix::libc;
@@ -17,13 +17,7 @@ pub fn run(bench: &Bench, kernel: &Kernel, spec: &Spec) -> Result<()> {
         bail!("a shell needs a terminal: use 'vm run' for tests");
     }
     let vm = &spec.vms[0];
-    let initrd = bench.run_dir.join("initrd");
-    payload::write(
-        &initrd,
-        &kernel.images.initrd,
-        &[&bench.tests],
-        &kernel.files()?,
-    )?;
+    let initrd = bench.payloads.get(Form::Initrd, kernel, &spec.path)?;
     let (rows, columns) = window_size();
     let module = if kernel.module.is_some() {
         "load"
@@ -32,7 +26,7 @@ pub fn run(bench: &Bench, kernel: &Kernel, spec: &Spec) -> Result<()> {
     };
     let machine = Machine {
         images: &kernel.images,
-        initrd: &initrd,
+        start: Start::Boot(&initrd),
         accel: bench.accel,
         mem: vm.mem,
         smp: vm.smp,
