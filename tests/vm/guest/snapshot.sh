@@ -1,5 +1,5 @@
+#!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
-# shellcheck shell=sh
 #
 # For init, on a guest that is to be a snapshot: lets go of all disks that a test may have, says that it is ready, and
 # waits. Each VM that goes on from here is then told its VM_* variables, has its disks, the tests' files, the right time
@@ -14,15 +14,15 @@ for serial in /sys/block/vd*/serial; do
 	case $name in
 	payload | spare*)
 		device=$(readlink -f "${serial%/serial}/device")
-		echo "${device##*/}" >$blk/unbind
+		echo "${device##*/}" >"$blk"/unbind
 		spares="$spares ${device##*/}"
 		;;
 	esac
 done
 modprobe virtio_net
-for card in $net/virtio*; do
+for card in "$net"/virtio*; do
 	card=${card##*/}
-	echo "$card" >$net/unbind
+	echo "$card" >"$net"/unbind
 done
 set -- /sys/bus/*/drivers/vmgenid/QEMUVGID:*
 if ! [ -e "$1" ]; then
@@ -43,14 +43,13 @@ unset VM_SNAPSHOT
 for word in $words; do
 	export "${word?}"
 done
-date -s "@$VM_NOW" >/dev/null
 for device in $spares; do
-	echo "$device" >$blk/bind
+	echo "$device" >"$blk"/bind
 	[ "$VM_DISKS" -gt 0 ] || break
 	VM_DISKS=$((VM_DISKS - 1))
 done
 if [ -n "$VM_NAME" ]; then
-	echo "$card" >$net/bind
+	echo "$card" >"$net"/bind
 fi
 for payload in /sys/block/vd*/serial; do
 	read -r name <"$payload"
@@ -58,4 +57,8 @@ for payload in /sys/block/vd*/serial; do
 done
 payload=${payload#/sys/block/}
 mount -t ext4 -o ro "/dev/${payload%/serial}" /test
-unset VM_NOW VM_DISKS
+unset VM_DISKS
+# At last, as it may take its time to get here.
+echo @now >&3
+read -r now <&3
+date -s "@$now" >/dev/null

@@ -21,13 +21,16 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
 use std::sync::mpsc::{channel, Receiver, RecvTimeoutError, Sender};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// How long a VM may take from its start until its /init runs; on an idle host it takes three seconds.
 /// As all limits here, it counts the time in which the guest could go on.
 const BOOT: Duration = Duration::from_secs(90);
 
-/// How often a VM may fail to do so.
+/// The same for one that goes on from a snapshot, where it takes less than one.
+const RESUME: Duration = Duration::from_secs(30);
+
+/// How often a VM may fail to boot.
 const BOOTS: u32 = 3;
 
 /// How often to see how long the VMs have waited for a CPU.
@@ -120,12 +123,12 @@ impl Case<'_> {
         env.push(("VM_SLOW", self.bench.slow.to_string()));
         let payload = |form| self.bench.payloads.get(form, self.kernel, &self.spec.path);
         let (image, initrd);
-        let start = if let Some(snapshot) = &self.snapshots[id] {
+        let (start, limit) = if let Some(snapshot) = &self.snapshots[id] {
             image = payload(Form::Image)?;
-            Start::Resume(snapshot, &image)
+            (Start::Resume(snapshot, &image), RESUME * self.bench.slow)
         } else {
             initrd = payload(Form::Initrd)?;
-            Start::Boot(&initrd)
+            (Start::Boot(&initrd), BOOT * self.bench.slow)
         };
         let machine = Machine {
             images: &self.kernel.images,
@@ -143,7 +146,7 @@ impl Case<'_> {
             boot: &self.bench.boot,
         };
         vm.start(id, &machine, &self.sender)?;
-        self.vms[id].up_by = Some(self.clock.deadline(self.boot_limit()));
+        self.vms[id].up_by = Some(self.clock.deadline(limit));
         Ok(())
     }
 
@@ -206,14 +209,14 @@ impl Case<'_> {
     fn boot_failed(&mut self, id: usize, how: &str) -> Result<bool> {
         let vm = &mut self.vms[id];
         vm.up_by = None;
-        let again = match (self.snapshots[id].take(), &self.bench.snapshots) {
+        let how = match (self.snapshots[id].take(), &self.bench.snapshots) {
             (Some(snapshot), Some(all)) => {
                 all.forget(&snapshot);
-                "it boots, without its snapshot"
+                "does not go on from its snapshot"
             }
             _ => {
                 vm.failed_boots += 1;
-                "it boots again"
+                how
             }
         };
         let (name, stage) = (vm.spec.name.clone(), vm.stage.clone());
@@ -223,7 +226,7 @@ impl Case<'_> {
             self.problem(&name, how.into());
             return Ok(false);
         }
-        let news = format!("{name} {how}: {again}");
+        let news = format!("{name} {how}: it boots again");
         self.log.line("", Source::Harness, &news);
         println!("# {}: {}", self.spec.name, news.trim_start());
         self.reset(id, &stage)?;
@@ -304,6 +307,11 @@ impl Case<'_> {
                     },
                     None => self.problem("", format!("no VM '{name}' to kill")),
                 }
+            }
+            // A guest that goes on from a snapshot sets its clock.
+            ["now"] => {
+                let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
+                self.vms[id].answer(&format!("{:.3}", now.as_secs_f64()));
             }
             ["clock"] => {
                 self.advance();

@@ -15,7 +15,7 @@ use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 /// Disks that a snapshot has room for, beside those of the system and of the tests' files.
 pub const SPARES: usize = 6;
@@ -122,15 +122,9 @@ impl Machine<'_> {
         Ok(())
     }
 
-    /// What the guest's init is told on the channel when it goes on from a snapshot, whose clock shows when that was
-    /// made.
+    /// What the guest's init is told on the channel when it goes on from a snapshot.
     fn words(&self) -> String {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH);
-        let mut words = format!(
-            "VM_NOW={:.3} VM_DISKS={}",
-            now.unwrap_or_default().as_secs_f64(),
-            self.disks.len()
-        );
+        let mut words = format!("VM_DISKS={}", self.disks.len());
         for (key, value) in &self.env {
             words += &format!(" {key}={value}");
         }
