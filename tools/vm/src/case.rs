@@ -114,6 +114,8 @@ impl Case<'_> {
             true => Some(self.hub.plug(id)?),
             false => None,
         };
+        // One that did not work for another VM is gone.
+        self.snapshots[id].take_if(|snapshot| !snapshot.state().exists());
         let peers: Vec<_> = self.spec.vms.iter().map(|vm| vm.name.as_str()).collect();
         let vm = &mut self.vms[id];
         let mut env = vm.env(self.kernel.module.is_some());
