@@ -10,6 +10,7 @@ extern crate model_core as core;
 
 mod base;
 mod nfs4;
+mod scopes;
 mod tracking;
 
 #[cfg(test)]
