@@ -21,6 +21,11 @@ pub(crate) fn any(net: u64) -> bool {
     ADDRESSES.lock().iter().any(|(n, _)| *n == net)
 }
 
+/// Is an address of a namespace floating? May sleep.
+pub(crate) fn has(net: u64, address: IpAddr) -> bool {
+    ADDRESSES.lock().contains(&(net, address))
+}
+
 /// Prepares this file's lock.
 pub(crate) fn init_module(_: &Setup) {
     static READY: Once = Once::new();
@@ -74,7 +79,7 @@ fn list(net: Net<'_>, out: &mut Text) -> Result {
 /// is a floating one. One that is too long stays as it is. May sleep.
 pub(crate) fn name(net: u64, owner: &[u8], address: Option<IpAddr>) -> Result<Option<KVec<u8>>> {
     match address {
-        Some(address) if ADDRESSES.lock().contains(&(net, address)) => identity::at(owner, address),
+        Some(address) if has(net, address) => identity::at(owner, address),
         _ => Ok(None),
     }
 }

@@ -69,6 +69,15 @@ pub(crate) fn at(owner: &[u8], address: IpAddr) -> Result<Option<KVec<u8>>> {
     Ok(Some(name))
 }
 
+/// The owner that a client presented, and the address that was added to it, if one was.
+pub(crate) fn split(name: &[u8]) -> Option<(&[u8], IpAddr)> {
+    let at = name.iter().rposition(|byte| *byte == b'@')?;
+    let text = core::str::from_utf8(&name[at + 1..]).ok()?;
+    let address = text.parse().ok()?;
+    // Only as it is written here.
+    Some((owner(name, address)?, address))
+}
+
 /// The owner that a client presented that came to an address, if the address was added.
 pub(crate) fn owner(name: &[u8], address: IpAddr) -> Option<&[u8]> {
     name.strip_suffix(Suffix::new(address).bytes())

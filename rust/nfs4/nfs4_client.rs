@@ -4,9 +4,12 @@
 //!
 //! C source: `fs/nfsd/state.h`. See `nfsd.rs` for where the fields are.
 
+use crate::base::index::KeyedHash;
 use crate::base::net::{Net, Nfsd};
 use crate::base::private;
+use crate::nfs4::floating;
 use crate::nfs4::record::Client;
+use crate::nfs4::records::RecordTable;
 use core::ptr::addr_of_mut;
 use core::sync::atomic::{AtomicUsize, Ordering};
 use kernel::prelude::*;
@@ -103,6 +106,14 @@ impl Nfs4Client {
             name: self.name(),
             hash: hash.as_ref().map_or(&[], |h| &h[..]),
         })
+    }
+
+    /// The name by which it is on record, if that is another one than now, as the floating addresses have changed since.
+    /// Without memory there is none. May sleep.
+    pub(crate) fn former_name<H: KeyedHash>(&self, records: &RecordTable<H>) -> Option<KVec<u8>> {
+        let net = self.nfsd().net().cookie();
+        let former = records.former_name(self.name(), |address| floating::has(net, address));
+        former.ok().flatten()
     }
 
     /// Is its server in grace, for opens? Does not sleep.

@@ -10,8 +10,13 @@
 //! This file makes no kernel calls; it is also compiled and tested on the host.
 
 use crate::base::index::{Index, KeyedHash};
+use crate::nfs4::identity;
 use crate::nfs4::record::{Client, OwnedClient};
+use core::net::IpAddr;
 use kernel::prelude::*;
+
+/// How many addresses are looked for that are part of names on record. Clients choose names: more are not needed.
+const MAX_ADDRESSES: usize = 16;
 
 /// One client on record.
 struct Record {
@@ -49,6 +54,8 @@ pub(crate) struct RecordTable<H> {
     records: KVVec<Record>,
     reclaimed: usize,
     complete: usize,
+    /// The floating addresses that are part of the names, see `identity.rs`.
+    addresses: KVec<IpAddr>,
 }
 
 impl<H: KeyedHash> RecordTable<H> {
@@ -60,6 +67,7 @@ impl<H: KeyedHash> RecordTable<H> {
             records: KVVec::new(),
             reclaimed: 0,
             complete: 0,
+            addresses: KVec::new(),
         }
     }
 
@@ -72,15 +80,52 @@ impl<H: KeyedHash> RecordTable<H> {
         }
     }
 
-    fn find(&mut self, name: &[u8]) -> Option<&mut Record> {
+    fn position(&self, name: &[u8]) -> Option<usize> {
         if self.records.is_empty() {
             return None;
         }
         let hash = self.hash.hash(name);
-        let at = self
-            .index
-            .find(hash, |at| self.records[at].client.get().name == name)?;
+        let is = |at: usize| self.records[at].client.get().name == name;
+        self.index.find(hash, is)
+    }
+
+    fn find(&mut self, name: &[u8]) -> Option<&mut Record> {
+        let at = self.position(name)?;
         self.records.get_mut(at)
+    }
+
+    /// The name by which a client is on record that comes as `name` and is not on record by that: the one that it had
+    /// before the floating addresses changed, of which `is_floating` knows those of now. Fails with `ENOMEM`. May sleep.
+    ///
+    /// Who comes to a floating address was on record by its owner alone, if that address was not floating then: no name
+    /// on record has it. Who comes to another one may be on record with an address that is not floating any more.
+    pub(crate) fn former_name(
+        &self,
+        name: &[u8],
+        is_floating: impl Fn(IpAddr) -> bool,
+    ) -> Result<Option<KVec<u8>>> {
+        if self.position(name).is_some() {
+            return Ok(None);
+        }
+        if let Some((owner, address)) = identity::split(name) {
+            if !is_floating(address) || self.addresses.contains(&address) {
+                return Ok(None);
+            }
+            if self.position(owner).is_none() {
+                return Ok(None);
+            }
+            let mut former = KVec::with_capacity(owner.len(), GFP_KERNEL)?;
+            former.extend_from_slice(owner, GFP_KERNEL)?;
+            return Ok(Some(former));
+        }
+        for address in self.addresses.iter().filter(|a| !is_floating(**a)) {
+            if let Some(former) = identity::at(name, *address)? {
+                if self.position(&former).is_some() {
+                    return Ok(Some(former));
+                }
+            }
+        }
+        Ok(None)
     }
 
     /// Adds a record.
@@ -97,6 +142,11 @@ impl<H: KeyedHash> RecordTable<H> {
         }
         if !self.index.has_room(1) {
             self.grow()?;
+        }
+        if let Some((_, address)) = identity::split(client.name) {
+            if !self.addresses.contains(&address) && self.addresses.len() < MAX_ADDRESSES {
+                self.addresses.push(address, GFP_KERNEL)?;
+            }
         }
         let record = Record {
             client: OwnedClient::new(client)?,
@@ -174,6 +224,7 @@ impl<H: KeyedHash> RecordTable<H> {
     pub(crate) fn clear(&mut self) {
         self.index = Index::new();
         self.records = KVVec::new();
+        self.addresses = KVec::new();
         self.reclaimed = 0;
         self.complete = 0;
     }

@@ -290,10 +290,9 @@ impl Tracker {
                 _ => 0,
             };
         }
-        if !state
-            .records
-            .claim(client.name(), hash.as_ref().map(|h| &h[..]))
-        {
+        let former = client.former_name(&state.records);
+        let name = former.as_deref().unwrap_or(client.name());
+        if !state.records.claim(name, hash.as_ref().map(|h| &h[..])) {
             state.stats.refused += 1;
             return Err(ENOENT);
         }

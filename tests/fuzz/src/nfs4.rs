@@ -2,6 +2,8 @@
 
 //! The room of the same name.
 
+#[path = "../../../rust/nfs4/identity.rs"]
+pub(crate) mod identity;
 #[path = "../../../rust/nfs4/reclaim.rs"]
 pub(crate) mod reclaim;
 #[path = "../../../rust/nfs4/record.rs"]

@@ -8,6 +8,7 @@ use crate::nfs4::records::*;
 use kernel::prelude::*;
 use proptest::prelude::*;
 use std::collections::HashMap;
+use std::net::IpAddr;
 
 /// FNV-1a: good enough to spread names, and the same on each run.
 struct Fnv;
@@ -39,6 +40,52 @@ fn empty_table_knows_nobody() {
     assert!(!table.claim(b"a", None));
     assert!(!table.complete(b"a", None));
     assert_eq!(table.counts(), Counts::default());
+}
+
+#[test]
+fn a_client_is_known_by_its_former_name() {
+    let floats = IpAddr::from([192, 0, 2, 7]);
+    let now = |address| address == floats;
+    let never = |_| false;
+    let former = |table: &RecordTable<Fnv>, name: &[u8], is_floating: &dyn Fn(IpAddr) -> bool| {
+        let name = table.former_name(name, is_floating).unwrap();
+        name.map(|name| String::from_utf8(name.to_vec()).unwrap())
+    };
+    // An address is floating that was not.
+    let mut table = RecordTable::new(Fnv);
+    table.insert(client(b"plain", b"")).unwrap();
+    table.insert(client(b"other@10.0.0.1", b"")).unwrap();
+    assert_eq!(
+        former(&table, b"plain@192.0.2.7", &now).as_deref(),
+        Some("plain")
+    );
+    assert_eq!(former(&table, b"plain@192.0.2.7", &never), None);
+    assert_eq!(former(&table, b"nobody@192.0.2.7", &now), None);
+    assert_eq!(
+        former(&table, b"plain@192.0.2.07", &now),
+        None,
+        "no address"
+    );
+    assert_eq!(former(&table, b"plain", &now), None, "it is there");
+    // One is floating no more.
+    assert_eq!(
+        former(&table, b"other", &now).as_deref(),
+        Some("other@10.0.0.1")
+    );
+    assert_eq!(
+        former(&table, b"other", &|a| a == IpAddr::from([10, 0, 0, 1])),
+        None
+    );
+    assert_eq!(former(&table, b"nobody", &never), None);
+    // Names on record have the address: then, who has not is somebody else.
+    table.insert(client(b"third@192.0.2.7", b"")).unwrap();
+    assert_eq!(former(&table, b"plain@192.0.2.7", &now), None);
+    table.clear();
+    table.insert(client(b"plain", b"")).unwrap();
+    assert_eq!(
+        former(&table, b"plain@192.0.2.7", &now).as_deref(),
+        Some("plain")
+    );
 }
 
 #[test]

@@ -2,6 +2,8 @@
 
 //! The room of the same name, or what stands in for it.
 
+#[path = "../../../rust/nfs4/identity.rs"]
+pub(crate) mod identity;
 #[path = "nfs4_client.rs"]
 pub(crate) mod nfs4_client;
 #[path = "nfsd.rs"]

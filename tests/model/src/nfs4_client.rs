@@ -6,6 +6,7 @@ use crate::base::net::{Net, Nfsd};
 use crate::nfs4::nfsd::NfsdNet;
 use crate::nfs4::record::Client;
 use core::sync::atomic::{AtomicBool, Ordering};
+use kernel::prelude::*;
 
 pub(crate) struct Nfs4Client {
     nn: *const NfsdNet,
@@ -52,6 +53,11 @@ impl Nfs4Client {
     pub(crate) fn nfsd(&self) -> Nfsd<'_> {
         // SAFETY: The namespace outlives the client.
         unsafe { Nfsd::new(Net::from_raw(self.alive().nn.cast_mut())) }
+    }
+
+    /// No floating address ever changes here.
+    pub(crate) fn former_name<T>(&self, _: &T) -> Option<KVec<u8>> {
+        None
     }
 
     pub(crate) fn name(&self) -> &[u8] {
