@@ -200,8 +200,8 @@ pub(crate) struct Block<'a> {
 
 impl NlmFile<'_> {
     /// The blocked locks of this file whose host is wanted. May sleep.
-    pub(crate) fn blocks(&self, want: impl Fn(Host<'_>) -> bool) -> Result<KVec<Block<'_>>> {
-        let mut blocks = KVec::new();
+    pub(crate) fn blocks(&self, want: impl Fn(Host<'_>) -> bool) -> Result<KVVec<Block<'_>>> {
+        let mut blocks = KVVec::new();
         // On failure it goes before the blocks, which cannot be dropped under it.
         let lock = self.lock();
         for raw in lock.blocks() {

@@ -36,6 +36,7 @@ use crate::nlm::openers;
 use crate::nlm::shares;
 use crate::scopes::scope::Scope;
 use core::fmt::{self, Write};
+use core::iter::Peekable;
 use core::net::IpAddr;
 use core::ptr;
 use kernel::current;
@@ -251,19 +252,28 @@ fn attempt(
         let _ = released.client(share.client());
     }
     (released.locks, released.shares) = (locks.len(), shares.len());
-    // The locks are in the order of the files.
-    let mut locked = locks.iter().map(HeldLock::file).peekable();
+    // All of them are in the order of the files.
+    let mut locked = locks.iter().peekable();
+    let mut blocked = waiting.iter().filter(|w| w.ours).peekable();
+    let mut shared = shares.iter().peekable();
     for file in files {
-        let mut had_any = false;
-        while locked.next_if(|other| ptr::eq(*other, file)).is_some() {
-            had_any = true;
-        }
-        had_any = had_any
-            || waiting.iter().any(|w| w.ours && ptr::eq(w.file, file))
-            || shares.iter().any(|share| share.is_of(file));
-        released.files += usize::from(had_any);
+        let had_any = [
+            take_of(&mut locked, |lock| ptr::eq(lock.file(), file)),
+            take_of(&mut blocked, |waiting| ptr::eq(waiting.file, file)),
+            take_of(&mut shared, |share| share.is_of(file)),
+        ];
+        released.files += usize::from(had_any.contains(&true));
     }
     Ok(Ok(released))
+}
+
+/// Takes those that come first of what is wanted; whether there was any.
+fn take_of<I: Iterator>(all: &mut Peekable<I>, is_wanted: impl Fn(&I::Item) -> bool) -> bool {
+    let mut any = false;
+    while all.next_if(&is_wanted).is_some() {
+        any = true;
+    }
+    any
 }
 
 /// A client has lost something on a file: it must be notified, also when lockd has forgotten it.
