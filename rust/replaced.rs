@@ -22,6 +22,7 @@ use crate::tracking::tracker::Tracker;
 use kernel::error::{from_err_ptr, to_result};
 use kernel::ffi::c_int;
 use kernel::prelude::*;
+use kernel::str::CStr;
 
 /// Replaces `nfsd4_client_tracking_init()`. Called under `nfsd_mutex`, by who starts a server.
 ///
@@ -34,6 +35,8 @@ pub(crate) unsafe extern "C" fn tracking_init(net: *mut private::net) -> c_int {
     };
     // SAFETY: This is where nfsd calls it: it starts a server in a namespace that is alive.
     let server = unsafe { Changing::new(Nfsd::new(Net::from_raw(net))) };
+    // What an earlier server had, which ended without telling us.
+    exported::forget(server.net());
     match Tracker::start(&server) {
         Ok(()) => 0,
         Err(e) => {
@@ -132,6 +135,9 @@ pub(crate) unsafe extern "C" fn exp_get_by_name(
     }
 }
 
+/// The domain of clients to which nothing is exported yet. No entry of exports(5) can be called so.
+const NO_EXPORTS: &CStr = c"(no exports yet)";
+
 /// Replaces `svcauth_unix_set_client()`. May sleep.
 ///
 /// # Safety
@@ -143,8 +149,8 @@ pub(crate) unsafe extern "C" fn set_client(
     let Some(_module) = ModuleRef::get() else {
         return private::svc_auth_status_SVC_DROP;
     };
-    // SAFETY: The request is the current one, with a transport, which has a reference to its namespace. Without a client,
-    // it is one for whom there is no export, as sunrpc has it for NULL procedures.
+    // SAFETY: The request is the current one, with a transport, which has a reference to its namespace; it has no client
+    // yet, and is given a reference to one, as sunrpc gives it one. nfsd takes the client's name from there.
     unsafe {
         let status = private::svcauth_unix_set_client(request);
         if status != private::svc_auth_status_SVC_DENIED {
@@ -154,6 +160,11 @@ pub(crate) unsafe extern "C" fn set_client(
         match expected::client(net, (*request).rq_prog, (*request).rq_vers) {
             Answer::Denied => status,
             Answer::GoOn => {
+                let domain = private::unix_domain_find(NO_EXPORTS.as_char_ptr().cast_mut());
+                if domain.is_null() {
+                    return private::svc_auth_status_SVC_DROP;
+                }
+                (*request).rq_client = domain;
                 (*request).rq_auth_stat = private::rpc_auth_stat_RPC_AUTH_OK.to_be();
                 private::svc_auth_status_SVC_OK
             }

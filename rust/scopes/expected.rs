@@ -53,13 +53,14 @@ fn is_in_grace(net: Net<'_>, place: Place, request: &Request<'_>) -> bool {
 ///
 /// If it has never been exported here, its number is not known; then it may be any that is in grace.
 pub(crate) fn directory(net: Net<'_>, place: Place, request: &Request<'_>) -> bool {
-    // In a list of names, it is left out.
-    if request.reads_directory() {
+    // In a list of what is exported, it is left out. Elsewhere, the entry would be the directory below.
+    if request.lists_pseudo_root() {
         return false;
     }
-    is_restarting(net, request.is_nfs4())
-        || is_in_grace(net, place, request)
-        || place.export.is_none() && in_grace::any(net)
+    // Who uses an older version does not walk over it anyway, unless the export says so.
+    let may_be_unknown = request.is_nfs4() && place.export.is_none();
+    is_in_grace(net, place, request)
+        || may_be_unknown && (is_restarting(net, true) || in_grace::any(net))
 }
 
 /// What to tell a client to which nothing is exported.

@@ -103,6 +103,11 @@ impl<'a> SvcExport<'a> {
         Fsid::of_device(unsafe { (*(*self.0.ex_path.mnt).mnt_sb).s_dev })
     }
 
+    /// Does it only lead to other exports (`NFSEXP_V4ROOT`)?
+    pub(crate) fn is_pseudo_root(self) -> bool {
+        self.0.ex_flags as u32 & private::NFSEXP_V4ROOT != 0
+    }
+
     /// Does it say by which security flavors it may be used?
     pub(crate) fn has_flavors(self) -> bool {
         self.0.ex_nflavors > 0
@@ -112,22 +117,25 @@ impl<'a> SvcExport<'a> {
     fn describe(self) -> Export {
         // SAFETY: The export is valid: it has references to its client and to its path, which is that of a directory
         // or a file; the number of an inode does not change.
-        let (inode, domain) = unsafe {
-            (
-                (*(*self.0.ex_path.dentry).d_inode).i_ino,
-                number(&*self.0.ex_client),
-            )
+        let (inode, number, domain) = unsafe {
+            let inode = (*self.0.ex_path.dentry).d_inode;
+            (inode, (*inode).i_ino, number(&*self.0.ex_client))
         };
         let root = Root {
             device: self.device(),
-            inode,
+            inode: number,
+            address: inode as usize,
         };
         let fsid = self.fsid();
         Export { root, domain, fsid }
     }
 
-    /// Its fsid, what it is by now if that has changed. Does not sleep.
+    /// Its fsid, what it is by now if it had no number, and that has changed. Does not sleep.
     pub(crate) fn fsid_now(self, net: Net<'_>) -> Fsid {
+        let own = self.fsid();
+        if let Fsid::Num(_) = own {
+            return own;
+        }
         let Export { root, domain, fsid } = self.describe();
         let roots = ROOTS.lock();
         let now = roots
@@ -180,7 +188,9 @@ pub(crate) fn note(net: Net<'_>, form: &Form, export: SvcExport<'_>) {
         room = Room::new().ok();
     }
     match result {
-        Ok(()) => noted.store(digest, Ordering::Relaxed),
+        // No digest of what was known is good any more.
+        Ok(true) => drop(FORGOTTEN.fetch_add(1, Ordering::Relaxed)),
+        Ok(false) => noted.store(digest, Ordering::Relaxed),
         // The next request tries again.
         Err(e) => pr_warn_once!(
             "which handles lead to an export cannot be noted, error {}\n",
@@ -215,6 +225,7 @@ pub(crate) unsafe fn place_of_mount(net: Net<'_>, path: &path) -> Option<Place> 
         Root {
             device: Fsid::of_device(sb.s_dev),
             inode: (*(*path.dentry).d_inode).i_ino,
+            address: (*path.dentry).d_inode as usize,
         }
     };
     let roots = ROOTS.lock();

@@ -205,11 +205,12 @@ impl<H: KeyedHash> GraceTable<H> {
         let dormant = entry.until == 0 && entry.holds == 0;
         let was = entry.in_grace(now);
         if now >= entry.until {
-            (entry.half_reclaims, entry.refused, entry.limit) = (0, 0, 0);
+            (entry.half_reclaims, entry.refused) = (0, 0);
+            (entry.limit, entry.midst) = (0, 0);
         }
         let length = until - now;
         entry.limit = entry.limit.max(until.saturating_add(length));
-        entry.midst = (length / 4).min(MAX_MIDST);
+        entry.midst = entry.midst.max((length / 4).min(MAX_MIDST));
         entry.until = entry.until.max(until);
         self.live += usize::from(dormant);
         self.deadline = self.deadline.max(until);

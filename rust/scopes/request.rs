@@ -100,10 +100,18 @@ impl<'a> Request<'a> {
         self.get().rq_prog == NFS_PROGRAM && self.get().rq_vers == 4
     }
 
-    /// Is it a compound whose current operation is READDIR? Does not sleep.
-    pub(crate) fn reads_directory(&self) -> bool {
+    /// Is it a compound whose current operation is READDIR, in a directory that only leads to exports? Does not sleep.
+    pub(crate) fn lists_pseudo_root(&self) -> bool {
         let operation = self.compound_operation();
-        operation.is_some_and(|op| op.opnum == private::nfs_opnum4_OP_READDIR)
+        if operation.is_none_or(|op| op.opnum != private::nfs_opnum4_OP_READDIR) {
+            return false;
+        }
+        // SAFETY: The response is that of a compound. `fh_verify()` has set the export, or it is null.
+        let export = unsafe {
+            let response = &*self.get().rq_resp.cast::<private::nfsd4_compoundres>();
+            SvcExport::from_raw(response.cstate.current_fh.fh_export)
+        };
+        export.is_some_and(SvcExport::is_pseudo_root)
     }
 
     /// What it is about, if it is one of NFSv4 or NLM. Does not sleep.

@@ -25,6 +25,9 @@ pub(crate) struct Root {
     pub(crate) device: Fsid,
     /// The number of its inode.
     pub(crate) inode: u64,
+    /// Where that inode is in memory, which is only compared: the roots of all subvolumes of a btrfs have one number, and
+    /// a device's number is used again.
+    pub(crate) address: usize,
 }
 
 impl Root {
@@ -32,6 +35,7 @@ impl Root {
     const FIRST: Root = Root {
         device: Fsid::Dev { major: 0, minor: 0 },
         inode: 0,
+        address: 0,
     };
 }
 
@@ -98,15 +102,16 @@ pub(crate) struct Roots {
 const MAX: usize = 1 << 17;
 
 impl Roots {
-    /// Notes that a handle of this form leads to this export. Takes `room` if the export, the form or the domain is
-    /// new; fails with `ENOMEM` and notes nothing if there is none then. Fails with `ENOSPC` if there are too many.
+    /// Notes that a handle of this form leads to this export; returns whether something else was known. Takes `room` if
+    /// the export, the form or the domain is new; fails with `ENOMEM` and notes nothing if there is none then. Fails
+    /// with `ENOSPC` if there are too many.
     pub(crate) fn note(
         &mut self,
         net: u64,
         form: &Form,
         export: &Export,
         room: &mut Option<Room>,
-    ) -> Result {
+    ) -> Result<bool> {
         let by_form = Handles { net, form: *form };
         let by_root = Exported {
             net,
@@ -117,6 +122,10 @@ impl Roots {
             fsid: export.fsid,
             sequence: self.sequence + 1,
         };
+        let root_was = self.forms.get(&by_form).copied();
+        let fsid_was = self.exports.get(&by_root).map(|last| last.fsid);
+        let differs = root_was.is_some_and(|root| root != export.root)
+            || fsid_was.is_some_and(|fsid| fsid != export.fsid);
         if let (Some(root), Some(was)) =
             (self.forms.get_mut(&by_form), self.exports.get_mut(&by_root))
         {
@@ -130,13 +139,14 @@ impl Roots {
             self.count += usize::from(form.is_none()) + usize::from(export.is_none());
         }
         self.sequence += 1;
-        Ok(())
+        Ok(differs)
     }
 
     /// Where a file is that was named by a handle of this form, by a client of the domain if that is known.
     ///
-    /// If it is not, and the directory is exported to several domains with several fsids, it is the one that the handle
-    /// says, or if it says none of them, the last one that was noted.
+    /// A handle that says a number is of the export with that number: rpc.mountd takes it for no other. For another one,
+    /// if the domain is not known and the directory is exported to several of them with several fsids, it is the one
+    /// that the handle says, or if it says none of them, the last one that was noted.
     pub(crate) fn by_form(&self, net: u64, form: &Form, domain: Option<u64>) -> Place {
         let handle = form.fsid();
         let Some(root) = self.forms.get(&Handles { net, form: *form }) else {
@@ -147,7 +157,9 @@ impl Roots {
             let mut all = self.of_root(net, *root);
             all.find(|last| Some(last.fsid) == handle)
         };
-        let export = own
+        let number = handle.filter(|fsid| matches!(fsid, Fsid::Num(_)));
+        let export = number
+            .or(own)
             .or_else(|| Some(said()?.fsid))
             .or_else(|| self.by_directory(net, root));
         Place {

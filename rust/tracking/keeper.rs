@@ -273,13 +273,11 @@ impl Tracker {
             client.set_stable(true);
             // A client says with RECLAIM_COMPLETE (RFC 8881 section 18.51) that it has reclaimed
             // all. One whose record could not be stored is waited for: the old one is all it has.
-            let former = client.former_name(&state.records);
+            // One that is on record by its former name does not finish: there may be another one, which came to another
+            // address.
             let records = &mut state.records;
             let is_last = client.minor_version() > 0
-                && client.with_record(|own| {
-                    let name = former.as_deref().unwrap_or(own.name);
-                    records.complete(name, Some(own.hash))
-                });
+                && client.with_record(|own| records.complete(own.name, Some(own.hash)));
             if is_last {
                 self.end_grace(&state);
             }

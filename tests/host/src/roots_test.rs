@@ -15,6 +15,7 @@ fn export(inode: u64, domain: u64, fsid: Fsid) -> Export {
     let root = Root {
         device: DISK,
         inode,
+        address: usize::try_from(inode).unwrap(),
     };
     Export { root, domain, fsid }
 }
@@ -148,6 +149,33 @@ fn domains_may_have_an_fsid_each() {
 }
 
 #[test]
+fn exports_of_one_number_of_inode_are_told_apart() {
+    // Two subvolumes of a btrfs, and one directory mounted twice.
+    let mut roots = Roots::default();
+    let subvolume = |address, n| {
+        let mut export = export(256, 0, Fsid::Num(n));
+        export.root.address = address;
+        export
+    };
+    note(&mut roots, 1, &uuid(1), &subvolume(10, 1));
+    note(&mut roots, 1, &uuid(2), &subvolume(20, 2));
+    assert_eq!(
+        roots.by_form(1, &uuid(1), Some(0)).export,
+        Some(Fsid::Num(1))
+    );
+    note(&mut roots, 1, &number(1), &subvolume(10, 1));
+    note(&mut roots, 1, &number(2), &subvolume(10, 2));
+    assert_eq!(
+        roots.by_form(1, &number(1), Some(0)).export,
+        Some(Fsid::Num(1))
+    );
+    assert_eq!(
+        roots.by_form(1, &number(2), None).export,
+        Some(Fsid::Num(2))
+    );
+}
+
+#[test]
 fn a_form_may_lead_elsewhere_later() {
     let mut roots = Roots::default();
     note(&mut roots, 1, &number(7), &export(2, 0, Fsid::Num(7)));
@@ -169,7 +197,8 @@ fn without_room_nothing_is_noted() {
     note(&mut roots, 1, &uuid(2), &seven);
     // What is there needs none.
     let eight = export(2, 0, Fsid::Num(8));
-    assert_eq!(roots.note(1, &uuid(2), &eight, &mut None), Ok(()));
+    assert_eq!(roots.note(1, &uuid(2), &eight, &mut None), Ok(true));
+    assert_eq!(roots.note(1, &uuid(2), &eight, &mut None), Ok(false));
     assert_eq!(roots.by_form(1, &uuid(2), None).export, Some(Fsid::Num(8)));
 }
 

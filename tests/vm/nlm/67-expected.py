@@ -16,15 +16,18 @@ from fullserver import ROOT, FullServer, RawHost
 from ktap import check, done, equal
 from nfs import SLOW, Client, Holder, patience, sh, succeeds, wait_until
 from nfs3 import Nfs3, Nfs3Error
-from nfs4 import PUTROOTFH, Nfs4, putfh
+from nfs4 import PUTROOTFH, Nfs4, putfh, simple
 from nlm import Nlm
-from rpc import RpcError
+from rpc import Packer, RpcError
 
 SCOPE, PATH = "61", f"{ROOT}/h"
 PSEUDO = f"exportfs -o rw,fsid=0,no_root_squash,no_subtree_check '*:{ROOT}'"
 EXPORT = f"exportfs -o rw,fsid={SCOPE},no_root_squash,no_subtree_check '*:{PATH}'"
 # One that this server has never had.
 NEW, NEW_SCOPE = f"{ROOT}/n", "62"
+
+# SETATTR of an owner, whose name nfsd looks for while it decodes the request, for the client that it is from.
+CHOWN = simple(34, arguments=bytes(16) + Packer().uint(2, 0, 1 << 4).opaque(Packer().opaque("x@y").bytes()).bytes())
 
 
 def forgotten(*paths):
@@ -56,7 +59,7 @@ def asked():
     nlm.timeout = 2
     results = []
     for ask in (lambda: nfs3.getattr(handle), v41.establish, lambda: v41.status(putfh(handle)),
-                lambda: v41.status(PUTROOTFH), lambda: nlm.lock(handle, reclaim=True)):
+                lambda: v41.status(PUTROOTFH), lambda: v41.status(putfh(handle), CHOWN), lambda: nlm.lock(handle, reclaim=True)):
         try:
             results.append(ask())
         except Nfs3Error as e:
@@ -121,10 +124,10 @@ holder = Holder(f"{four.mount_point}/held")
 equal("clients write, and lock", (holder.write(), nlm.lock(handle)), ("ok", "GRANTED"))
 nlm.close()
 forgotten(PATH, NEW, ROOT)
-equal("nothing is exported: all are refused", asked(), ["denied"] * 5)
+equal("nothing is exported: all are refused", asked(), ["denied"] * 6)
 command("fsid_grace", f"{SCOPE} 60")
 equal("in grace: NFSv3 and NFSv4.1 are told to wait, NLM is not answered", asked(),
-      [10008, "OK", "DELAY", "DELAY", "no answer"])
+      [10008, "OK", "DELAY", "DELAY", "DELAY", "no answer"])
 writing = started(f"echo more >>{three.mount_point}/inside; echo $?")
 holder.ask()
 time.sleep(3)
@@ -154,5 +157,5 @@ check("which nobody else gets", not succeeds(f"python3 /test/lib/lock.py try {PA
 wait_until(lambda: not server.in_grace(), 60)
 sh("echo Y > /proc/fs/lockd/nlm_end_grace")
 forgotten(PATH, ROOT)
-equal("not in grace: all are refused again", asked(), ["denied"] * 5)
+equal("not in grace: all are refused again", asked(), ["denied"] * 6)
 done()
