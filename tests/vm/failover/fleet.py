@@ -3,6 +3,7 @@
 
 import os
 import subprocess
+import sys
 import time
 from collections import namedtuple
 
@@ -16,6 +17,11 @@ VERSIONS = ("4.0", "4.1", "4.2")
 # Seconds that an outage may be longer than the address was away.
 LIMIT = 5.0 * SLOW
 BEGAN = time.monotonic()
+
+
+def number_of_clients(usual):
+    """How many clients to have: as the word clients=N says, or as many as usual."""
+    return next((int(word.removeprefix("clients=")) for word in sys.argv[1:] if word.startswith("clients=")), usual)
 
 
 def say(text):

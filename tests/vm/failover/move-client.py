@@ -2,21 +2,20 @@
 # SPDX-License-Identifier: GPL-2.0
 """The clients of 72-move.scenario: an export moves, and back, and after a crash; then in the stock way."""
 
-import sys
 import time
 
 import harness
 import heartbeat
 from conductor import Servers
 from failover import GRACE
-from fleet import (Client, Fleet, Times, Writer, await_writers, end_writers, failures, here, make_clients, moved, ranges,
-                   say)
+from fleet import (Client, Fleet, Times, Writer, await_writers, end_writers, failures, here, make_clients, moved,
+                   number_of_clients, ranges, say)
 from ktap import check, done, equal
 from move import MOVE_GRACE
 from nfs import sh, wait_until
 
 # make test-long has 20.
-COUNT = next((int(word.removeprefix("clients=")) for word in sys.argv[1:] if word.startswith("clients=")), 6)
+COUNT = number_of_clients(6)
 CALM = 6.0
 OTHERS = {"a": "the other export of a", "b": "the other export of b"}
 

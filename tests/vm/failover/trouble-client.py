@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: GPL-2.0
 """The clients of 74-trouble.scenario: moves with more that happens at the same time."""
 
-import sys
 import time
 
 import heartbeat
@@ -16,7 +15,7 @@ from nfs import SLOW, sh, wait_until
 # A client may wait for a server that is off for as long as that takes.
 sh("modprobe nfsv4; modprobe nfs; sysctl -q kernel.hung_task_timeout_secs=0")
 # One of each version can be away, and others are there. make test-long has 6.
-COUNT = next((int(word.removeprefix("clients=")) for word in sys.argv[1:] if word.startswith("clients=")), 4)
+COUNT = number_of_clients(4)
 servers = Servers("ab")
 heartbeat.start("a", "b")
 servers.ask("a", "serve", "ha")

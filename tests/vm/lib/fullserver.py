@@ -15,6 +15,14 @@ ROOT = "/srv/root"
 FSID_TYPES = {0: "device", 1: "number", 2: "major, minor", 3: "encoded device",
               4: "inode and 4 bytes of UUID", 5: "8 bytes of UUID", 6: "UUID",
               7: "inode and UUID"}
+# Bytes that each takes in a handle, behind the first four (key_len() in fs/nfsd/nfsfh.h).
+FSID_LENGTH = {0: 8, 1: 4, 2: 12, 3: 8, 4: 8, 5: 8, 6: 16, 7: 24}
+
+
+def device_scope(path):
+    """The scope of the file system that a path is on."""
+    device = os.stat(path).st_dev
+    return f"dev:{os.major(device)}:{os.minor(device)}"
 
 
 class FullServer(Server):
@@ -65,13 +73,18 @@ class FullServer(Server):
         return path
 
     def unexport(self, name):
-        """Ends an export, and waits until the kernel has forgotten it.
+        """Ends an export, and waits until the kernel has forgotten it."""
+        self.unexport_path(f"{ROOT}/{name}")
+
+    @staticmethod
+    def unexport_path(path):
+        """Ends the export of a path, and waits until the kernel has forgotten it.
 
         A flush of nfsd's caches that comes within a second of another one (exportfs makes one
         each time) lets go of nothing: it sets the time of the next cleaning in the future.
         """
-        sh(f"exportfs -u '*:{ROOT}/{name}'")
-        forgotten = f"grep -q {ROOT}/{name} /proc/net/rpc/nfsd.*/content"
+        sh(f"exportfs -u '*:{path}'")
+        forgotten = f"grep -q {path} /proc/net/rpc/nfsd.*/content"
         wait_until(lambda: not succeeds(forgotten) or sh("sleep 2; exportfs -f"), 30, 0)
 
     @property
@@ -153,5 +166,4 @@ class Place:
 
     def device(self):
         """The scope of the device."""
-        device = os.stat(self.path).st_dev
-        return f"dev:{os.major(device)}:{os.minor(device)}"
+        return device_scope(self.path)

@@ -8,7 +8,7 @@ import struct
 import time
 
 from control import NOTHING, clients, release
-from fullserver import ROOT, FullServer, RawHost
+from fullserver import FSID_LENGTH, ROOT, FullServer, RawHost
 from ktap import check, done, equal
 from nfs import Client, sh, succeeds, wait_until
 from nfs3 import Nfs3, mount_handle
@@ -123,7 +123,7 @@ released(own, locks=1, files=1, clients=1)
 major, minor = os.major(os.stat(f"{ROOT}/p").st_dev), os.minor(os.stat(f"{ROOT}/p").st_dev)
 inode = os.stat(f"{ROOT}/p").st_ino
 by_device = bytes([1, 0, 0, p[3]]) + struct.pack(">HHI", major, minor, 0)[:4] + struct.pack("=I", inode)
-by_device += p[4 + {6: 16, 7: 24, 1: 4}[p[2]]:]
+by_device += p[4 + FSID_LENGTH[p[2]]:]
 equal("a lock with a device's handle", one.lock(by_device), "GRANTED")
 released(own, locks=1, files=1, clients=1)
 equal("and with both", (one.lock(by_device), one.lock(p, offset=50)), ("GRANTED", "GRANTED"))

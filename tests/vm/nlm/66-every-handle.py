@@ -11,7 +11,7 @@ import os
 import uuid
 
 from control import clients, command, read, release
-from fullserver import ROOT, FullServer, RawHost
+from fullserver import FSID_LENGTH, ROOT, FullServer, RawHost, device_scope
 from ktap import check, done, equal
 from nfs import sh, succeeds
 from nfs4 import Nfs4
@@ -19,14 +19,6 @@ from nlm import Nlm
 
 UUID = "0d7bb6e8-0c1e-4e6a-9d61-3f9a1f6c1b1d"
 OPTION = "5f3cf6a1-6f0d-4d6b-93a5-2f1f6a7b8c9d"
-# Bytes before a handle's file, by the type of its fsid.
-BEFORE = {0: 12, 1: 8, 3: 12, 4: 12, 5: 12, 6: 20, 7: 28}
-
-
-def device(path):
-    """The scope of a file system."""
-    number = os.stat(path).st_dev
-    return f"dev:{os.major(number)}:{os.minor(number)}"
 
 
 class Kind:
@@ -34,7 +26,7 @@ class Kind:
 
     def __init__(self, what, scope, path, fs=""):
         self.what, self.scope, self.path = what, scope, path
-        self.device = device(path)
+        self.device = device_scope(path)
         st = os.stat(path)
         major, minor = os.major(st.st_dev), os.minor(st.st_dev)
         encoded = (minor & 0xff) | major << 8 | (minor & ~0xff) << 12
@@ -42,9 +34,10 @@ class Kind:
         if fs:
             fsids[7] = st.st_ino.to_bytes(8, "little") + uuid.UUID(fs).bytes
         usual = host.create(path, f"f-{what.replace(' ', '-')}")
+        fid = usual[4 + FSID_LENGTH[usual[2]]:]
         self.handles = {usual[2]: usual}
         for kind, fsid in fsids.items():
-            self.handles.setdefault(kind, usual[:2] + bytes([kind]) + usual[3:4] + fsid + usual[BEFORE[usual[2]]:])
+            self.handles.setdefault(kind, usual[:2] + bytes([kind]) + usual[3:4] + fsid + fid)
         print(f"# {what}: {scope} on {self.device}; by fsids of the types {sorted(self.handles)}", flush=True)
 
     def each(self, ask):
@@ -104,7 +97,7 @@ kinds = [Kind("a number", "1234", named, UUID),
          Kind("a bind mount", "77", server.export("bound", "fsid=77", None), UUID),
          Kind("a UUID", OPTION, server.export("option", f"fsid={OPTION}")),
          Kind("its own UUID", own_uuid, own, own_uuid),
-         Kind("a device", device(bare), bare)]
+         Kind("a device", device_scope(bare), bare)]
 nlm = Nlm(4, host.server_ip, "nlm", **host.where)
 v41 = nfs4_client("v41", host.server_ip)
 for kind in kinds:

@@ -12,7 +12,7 @@ import subprocess
 import time
 
 from control import command
-from fullserver import ROOT, FullServer, RawHost
+from fullserver import ROOT, FullServer, RawHost, device_scope
 from ktap import check, done, equal
 from nfs import SLOW, Client, Holder, patience, sh, succeeds, wait_until
 from nfs3 import Nfs3, Nfs3Error
@@ -28,14 +28,6 @@ NEW, NEW_SCOPE = f"{ROOT}/n", "62"
 
 # SETATTR of an owner, whose name nfsd looks for while it decodes the request, for the client that it is from.
 CHOWN = simple(34, arguments=bytes(16) + Packer().uint(2, 0, 1 << 4).opaque(Packer().opaque("x@y").bytes()).bytes())
-
-
-def forgotten(*paths):
-    """Ends exports, and waits until the kernel has forgotten them."""
-    for path in paths:
-        sh(f"exportfs -u '*:{path}'")
-        wait_until(lambda p=path: not succeeds(f"grep -q {p} /proc/net/rpc/nfsd.*/content") or sh("sleep 2; exportfs -f"),
-                   30, 0)
 
 
 def started(command_line, client=None):
@@ -79,7 +71,7 @@ server.end_grace()
 sh(f"exportfs -u '*:{ROOT}'; sleep 1.2; {PSEUDO}")
 server.export("h", f"fsid={SCOPE}", None)
 sh(f"echo wrong >{PATH}/underneath")
-forgotten(PATH)
+server.unexport_path(PATH)
 server.export("h", f"fsid={SCOPE}", "/dev/disk/home", "mkfs.ext4 -q")
 sh(f"echo right >{PATH}/inside; chmod 666 {PATH}/inside")
 handle = host.create(PATH)
@@ -90,12 +82,12 @@ sh(f"mkdir {NEW}; echo wrong >{NEW}/underneath; chmod 1777 {NEW}; mkfs.ext4 -q /
 walker, comer = Client("walker", "4.2"), Client("comer", "4.2")
 walker.enter(f"mount -t nfs -o vers=4.2,actimeo=0,lookupcache=none {walker.server_ip}:/ {walker.mount_point}")
 check("a client sees what is exported", "inside" in sh(f"ls {walker.mount_point}/h"))
-for scope, fsid, path in ((SCOPE, SCOPE, PATH), ("dev:" + sh(f"stat -c %Hd:%Ld {PATH}").strip(), SCOPE, PATH),
+for scope, fsid, path in ((SCOPE, SCOPE, PATH), (device_scope(PATH), SCOPE, PATH),
                           (NEW_SCOPE, NEW_SCOPE, NEW)):
     name = path.removeprefix(f"{ROOT}/")
     command("fsid_grace", f"{scope} 60")
     if path == PATH:
-        forgotten(path)
+        server.unexport_path(path)
     listing = started(f"ls {walker.mount_point}/{name}")
     writing = started(f"echo new >{walker.mount_point}/{name}/written-{scope.replace(':', '-')}; echo written")
     mounting = started(f"mount -t nfs -o vers=4.2 {comer.server_ip}:/{name} {comer.mount_point}; ls {comer.mount_point}",
@@ -123,7 +115,8 @@ four.enter(f"mount -t nfs -o vers=4.2 {four.server_ip}:/h {four.mount_point}")
 holder = Holder(f"{four.mount_point}/held")
 equal("clients write, and lock", (holder.write(), nlm.lock(handle)), ("ok", "GRANTED"))
 nlm.close()
-forgotten(PATH, NEW, ROOT)
+for path in (PATH, NEW, ROOT):
+    server.unexport_path(path)
 equal("nothing is exported: all are refused", asked(), ["denied"] * 6)
 command("fsid_grace", f"{SCOPE} 60")
 equal("in grace: NFSv3 and NFSv4.1 are told to wait, NLM is not answered", asked(),
@@ -156,6 +149,7 @@ equal("NFSv4 writes under its lock", holder.answer(), "ok")
 check("which nobody else gets", not succeeds(f"python3 /test/lib/lock.py try {PATH}/held"))
 wait_until(lambda: not server.in_grace(), 60)
 sh("echo Y > /proc/fs/lockd/nlm_end_grace")
-forgotten(PATH, ROOT)
+for path in (PATH, ROOT):
+    server.unexport_path(path)
 equal("not in grace: all are refused again", asked(), ["denied"] * 6)
 done()
