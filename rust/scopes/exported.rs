@@ -80,9 +80,10 @@ impl<'a> SvcExport<'a> {
     ///
     /// The pointer is null, or the export is valid for `'a`.
     pub(crate) unsafe fn from_raw(export: *const svc_export) -> Option<Self> {
+        // SAFETY: The pointer is null, or the export is valid for as long as the value is.
+        let export = unsafe { export.as_ref() };
         // INVARIANT: By this function's requirement.
-        // SAFETY: As above.
-        unsafe { export.as_ref() }.map(SvcExport)
+        export.map(SvcExport)
     }
 
     /// Its fsid, as it was when the export was made (`mk_fsid()` in `fs/nfsd/nfsfh.h`).

@@ -8,7 +8,7 @@
 //!
 //! This file makes no kernel calls; it is also compiled and tested on the host.
 
-use crate::scopes::scope::{Fsid, Scope};
+use crate::scopes::scope::{in_handle, Fsid, Scope};
 
 /// Length of the longest fsid in a file handle, in bytes.
 pub(crate) const FSID_MAX: usize = 24;
@@ -47,11 +47,8 @@ impl Form {
 
     /// That of a file handle; `None` if it is not one of nfsd's.
     pub(crate) fn of_handle(handle: &[u8]) -> Option<Self> {
-        // Version, auth type, fsid type, fileid type.
-        match *handle.first_chunk()? {
-            [1, _, kind, _] => Self::new(kind, &handle[4..]),
-            _ => None,
-        }
+        let (kind, rest) = in_handle(handle)?;
+        Self::new(kind, rest)
     }
 
     /// The type.

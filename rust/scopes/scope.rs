@@ -40,17 +40,23 @@ pub(crate) enum Fsid {
     },
 }
 
+/// The type of the fsid of a file handle, and what follows (`fs/nfsd/nfsfh.h`); `None` if it is not one of nfsd's.
+pub(crate) fn in_handle(handle: &[u8]) -> Option<(u8, &[u8])> {
+    // Version, auth type, fsid type, fileid type.
+    match handle.split_first_chunk()? {
+        ([1, _, kind, _], rest) => Some((*kind, rest)),
+        _ => None,
+    }
+}
+
 /// Length of a key that stands for a [`Fsid`] or an address in a hash table, in bytes.
 pub(crate) const KEY_LEN: usize = 17;
 
 impl Fsid {
     /// The fsid of a file handle (`fs/nfsd/nfsfh.h`); `None` if it is not one of nfsd's.
     pub(crate) fn of_handle(handle: &[u8]) -> Option<Self> {
-        // Version, auth type, fsid type, fileid type.
-        match *handle.first_chunk()? {
-            [1, _, kind, _] => Self::of_form(kind, &handle[4..]),
-            _ => None,
-        }
+        let (kind, rest) = in_handle(handle)?;
+        Self::of_form(kind, rest)
     }
 
     /// The fsid of a type (`enum fsid_type`) and the bytes that follow; `None` if there is no such type, or are too few

@@ -290,9 +290,13 @@ impl Tracker {
                 _ => 0,
             };
         }
-        let former = client.former_name(&state.records);
-        let name = former.as_deref().unwrap_or(client.name());
-        if !state.records.claim(name, hash.as_ref().map(|h| &h[..])) {
+        let hash = hash.as_ref().map(|h| &h[..]);
+        let mut claimed = state.records.claim(client.name(), hash);
+        if !claimed {
+            let former = client.former_name(&state.records);
+            claimed = former.is_some_and(|name| state.records.claim(&name, hash));
+        }
+        if !claimed {
             state.stats.refused += 1;
             return Err(ENOENT);
         }
