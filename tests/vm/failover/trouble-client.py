@@ -7,7 +7,8 @@ import time
 import heartbeat
 from conductor import Servers
 from failover import GRACE
-from fleet import (Client, Fleet, Times, Writer, await_writers, end_writers, failures, make_clients, moved, ranges, say)
+from fleet import (Client, Fleet, Times, Writer, await_writers, end_writers, failures, make_clients, moved,
+                   number_of_clients, ranges, say)
 from ktap import check, done, equal
 from move import EXPORTS
 from nfs import SLOW, sh, wait_until
