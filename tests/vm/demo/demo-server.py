@@ -24,8 +24,10 @@ def start(key):
 
 def held(key):
     """The client's lock is there, and keeps others out."""
-    good = server.locks("file-a") == 1 and not server.can_lock("file-a")
-    check("the client holds its lock", good)
+    locks, free = server.locks("file-a"), server.can_lock("file-a")
+    good = locks == 1 and not free
+    with open("/proc/locks", encoding="ascii") as f:
+        check("the client holds its lock", good, [locks, free, f.read()])
     harness.put(key, "yes" if good else "no")
 
 
