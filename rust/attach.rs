@@ -9,6 +9,7 @@
 //! | `nfsd4_exchange_id`, `nfsd4_setclientid` | nfsd | the same, with another name for who comes to a floating address |
 //! | `nfs4_check_open_reclaim` | nfsd | the same, and lets the clients reclaim that are listed for a scope |
 //! | `nfsd4_reclaim_complete` | nfsd | the same, then notes that the client has finished, also one file system |
+//! | `set_client` | nfsd | the same, and notes where a client of NFSv4.0 comes from; one that was released is told that its clientid is stale |
 //! | `rqst_exp_find`, `rqst_exp_get_by_name` | nfsd | the same, but does not say that an export is missing that is expected |
 //! | `svcauth_unix_set_client` | sunrpc | the same, but does not refuse a client for which an export is expected |
 //! | `locks_in_grace`, `opens_in_grace` | grace | the same, and asks whether the request's scope is in grace |
@@ -64,7 +65,7 @@ static LOCKD: [Func; 3] = unsafe {
 
 // SAFETY: The types are those of fs/nfsd/nfs4recover.c, nfsctl.c, nfs4state.c and export.c. While they run they
 // hold a reference to this module.
-static NFSD: [Func; 9] = unsafe {
+static NFSD: [Func; 10] = unsafe {
     [
         Func::new(
             c"nfsd4_client_tracking_init",
@@ -81,6 +82,7 @@ static NFSD: [Func; 9] = unsafe {
         ),
         Func::new(c"nfsd4_exchange_id", replaced::exchange_id as *const c_void),
         Func::new(c"nfsd4_setclientid", replaced::setclientid as *const c_void),
+        Func::new(c"set_client", replaced::set_client_by_id as *const c_void),
         Func::new(c"rqst_exp_find", replaced::rqst_exp_find as *const c_void),
         Func::new(
             c"rqst_exp_get_by_name",

@@ -3,6 +3,7 @@
 //! nfsd's clients and their state.
 
 pub(crate) mod client_table;
+pub(crate) mod clientids;
 pub(crate) mod floating;
 pub(crate) mod held;
 pub(crate) mod identity;

@@ -34,7 +34,7 @@ use base::{private, setup::Setup};
 use control::{mounts::Mounts, release};
 use kernel::prelude::*;
 use kernel::sync::Arc;
-use nfs4::{floating, reclaimers};
+use nfs4::{clientids, floating, reclaimers};
 use nlm::clients;
 use scopes::{exported, in_grace};
 use tracking::tracker;
@@ -65,6 +65,7 @@ impl kernel::Module for NfsdHa {
         in_grace::init_module(&setup);
         reclaimers::init_module(&setup);
         floating::init_module(&setup);
+        clientids::init_module(&setup);
         release::init_module(&setup);
         // From here on, what fails is undone by `drop()`.
         let this = NfsdHa {
@@ -88,6 +89,7 @@ impl Drop for NfsdHa {
     fn drop(&mut self) {
         self.mounts.stop();
         tracker::exit_module();
+        clientids::exit_module();
         floating::exit_module();
         reclaimers::exit_module();
         in_grace::exit_module();

@@ -7,6 +7,7 @@ use crate::base::module_ref::ModuleRef;
 use crate::base::net::{Net, Nfsd};
 use crate::base::private;
 use crate::control::mounts::Mounts;
+use crate::nfs4::clientids;
 use crate::nfs4::floating;
 use crate::nfs4::nfs4_client::Nfs4Client;
 use crate::nfs4::nfsd::Changing;
@@ -37,6 +38,7 @@ pub(crate) unsafe extern "C" fn tracking_init(net: *mut private::net) -> c_int {
     let server = unsafe { Changing::new(Nfsd::new(Net::from_raw(net))) };
     // What an earlier server had, which ended without telling us.
     exported::forget(server.net());
+    clientids::forget(server.net());
     match Tracker::start(&server) {
         Ok(()) => 0,
         Err(e) => {
@@ -288,6 +290,38 @@ pub(crate) unsafe extern "C" fn setclientid(
     unsafe {
         let owner = &raw mut (*op).setclientid.se_name;
         identify(owner, || private::nfsd4_setclientid(request, state, op))
+    }
+}
+
+/// Replaces `set_client()` of nfsd, which finds the client of a clientid that NFSv4.0 has in its requests. May sleep.
+///
+/// # Safety
+///
+/// As for the function replaced: a request is being processed, and this is its compound's state and its server's.
+pub(crate) unsafe extern "C" fn set_client_by_id(
+    id: *mut private::clientid_t,
+    state: *mut private::nfsd4_compound_state,
+    nn: *mut private::nfsd_net,
+) -> u32 {
+    // SAFETY: The caller's pointers are valid. A client that is found stays during the request, which is the current one.
+    unsafe {
+        let is_known = !(*state).clp.is_null();
+        let status = private::set_client(id, state, nn);
+        if is_known {
+            return status;
+        }
+        let (Some(_module), Some(request)) = (ModuleRef::get(), Request::current()) else {
+            return status;
+        };
+        if status == private::nfsstat4_NFS4ERR_EXPIRED.to_be()
+            && clientids::was_released(request.net(), [(*id).cl_boot, (*id).cl_id])
+        {
+            return private::nfsstat4_NFS4ERR_STALE_CLIENTID.to_be();
+        }
+        if let (0, Some(address)) = (status, request.client()) {
+            clientids::came_from(Nfs4Client::from_raw((*state).clp), address);
+        }
+        status
     }
 }
 

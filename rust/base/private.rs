@@ -105,6 +105,11 @@ extern "C" {
         state: *mut nfsd4_compound_state,
         op: *mut nfsd4_op_nfsd4_op_u,
     ) -> u32;
+    pub(crate) fn set_client(
+        id: *mut clientid_t,
+        state: *mut nfsd4_compound_state,
+        nn: *mut nfsd_net,
+    ) -> u32;
     pub(crate) fn rqst_exp_get_by_name(
         request: *mut svc_rqst,
         path: *const path,

@@ -172,17 +172,12 @@ impl Deref for Confirmed<'_> {
 }
 
 impl Confirmed<'_> {
-    /// With NFSv4.0, the server's address that it came to, if it has callbacks, and its own.
-    pub(crate) fn ends(&self) -> (Option<IpAddr>, Option<IpAddr>) {
+    /// With NFSv4.0, the server's address that it came to, if it has callbacks.
+    pub(crate) fn server_address(&self) -> Option<IpAddr> {
         let raw = self.as_ptr();
-        // SAFETY: SETCLIENTID sets the first, with SETCLIENTID_CONFIRM for a client that is there already,
-        // under `client_lock`. The other does not change once the client is confirmed.
-        unsafe {
-            (
-                sockaddr::address(&(*raw).cl_cb_conn.cb_saddr),
-                sockaddr::address(&(*raw).cl_addr),
-            )
-        }
+        // SAFETY: SETCLIENTID sets it, with SETCLIENTID_CONFIRM for a client that is there already, under
+        // `client_lock`.
+        unsafe { sockaddr::address(&(*raw).cl_cb_conn.cb_saddr) }
     }
 }
 

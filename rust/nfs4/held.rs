@@ -152,6 +152,6 @@ impl Confirmed<'_> {
             return false;
         };
         identity::owner(self.name(), *address).is_some()
-            || self.minor_version() == 0 && self.ends().0 == Some(*address)
+            || self.minor_version() == 0 && self.server_address() == Some(*address)
     }
 }

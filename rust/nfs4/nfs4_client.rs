@@ -7,9 +7,11 @@
 use crate::base::index::KeyedHash;
 use crate::base::net::{Net, Nfsd};
 use crate::base::private;
+use crate::base::sockaddr;
 use crate::nfs4::floating;
 use crate::nfs4::record::Client;
 use crate::nfs4::records::RecordTable;
+use core::net::IpAddr;
 use core::ptr::addr_of_mut;
 use core::sync::atomic::{AtomicUsize, Ordering};
 use kernel::prelude::*;
@@ -19,6 +21,8 @@ use kernel::types::Opaque;
 /// What nfsd sets before anybody else can see a client.
 struct Fixed<'a> {
     name: &'a [u8],
+    id: [u32; 2],
+    address: Option<IpAddr>,
     minor_version: u32,
     principal: Option<&'a CStr>,
 }
@@ -72,6 +76,8 @@ impl Nfs4Client {
             let principal = principals.into_iter().find(|p| !p.is_null());
             Fixed {
                 name: core::slice::from_raw_parts(name.data, name.len as usize),
+                id: [(*raw).cl_clientid.cl_boot, (*raw).cl_clientid.cl_id],
+                address: sockaddr::address(&(*raw).cl_addr),
                 minor_version: (*raw).cl_minorversion,
                 principal: principal.map(|p| CStr::from_char_ptr(p)),
             }
@@ -81,6 +87,16 @@ impl Nfs4Client {
     /// Its name (`co_ownerid`), at most 1024 bytes.
     pub(crate) fn name(&self) -> &[u8] {
         self.fixed().name
+    }
+
+    /// Its clientid, both words.
+    pub(crate) fn id(&self) -> [u32; 2] {
+        self.fixed().id
+    }
+
+    /// The address that it established itself from.
+    pub(crate) fn address(&self) -> Option<IpAddr> {
+        self.fixed().address
     }
 
     /// Its minor version: 0 for NFSv4.0.

@@ -11,6 +11,7 @@
 //! back, it is a new one and can reclaim. From another, its stateids are revoked.
 
 use crate::base::text::Text;
+use crate::nfs4::clientids;
 use crate::nfs4::held::Held;
 use crate::nfs4::nfs4_client::Nfs4Client;
 use crate::nfs4::server::{Expired, Server};
@@ -107,11 +108,13 @@ impl Server<'_> {
     /// Releases a scope, of whose clients none was in the way. May sleep.
     pub(crate) fn release(&self, scope: &Scope) -> Released {
         let mut released = Released::default();
-        while let Some((client, held)) = self.take_client(scope) {
+        let mut last = None;
+        while let Some((client, held)) = self.take_client(scope, last.as_ref()) {
             released.held += held;
             released.clients += usize::from(!held.is_empty());
-            drop(client);
+            last = Some(client);
         }
+        drop(last);
         // All that is left of an address is of clients that have come back.
         if !matches!(scope, Scope::Server(_)) {
             self.revoke_scope(scope, &mut released);
@@ -144,17 +147,25 @@ impl Server<'_> {
     /// Takes a client out of nfsd's tables that is not connected, and either holds something of the scope and
     /// nothing elsewhere, or nothing at all: such a one may have come for the scope, and would be confirmed
     /// when it comes back with it, as a client that has finished reclaiming.
-    fn take_client(&self, scope: &Scope) -> Option<(Expired<'_>, Held)> {
-        self.expire(|client| {
-            if client.holds_elsewhere(scope) {
+    ///
+    /// One of NFSv4.0 is noted, as it may come back here.
+    fn take_client(
+        &self,
+        scope: &Scope,
+        last: Option<&Expired<'_>>,
+    ) -> Option<(Expired<'_>, Held)> {
+        // Without memory, it is told that its lease has expired.
+        let mut room = clientids::Room::new().ok();
+        self.expire(last, |client| {
+            if client.connection(self).is_some() || client.holds_elsewhere(scope) {
                 return None;
             }
             let held = client.held(scope);
             if held.is_empty() && !client.is_complete() && !client.pins(scope) {
                 return None;
             }
-            if client.connection(self).is_some() {
-                return None;
+            if client.minor_version() == 0 {
+                clientids::release(client, &mut room);
             }
             Some(held)
         })

@@ -6,9 +6,8 @@ use crate::base::net::Nfsd;
 use crate::base::private;
 use crate::base::raw::MutexGuard;
 use crate::nfs4::client_table::{ClientTable, Confirmed};
+use crate::nfs4::nfs4_client::Nfs4Client;
 use crate::nfs4::nfsd::NfsdNet;
-use core::marker::PhantomData;
-use core::ptr::NonNull;
 use kernel::current;
 use kernel::prelude::*;
 use kernel::time::{delay::fsleep, Delta, Instant, Monotonic};
@@ -67,23 +66,27 @@ impl<'a> Server<'a> {
         unsafe { ClientTable::lock(self.nn) }
     }
 
-    /// Takes the first client for which `pick` says something out of nfsd's tables, unless a request of it
-    /// is being processed; then goes on. Takes `client_lock`.
+    /// Takes the first client after `last` for which `pick` says something out of nfsd's tables, unless a request of
+    /// it is being processed; then goes on. Takes `client_lock`.
     pub(crate) fn expire<R>(
         &self,
+        last: Option<&Expired<'_>>,
         mut pick: impl FnMut(&Confirmed<'_>) -> Option<R>,
     ) -> Option<(Expired<'_>, R)> {
-        self.clients().find(|client| {
+        let last = last.map(|last| last.0);
+        self.clients().find_after(last, |client| {
             let picked = pick(client)?;
-            let raw = NonNull::new(client.as_ptr())?;
-            // SAFETY: It is in its server's table, of which we hold the lock, and `find()` looks no further if
-            // it leaves that.
-            if unsafe { private::mark_client_expired_locked(raw.as_ptr()) } != 0 {
-                return None;
+            let raw = client.as_ptr();
+            // SAFETY: It is in its server's table, of which we hold the lock, and `find_after()` looks no further if
+            // it leaves that. It is not freed then, until we do.
+            unsafe {
+                if private::mark_client_expired_locked(raw) != 0 {
+                    return None;
+                }
+                // INVARIANT: Who takes a client out of the tables frees it, and the server does not stop as long as
+                // we are borrowed.
+                Some((Expired(Nfs4Client::from_raw(raw)), picked))
             }
-            // INVARIANT: Who takes a client out of the tables frees it, and the server does not stop as long as
-            // we are borrowed.
-            Some((Expired(raw, PhantomData), picked))
         })
     }
 }
@@ -94,7 +97,7 @@ impl<'a> Server<'a> {
 /// # Invariants
 ///
 /// It is in no table of its server, which is up for `'a`, and is ours to free.
-pub(crate) struct Expired<'a>(NonNull<private::nfs4_client>, PhantomData<&'a ()>);
+pub(crate) struct Expired<'a>(&'a Nfs4Client);
 
 impl Drop for Expired<'_> {
     fn drop(&mut self) {

@@ -8,6 +8,7 @@ use crate::base::private;
 use crate::base::raw::list_entries;
 use crate::base::sockaddr;
 use crate::nfs4::client_table::Confirmed;
+use crate::nfs4::clientids;
 use crate::nfs4::server::Server;
 use crate::nfs4::stateids::StateLock;
 use core::marker::PhantomData;
@@ -91,14 +92,12 @@ impl Confirmed<'_> {
     /// NFSv4.0 the server's `sv_lock`.
     pub(crate) fn connection(&self, server: &Server<'_>) -> Option<IpAddr> {
         if self.minor_version() == 0 {
-            let (own, client) = self.ends();
-            let client = client?;
+            let own = self.server_address();
+            let addresses = clientids::addresses(self);
             return server.find_transport(|transport| {
                 let (local, remote) = transport.ends();
-                let wanted = transport.is_open()
-                    && (own.is_none() || local == own)
-                    && remote == Some(client);
-                local.filter(|_| wanted)
+                let is_its = remote.is_some() && addresses.contains(&remote);
+                local.filter(|_| transport.is_open() && (own.is_none() || local == own) && is_its)
             });
         }
         let state = self.lock_state();

@@ -143,6 +143,12 @@ impl<'a> Request<'a> {
         sockaddr::address(&self.get().rq_daddr)
     }
 
+    /// The client's address that it came from. Does not sleep.
+    pub(crate) fn client(&self) -> Option<IpAddr> {
+        // The transport has set it, as above.
+        sockaddr::address(&self.get().rq_addr)
+    }
+
     /// What the file handle of an NLM request says of its export, and whether the request reclaims. Does not sleep.
     pub(crate) fn nlm_form(&self) -> Option<(Form, bool)> {
         let (handle, reclaim_asks) = self.nlm_arguments()?;

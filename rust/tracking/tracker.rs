@@ -16,6 +16,7 @@ use crate::base::params;
 use crate::base::private;
 use crate::base::setup::{Once, Setup};
 use crate::base::siphash::SipHash;
+use crate::nfs4::clientids;
 use crate::nfs4::nfs4_client::{ClientRef, Nfs4Client};
 use crate::nfs4::nfsd::{Changing, NfsdNet};
 use crate::scopes::exported;
@@ -342,6 +343,7 @@ unsafe extern "C" fn exit(net: *mut private::net) {
     let server = unsafe { Changing::new(Nfsd::new(Net::from_raw(net))) };
     Tracker::stop(&server);
     exported::forget(server.net());
+    clientids::forget(server.net());
 }
 
 /// Calls `f` with a client, nfsd's state and the tracker of its server, if that has not stopped.
@@ -379,7 +381,12 @@ unsafe extern "C" fn create(client: *mut private::nfs4_client) {
 /// For nfsd, as an operation of a [`Tracker`] that a server uses.
 unsafe extern "C" fn remove(client: *mut private::nfs4_client) {
     // SAFETY: nfsd calls this as an operation, for a client that stays until it returns.
-    unsafe { with_client(client, |tracker, nn, client| tracker.remove(nn, client)) };
+    unsafe {
+        with_client(client, |tracker, nn, client| {
+            clientids::gone(client);
+            tracker.remove(nn, client);
+        })
+    };
 }
 
 /// A client wants to reclaim.
