@@ -109,5 +109,5 @@ fn list_clients(file: &Opened, data: &[u8], out: &mut Text) -> Result {
 
 /// For [`floating::write`].
 fn float(file: &Opened, data: &[u8], out: &mut Text) -> Result {
-    floating::write(file.nfsd().net(), data, out)
+    floating::write(file.nfsd(), data, out)
 }

@@ -5,7 +5,8 @@
 use crate::base::net::{Net, Nfsd};
 use crate::base::setup::{Once, Setup};
 use crate::base::text::Text;
-use crate::nfs4::identity;
+use crate::nfs4::identity::{self, Since};
+use crate::nfs4::nfsd::NfsdNet;
 use crate::scopes::scope::command;
 use core::fmt::Write;
 use core::net::IpAddr;
@@ -13,17 +14,46 @@ use kernel::prelude::*;
 
 kernel::sync::global_lock! {
     // SAFETY: Initialised by `init_module()` before anything can use it.
-    unsafe(uninit) static ADDRESSES: Mutex<KVVec<(u64, IpAddr)>> = KVVec::new();
+    unsafe(uninit) static ADDRESSES: Mutex<KVVec<Floating>> = KVVec::new();
+}
+
+/// A floating address.
+struct Floating {
+    /// The cookie of its net namespace.
+    net: u64,
+    address: IpAddr,
+    /// How often the namespace's server has been started since it became one, as far as that matters: `None` if the
+    /// server did not run then.
+    starts: Option<u8>,
+}
+
+impl Floating {
+    fn is(&self, net: u64, address: IpAddr) -> bool {
+        (self.net, self.address) == (net, address)
+    }
 }
 
 /// Has a namespace a floating address? May sleep.
 pub(crate) fn any(net: u64) -> bool {
-    ADDRESSES.lock().iter().any(|(n, _)| *n == net)
+    ADDRESSES.lock().iter().any(|one| one.net == net)
 }
 
-/// Is an address of a namespace floating? May sleep.
-pub(crate) fn has(net: u64, address: IpAddr) -> bool {
-    ADDRESSES.lock().contains(&(net, address))
+/// Since when is an address of a namespace floating, if it is? May sleep.
+pub(crate) fn since(net: u64, address: IpAddr) -> Option<Since> {
+    let addresses = ADDRESSES.lock();
+    let found = addresses.iter().find(|one| one.is(net, address))?;
+    Some(match found.starts {
+        Some(1) => Since::LastRun,
+        _ => Since::Unknown,
+    })
+}
+
+/// A server is started in a namespace. May sleep.
+pub(crate) fn server_starts(net: Net<'_>) {
+    let net = net.cookie();
+    for one in ADDRESSES.lock().iter_mut().filter(|one| one.net == net) {
+        one.starts = one.starts.map(|starts| starts.saturating_add(1));
+    }
 }
 
 /// Prepares this file's lock.
@@ -42,21 +72,28 @@ pub(crate) fn exit_module() {
 
 /// Does a command of `floating_addresses`: `ADDRESS`, or `-ADDRESS` to take it back. May sleep.
 ///
-/// Fails with `EINVAL` for another command, and with `ENOMEM`.
-pub(crate) fn write(net: Net<'_>, data: &[u8], out: &mut Text) -> Result {
+/// Those of namespaces that have ended are forgotten. Fails with `EINVAL` for another command, and with `ENOMEM`.
+pub(crate) fn write(nfsd: Nfsd<'_>, data: &[u8], out: &mut Text) -> Result {
+    let net = nfsd.net();
     let command = command(data)?;
     let (address, add) = match command.strip_prefix('-') {
         Some(address) => (address, false),
         None => (command, true),
     };
     let address: IpAddr = address.parse().map_err(|_| EINVAL)?;
-    let one = (net.cookie(), address.to_canonical());
+    let address = address.to_canonical();
     let mut addresses = ADDRESSES.lock();
-    let known = addresses.contains(&one);
+    addresses.retain(|one| Net::is_alive(one.net));
+    let known = addresses.iter().any(|one| one.is(net.cookie(), address));
     if add && !known {
+        let one = Floating {
+            net: net.cookie(),
+            address,
+            starts: NfsdNet::of(nfsd).is_running().then_some(0),
+        };
         addresses.push(one, GFP_KERNEL)?;
     } else if !add {
-        addresses.retain(|other| *other != one);
+        addresses.retain(|one| !one.is(net.cookie(), address));
     }
     drop(addresses);
     list(net, out)
@@ -69,8 +106,8 @@ pub(crate) fn show(nfsd: Nfsd<'_>, out: &mut Text) -> Result {
 
 fn list(net: Net<'_>, out: &mut Text) -> Result {
     let net = net.cookie();
-    for (_, address) in ADDRESSES.lock().iter().filter(|(n, _)| *n == net) {
-        writeln!(out, "{address}")?;
+    for one in ADDRESSES.lock().iter().filter(|one| one.net == net) {
+        writeln!(out, "{}", one.address)?;
     }
     Ok(())
 }
@@ -79,7 +116,7 @@ fn list(net: Net<'_>, out: &mut Text) -> Result {
 /// is a floating one. One that is too long stays as it is. May sleep.
 pub(crate) fn name(net: u64, owner: &[u8], address: Option<IpAddr>) -> Result<Option<KVec<u8>>> {
     match address {
-        Some(address) if has(net, address) => identity::at(owner, address),
+        Some(address) if since(net, address).is_some() => identity::at(owner, address),
         _ => Ok(None),
     }
 }

@@ -21,6 +21,16 @@ use core::fmt::{self, Write};
 use core::net::IpAddr;
 use kernel::prelude::*;
 
+/// Since when an address is floating.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Since {
+    /// It became so while the server ran, before it was started again: some of its clients are on record with the address,
+    /// and some by their owners alone.
+    LastRun,
+    /// Before that, or not known.
+    Unknown,
+}
+
 /// What is added to the owner of a client that comes to an address: `@` and the address.
 struct Suffix {
     // The longest address is one of IPv6 with an address of IPv4 in it.

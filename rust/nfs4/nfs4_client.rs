@@ -128,7 +128,7 @@ impl Nfs4Client {
     /// Without memory there is none. May sleep.
     pub(crate) fn former_name<H: KeyedHash>(&self, records: &RecordTable<H>) -> Option<KVec<u8>> {
         let net = self.nfsd().net().cookie();
-        let former = records.former_name(self.name(), |address| floating::has(net, address));
+        let former = records.former_name(self.name(), |address| floating::since(net, address));
         former.ok().flatten()
     }
 

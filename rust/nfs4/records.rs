@@ -10,13 +10,10 @@
 //! This file makes no kernel calls; it is also compiled and tested on the host.
 
 use crate::base::index::{Index, KeyedHash};
-use crate::nfs4::identity;
+use crate::nfs4::identity::{self, Since};
 use crate::nfs4::record::{Client, OwnedClient};
 use core::net::IpAddr;
 use kernel::prelude::*;
-
-/// How many addresses are looked for that are part of names on record. Clients choose names: more are not needed.
-const MAX_ADDRESSES: usize = 16;
 
 /// One client on record.
 struct Record {
@@ -47,15 +44,55 @@ pub(crate) struct Counts {
     pub(crate) complete: usize,
 }
 
+/// Where to find a record, by its name and by parts of that, see `identity.rs`.
+struct Names {
+    whole: Index,
+    /// By the owner, if an address was added to it.
+    owners: Index,
+    /// One record with each address that was added to some.
+    addresses: Index,
+}
+
+impl Names {
+    const fn new() -> Self {
+        Names {
+            whole: Index::new(),
+            owners: Index::new(),
+            addresses: Index::new(),
+        }
+    }
+
+    /// Without records, and with room for `n`. Fails with `ENOMEM`. May sleep.
+    fn with_room(n: usize) -> Result<Self> {
+        Ok(Names {
+            whole: Index::with_room(n)?,
+            owners: Index::with_room(n)?,
+            addresses: Index::with_room(n)?,
+        })
+    }
+
+    /// Adds the record at a position.
+    fn insert(&mut self, hash: &impl KeyedHash, records: &[Record], at: usize) {
+        let name = records[at].client.get().name;
+        self.whole.insert(hash.hash(name), at);
+        if let Some((owner, _)) = identity::split(name) {
+            self.owners.insert(hash.hash(owner), at);
+            let address = &name[owner.len()..];
+            let same = |at: usize| records[at].client.get().name.ends_with(address);
+            if self.addresses.find(hash.hash(address), same).is_none() {
+                self.addresses.insert(hash.hash(address), at);
+            }
+        }
+    }
+}
+
 /// The table of clients on record.
 pub(crate) struct RecordTable<H> {
     hash: H,
-    index: Index,
+    names: Names,
     records: KVVec<Record>,
     reclaimed: usize,
     complete: usize,
-    /// The floating addresses that are part of the names, see `identity.rs`.
-    addresses: KVec<IpAddr>,
 }
 
 impl<H: KeyedHash> RecordTable<H> {
@@ -63,11 +100,10 @@ impl<H: KeyedHash> RecordTable<H> {
     pub(crate) const fn new(hash: H) -> Self {
         RecordTable {
             hash,
-            index: Index::new(),
+            names: Names::new(),
             records: KVVec::new(),
             reclaimed: 0,
             complete: 0,
-            addresses: KVec::new(),
         }
     }
 
@@ -86,7 +122,7 @@ impl<H: KeyedHash> RecordTable<H> {
         }
         let hash = self.hash.hash(name);
         let is = |at: usize| self.records[at].client.get().name == name;
-        self.index.find(hash, is)
+        self.names.whole.find(hash, is)
     }
 
     fn find(&mut self, name: &[u8]) -> Option<&mut Record> {
@@ -95,37 +131,48 @@ impl<H: KeyedHash> RecordTable<H> {
     }
 
     /// The name by which a client is on record that comes as `name` and is not on record by that: the one that it had
-    /// before the floating addresses changed, of which `is_floating` knows those of now. Fails with `ENOMEM`. May sleep.
+    /// before the floating addresses changed. Fails with `ENOMEM`. May sleep.
     ///
-    /// Who comes to a floating address was on record by its owner alone, if that address was not floating then: no name
-    /// on record has it. Who comes to another one may be on record with an address that is not floating any more.
+    /// `since` says whether an address is floating, and since when. Who comes to a floating address was on record by
+    /// its owner alone, if that address was not floating then: no name on record has it, or it became one while the
+    /// server ran. Who comes to another one may be on record with an address that is not floating any more.
     pub(crate) fn former_name(
         &self,
         name: &[u8],
-        is_floating: impl Fn(IpAddr) -> bool,
+        since: impl Fn(IpAddr) -> Option<Since>,
     ) -> Result<Option<KVec<u8>>> {
-        if self.position(name).is_some() {
+        if self.records.is_empty() || self.position(name).is_some() {
             return Ok(None);
         }
-        if let Some((owner, address)) = identity::split(name) {
-            if !is_floating(address) || self.addresses.contains(&address) {
-                return Ok(None);
+        let former = match identity::split(name) {
+            Some((owner, address)) => {
+                let had_it = || {
+                    let suffix = &name[owner.len()..];
+                    let same = |at: usize| self.name(at).ends_with(suffix);
+                    self.names.addresses.find(self.hash.hash(suffix), same)
+                };
+                let was_owner = match since(address) {
+                    None => false,
+                    Some(Since::LastRun) => true,
+                    Some(Since::Unknown) => had_it().is_none(),
+                };
+                self.position(owner).filter(|_| was_owner)
             }
-            if self.position(owner).is_none() {
-                return Ok(None);
-            }
-            let mut former = KVec::with_capacity(owner.len(), GFP_KERNEL)?;
-            former.extend_from_slice(owner, GFP_KERNEL)?;
-            return Ok(Some(former));
-        }
-        for address in self.addresses.iter().filter(|a| !is_floating(**a)) {
-            if let Some(former) = identity::at(name, *address)? {
-                if self.position(&former).is_some() {
-                    return Ok(Some(former));
-                }
-            }
-        }
-        Ok(None)
+            None => self.names.owners.find(self.hash.hash(name), |at| {
+                let split = identity::split(self.name(at));
+                split.is_some_and(|(owner, address)| owner == name && since(address).is_none())
+            }),
+        };
+        let Some(former) = former.map(|at| self.name(at)) else {
+            return Ok(None);
+        };
+        let mut copy = KVec::with_capacity(former.len(), GFP_KERNEL)?;
+        copy.extend_from_slice(former, GFP_KERNEL)?;
+        Ok(Some(copy))
+    }
+
+    fn name(&self, at: usize) -> &[u8] {
+        self.records[at].client.get().name
     }
 
     /// Adds a record.
@@ -140,13 +187,8 @@ impl<H: KeyedHash> RecordTable<H> {
             }
             return Ok(());
         }
-        if !self.index.has_room(1) {
+        if !self.names.whole.has_room(1) {
             self.grow()?;
-        }
-        if let Some((_, address)) = identity::split(client.name) {
-            if !self.addresses.contains(&address) && self.addresses.len() < MAX_ADDRESSES {
-                self.addresses.push(address, GFP_KERNEL)?;
-            }
         }
         let record = Record {
             client: OwnedClient::new(client)?,
@@ -154,18 +196,18 @@ impl<H: KeyedHash> RecordTable<H> {
             complete: false,
         };
         self.records.push(record, GFP_KERNEL)?;
-        self.index
-            .insert(self.hash.hash(client.name), self.records.len() - 1);
+        self.names
+            .insert(&self.hash, &self.records, self.records.len() - 1);
         Ok(())
     }
 
     /// Makes room for twice the records.
     fn grow(&mut self) -> Result {
-        let mut index = Index::with_room((self.records.len() + 1) * 2)?;
-        for (at, record) in self.records.iter().enumerate() {
-            index.insert(self.hash.hash(record.client.get().name), at);
+        let mut names = Names::with_room((self.records.len() + 1) * 2)?;
+        for at in 0..self.records.len() {
+            names.insert(&self.hash, &self.records, at);
         }
-        self.index = index;
+        self.names = names;
         Ok(())
     }
 
@@ -222,9 +264,8 @@ impl<H: KeyedHash> RecordTable<H> {
 
     /// Forgets all records and their memory. May sleep.
     pub(crate) fn clear(&mut self) {
-        self.index = Index::new();
+        self.names = Names::new();
         self.records = KVVec::new();
-        self.addresses = KVec::new();
         self.reclaimed = 0;
         self.complete = 0;
     }

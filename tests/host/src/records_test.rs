@@ -3,6 +3,7 @@
 //! The table of records, against a map.
 
 use crate::base::index::KeyedHash;
+use crate::nfs4::identity::Since;
 use crate::nfs4::record::Client;
 use crate::nfs4::records::*;
 use kernel::prelude::*;
@@ -45,47 +46,43 @@ fn empty_table_knows_nobody() {
 #[test]
 fn a_client_is_known_by_its_former_name() {
     let floats = IpAddr::from([192, 0, 2, 7]);
-    let now = |address| address == floats;
-    let never = |_| false;
-    let former = |table: &RecordTable<Fnv>, name: &[u8], is_floating: &dyn Fn(IpAddr) -> bool| {
-        let name = table.former_name(name, is_floating).unwrap();
-        name.map(|name| String::from_utf8(name.to_vec()).unwrap())
-    };
+    let now = |address| (address == floats).then_some(Since::Unknown);
+    let lately = |address| (address == floats).then_some(Since::LastRun);
+    let never = |_| None;
+    let former =
+        |table: &RecordTable<Fnv>, name: &[u8], since: &dyn Fn(IpAddr) -> Option<Since>| {
+            let name = table.former_name(name, since).unwrap();
+            name.map(|name| String::from_utf8(name.to_vec()).unwrap())
+        };
+    let plain = Some("plain".to_string());
     // An address is floating that was not.
     let mut table = RecordTable::new(Fnv);
     table.insert(client(b"plain", b"")).unwrap();
     table.insert(client(b"other@10.0.0.1", b"")).unwrap();
-    assert_eq!(
-        former(&table, b"plain@192.0.2.7", &now).as_deref(),
-        Some("plain")
-    );
+    assert_eq!(former(&table, b"plain@192.0.2.7", &now), plain);
     assert_eq!(former(&table, b"plain@192.0.2.7", &never), None);
     assert_eq!(former(&table, b"nobody@192.0.2.7", &now), None);
-    assert_eq!(
-        former(&table, b"plain@192.0.2.07", &now),
-        None,
-        "no address"
-    );
+    let no_address = former(&table, b"plain@192.0.2.07", &now);
+    assert_eq!(no_address, None);
     assert_eq!(former(&table, b"plain", &now), None, "it is there");
-    // One is floating no more.
-    assert_eq!(
-        former(&table, b"other", &now).as_deref(),
-        Some("other@10.0.0.1")
-    );
-    assert_eq!(
-        former(&table, b"other", &|a| a == IpAddr::from([10, 0, 0, 1])),
-        None
-    );
+    // One is floating no more, however many others there are.
+    for i in 0..200 {
+        let name = format!("other@192.0.2.{}", i + 10);
+        table.insert(client(name.as_bytes(), b"")).unwrap();
+    }
+    let but_one = |address| (address != IpAddr::from([10, 0, 0, 1])).then_some(Since::Unknown);
+    let other = former(&table, b"other", &but_one);
+    assert_eq!(other.as_deref(), Some("other@10.0.0.1"));
+    let all = |_| Some(Since::Unknown);
+    assert_eq!(former(&table, b"other", &all), None);
     assert_eq!(former(&table, b"nobody", &never), None);
-    // Names on record have the address: then, who has not is somebody else.
+    // Names on record have the address: then, who has not is somebody else, unless it became floating while the server ran.
     table.insert(client(b"third@192.0.2.7", b"")).unwrap();
     assert_eq!(former(&table, b"plain@192.0.2.7", &now), None);
+    assert_eq!(former(&table, b"plain@192.0.2.7", &lately), plain);
     table.clear();
     table.insert(client(b"plain", b"")).unwrap();
-    assert_eq!(
-        former(&table, b"plain@192.0.2.7", &now).as_deref(),
-        Some("plain")
-    );
+    assert_eq!(former(&table, b"plain@192.0.2.7", &now), plain);
 }
 
 #[test]
