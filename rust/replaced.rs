@@ -23,7 +23,6 @@ use crate::tracking::tracker::Tracker;
 use kernel::error::{from_err_ptr, to_result};
 use kernel::ffi::c_int;
 use kernel::prelude::*;
-use kernel::str::CStr;
 
 /// Replaces `nfsd4_client_tracking_init()`. Called under `nfsd_mutex`, by who starts a server.
 ///
@@ -39,6 +38,7 @@ pub(crate) unsafe extern "C" fn tracking_init(net: *mut private::net) -> c_int {
     // What an earlier server had, which ended without telling us.
     exported::forget(server.net());
     clientids::forget(server.net());
+    floating::server_starts(server.net());
     match Tracker::start(&server) {
         Ok(()) => 0,
         Err(e) => {
@@ -137,9 +137,6 @@ pub(crate) unsafe extern "C" fn exp_get_by_name(
     }
 }
 
-/// The domain of clients to which nothing is exported yet. No entry of exports(5) can be called so.
-const NO_EXPORTS: &CStr = c"(no exports yet)";
-
 /// Replaces `svcauth_unix_set_client()`. May sleep.
 ///
 /// # Safety
@@ -162,7 +159,8 @@ pub(crate) unsafe extern "C" fn set_client(
         match expected::client(net, (*request).rq_prog, (*request).rq_vers) {
             Answer::Denied => status,
             Answer::GoOn => {
-                let domain = private::unix_domain_find(NO_EXPORTS.as_char_ptr().cast_mut());
+                let domain =
+                    private::unix_domain_find(expected::NO_EXPORTS.as_char_ptr().cast_mut());
                 if domain.is_null() {
                     return private::svc_auth_status_SVC_DROP;
                 }
@@ -240,10 +238,14 @@ unsafe fn identify(owner: *mut private::xdr_netobj, operation: impl FnOnce() -> 
         let presented = core::slice::from_raw_parts(own.data, own.len as usize);
         (own, presented, Request::current())
     };
-    let name = request.map_or(Ok(None), |request| {
-        floating::name(request.net().cookie(), presented, request.server())
-    });
-    match name {
+    let Some(request) = request else {
+        return operation();
+    };
+    // Anybody can come so far. Who reclaims can do so when there is an export for him, not earlier.
+    if request.is_without_exports() {
+        return private::nfsstat4_NFS4ERR_DELAY.to_be();
+    }
+    match floating::name(request.net().cookie(), presented, request.server()) {
         Ok(None) => operation(),
         Ok(Some(mut name)) => {
             let (len, data) = (name.len() as u32, name.as_mut_ptr());

@@ -6,6 +6,7 @@ use crate::base::net::{Net, Nfsd};
 use crate::base::text::Text;
 use crate::nfs4::reclaimers;
 use crate::nlm::clients;
+use crate::scopes::exported;
 use crate::scopes::grace::{self, Scoped, Wish, MAX_SECONDS};
 use crate::scopes::in_grace;
 use crate::scopes::scope::command;
@@ -38,6 +39,7 @@ pub(crate) fn write(net: Net<'_>, default: u32, data: &[u8], out: &mut Text) -> 
         reclaimers::forget(cookie, &scope);
     }
     if !in_grace::start(cookie, &scope, seconds)? {
+        exported::note_again();
         clients::forget_scope(net, &scope);
         pr_info!(
             "grace period of {} begins, {seconds} s\n",

@@ -130,7 +130,7 @@ pub(crate) fn peer(host: Host<'_>) -> Option<Peer> {
 }
 
 /// A client is about to ask for a lock on the export that a form of handle leads to: returns when that is known, and
-/// recorded if there is a recorder. `exported` finds out whether the export may be one.
+/// recorded if there is a recorder. `is_exported` finds out whether the export is one.
 /// May sleep.
 ///
 /// Fails with `EIO` if the recorder takes too long, or has done so and not written since, and with

@@ -91,7 +91,7 @@ fn note(host: Host<'_>, request: &Request<'_>) -> Result {
     let Some((form, reclaims)) = request.nlm_form() else {
         return Ok(());
     };
-    let noted = clients::note(host, &form, || exports::may_be_exported(request));
+    let noted = clients::note(host, &form, || exports::is_exported(request));
     if reclaims {
         Ok(())
     } else {

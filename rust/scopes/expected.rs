@@ -19,6 +19,10 @@ use crate::scopes::in_grace;
 use crate::scopes::place::{Form, Place};
 use crate::scopes::request::{Request, NFS_ACL_PROGRAM, NFS_PROGRAM};
 use crate::scopes::scope::Fsid;
+use kernel::str::CStr;
+
+/// The domain of clients to which nothing is exported yet. No entry of exports(5) can be called so.
+pub(crate) const NO_EXPORTS: &CStr = c"(no exports yet)";
 
 /// The fsid of the root of all exports of NFSv4 (`rqst_find_fsidzero_export()`).
 const PSEUDO_ROOT: Fsid = Fsid::Num(0);
@@ -51,7 +55,8 @@ fn is_in_grace(net: Net<'_>, place: Place, request: &Request<'_>) -> bool {
 /// May a directory come to be exported on which a file system is mounted, so that who walks over it has to wait? Does
 /// not sleep.
 ///
-/// If it has never been exported here, its number is not known; then it may be any that is in grace.
+/// If it has never been exported here, its number is not known; then it may be any that is in grace and that nobody has
+/// found yet.
 pub(crate) fn directory(net: Net<'_>, place: Place, request: &Request<'_>) -> bool {
     // In a list of what is exported, it is left out. Elsewhere, the entry would be the directory below.
     if request.lists_pseudo_root() {
@@ -60,7 +65,7 @@ pub(crate) fn directory(net: Net<'_>, place: Place, request: &Request<'_>) -> bo
     // Who uses an older version does not walk over it anyway, unless the export says so.
     let may_be_unknown = request.is_nfs4() && place.export.is_none();
     is_in_grace(net, place, request)
-        || may_be_unknown && (is_restarting(net, true) || in_grace::any(net))
+        || may_be_unknown && (is_restarting(net, true) || in_grace::any_missing(net))
 }
 
 /// What to tell a client to which nothing is exported.
@@ -72,6 +77,13 @@ pub(crate) enum Answer {
     GoOn,
     /// Nothing: it will ask again.
     Nothing,
+}
+
+impl Request<'_> {
+    /// Is it from a client to which nothing is exported yet? Does not sleep.
+    pub(crate) fn is_without_exports(&self) -> bool {
+        self.domain() == Some(NO_EXPORTS)
+    }
 }
 
 /// What is told a client to which nothing is exported, when it asks for a version of an RPC program? Does not sleep.

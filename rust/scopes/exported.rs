@@ -47,7 +47,7 @@ pub(crate) fn init_module(_: &Setup) {
 pub(crate) fn exit_module() {
     let roots = ROOTS.lock().take();
     drop(roots);
-    FORGOTTEN.fetch_add(1, Ordering::Relaxed);
+    note_again();
 }
 
 /// Adds a word to a digest, as FNV does: rpc.mountd, and no client, decides of what there are digests.
@@ -167,13 +167,13 @@ impl<'a> SvcExport<'a> {
     }
 }
 
-/// Notes to which export a form of handle leads. May sleep.
-pub(crate) fn note(net: Net<'_>, form: &Form, export: SvcExport<'_>) {
+/// Notes to which export a form of handle leads. Returns where that is, unless it was noted lately. May sleep.
+pub(crate) fn note(net: Net<'_>, form: &Form, export: SvcExport<'_>) -> Option<Place> {
     let net = net.cookie();
     let digest = export.digest(net, form);
     let noted = &NOTED[digest as usize % RECENT];
     if noted.load(Ordering::Relaxed) == digest {
-        return;
+        return None;
     }
     let export = export.describe();
     let mut room = None;
@@ -181,7 +181,7 @@ pub(crate) fn note(net: Net<'_>, form: &Form, export: SvcExport<'_>) {
     for _ in 0..2 {
         result = match ROOTS.lock().as_mut() {
             Some(roots) => roots.note(net, form, &export, &mut room),
-            None => return,
+            None => return None,
         };
         if result != Err(ENOMEM) {
             break;
@@ -190,7 +190,7 @@ pub(crate) fn note(net: Net<'_>, form: &Form, export: SvcExport<'_>) {
     }
     match result {
         // No digest of what was known is good any more.
-        Ok(true) => drop(FORGOTTEN.fetch_add(1, Ordering::Relaxed)),
+        Ok(true) => note_again(),
         Ok(false) => noted.store(digest, Ordering::Relaxed),
         // The next request tries again.
         Err(e) => pr_warn_once!(
@@ -198,6 +198,16 @@ pub(crate) fn note(net: Net<'_>, form: &Form, export: SvcExport<'_>) {
             e.to_errno()
         ),
     }
+    Some(Place {
+        handle: form.fsid(),
+        export: Some(export.fsid),
+        device: Some(export.root.device),
+    })
+}
+
+/// Has each export noted again that somebody finds from now on: another scope is in grace. Does not sleep.
+pub(crate) fn note_again() {
+    FORGOTTEN.fetch_add(1, Ordering::Relaxed);
 }
 
 /// Where a file is that is named by a handle of this form, by a client of the domain if that is known. Does not sleep.
@@ -239,7 +249,7 @@ pub(crate) unsafe fn place_of_mount(net: Net<'_>, path: &path) -> Option<Place> 
 
 /// A server stops: what its exports were is of no use any more. Does not sleep.
 pub(crate) fn forget(net: Net<'_>) {
-    FORGOTTEN.fetch_add(1, Ordering::Relaxed);
+    note_again();
     loop {
         let all = match ROOTS.lock().as_mut() {
             Some(roots) => roots.forget(net.cookie(), BATCH),

@@ -11,11 +11,12 @@ use crate::base::net::Nfsd;
 use crate::base::private::{self, auth_domain, cache_req, svc_export};
 use crate::scopes::expected;
 use crate::scopes::exported::{self, SvcExport};
+use crate::scopes::in_grace;
 use crate::scopes::place::{Form, FSID_MAX};
 use crate::scopes::request::Request;
 use core::mem::ManuallyDrop;
 use core::ptr::addr_of_mut;
-use core::sync::atomic::{AtomicPtr, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 use kernel::bindings;
 use kernel::error::from_err_ptr;
 use kernel::ffi::c_int;
@@ -134,8 +135,11 @@ impl<'a> Question<'a> {
 
     /// Notes the export that was found.
     fn note(self, export: &ExportRef) {
+        let net = self.nfsd.net();
         if let (Some(form), Some(export)) = (self.form(), export.get()) {
-            exported::note(self.nfsd.net(), &form, export);
+            if let Some(at) = exported::note(net, &form, export) {
+                in_grace::found(net, &at);
+            }
         }
     }
 }
@@ -151,7 +155,13 @@ pub(crate) fn find<'a>(
 ) -> Result<ExportRef> {
     let found = by_address_or_flavor(question);
     match &found {
-        Ok(export) => question.note(export),
+        Ok(export) => {
+            question.note(export);
+            if UNDECIDED.load(Ordering::Relaxed) && request().is_some_and(|r| r.is_of_lockd()) {
+                UNDECIDED.store(false, Ordering::Relaxed);
+                return Err(ETIMEDOUT);
+            }
+        }
         Err(e) if *e == ENOENT => {
             if let (Some(form), Some(request)) = (question.form(), request()) {
                 if expected::export(question.nfsd.net(), &form, &request) {
@@ -181,9 +191,17 @@ fn by_address_or_flavor(question: Question<'_>) -> Result<ExportRef> {
     }
 }
 
-/// Is the file system exported to the client whose NLM request this is, or may it be?
+/// lockd's thread works on a request for an export of which it was not known yet whether there is one. If it is found
+/// after all, lockd has to ask again: the client would get a lock without a note of that.
+static UNDECIDED: AtomicBool = AtomicBool::new(false);
+
+/// Is the file system exported to the client whose NLM request this is?
 /// Asks rpc.mountd if the kernel does not know, as lockd itself is about to do. May sleep.
-pub(crate) fn may_be_exported(request: &Request<'_>) -> bool {
+///
+/// Clients make handles up: what is only expected, or not known to rpc.mountd in time, is none. If it was known before,
+/// it is one, as lockd may have the file open.
+pub(crate) fn is_exported(request: &Request<'_>) -> bool {
+    UNDECIDED.store(false, Ordering::Relaxed);
     let Some((form, _)) = request.nlm_form() else {
         return false;
     };
@@ -218,8 +236,16 @@ pub(crate) fn may_be_exported(request: &Request<'_>) -> bool {
         }
         found
     };
-    // With other errors rpc.mountd has not said yet, or the export is expected.
-    !found.is_err_and(|e| e == ENOENT)
+    let is_known = || exported::place(request.net(), &form, None).device.is_some();
+    match found {
+        Ok(_) => true,
+        Err(e) if e == ENOENT => false,
+        // rpc.mountd has not said yet, or the export is expected.
+        Err(_) => {
+            UNDECIDED.store(true, Ordering::Relaxed);
+            is_known()
+        }
+    }
 }
 
 /// nfsd, as lockd has it, kept loaded.

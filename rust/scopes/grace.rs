@@ -61,6 +61,8 @@ pub(crate) struct Scoped {
     /// For so long it goes on after each reclaim.
     midst: i64,
     holds: u32,
+    /// Somebody has found the export since the grace period began.
+    found: bool,
     /// Halves of reclaims that were let through.
     half_reclaims: u64,
     /// Requests that were refused.
@@ -189,6 +191,7 @@ impl<H: KeyedHash> GraceTable<H> {
                 limit: 0,
                 midst: 0,
                 holds: 0,
+                found: false,
                 half_reclaims: 0,
                 refused: 0,
             });
@@ -206,7 +209,7 @@ impl<H: KeyedHash> GraceTable<H> {
         let was = entry.in_grace(now);
         if now >= entry.until {
             (entry.half_reclaims, entry.refused) = (0, 0);
-            (entry.limit, entry.midst) = (0, 0);
+            (entry.limit, entry.midst, entry.found) = (0, 0, false);
         }
         let length = until - now;
         entry.limit = entry.limit.max(until.saturating_add(length));
@@ -321,6 +324,24 @@ impl<H: KeyedHash> GraceTable<H> {
             None => entry.refused += 1,
         }
         true
+    }
+
+    /// Somebody has found an export.
+    pub(crate) fn found(&mut self, now: i64, net: u64, at: &Place) {
+        let subject = Subject {
+            files: [*at, Place::default()],
+            ..Subject::default()
+        };
+        while let Some(at) = self.covering(now, net, &subject, |entry| entry.found) {
+            self.entries[at].found = true;
+        }
+    }
+
+    /// Is an export in grace by command that nobody has found yet?
+    pub(crate) fn any_missing(&self, now: i64, net: u64) -> bool {
+        let is_export = |scope: &Scope| matches!(scope, Scope::Export(fsid) if !matches!(fsid, Fsid::Dev { .. }));
+        self.list(now, net)
+            .any(|entry| is_export(&entry.scope) && !entry.found)
     }
 
     /// Is a scope in grace by command?

@@ -10,6 +10,7 @@ use crate::base::net::Net;
 use crate::base::setup::{Once, Setup};
 use crate::base::siphash::SipHash;
 use crate::scopes::grace::{GraceTable, Scoped, Subject};
+use crate::scopes::place::Place;
 use crate::scopes::request::Request;
 use crate::scopes::scope::Scope;
 use core::sync::atomic::{AtomicI64, Ordering};
@@ -94,6 +95,20 @@ pub(crate) fn any_device(net: Net<'_>) -> bool {
 /// Is anything in grace in a namespace by command? Does not sleep.
 pub(crate) fn any(net: Net<'_>) -> bool {
     ask(|table, now| table.list(now, net.cookie()).next().is_some())
+}
+
+/// Is an export in grace in a namespace that nobody has found since? Does not sleep.
+pub(crate) fn any_missing(net: Net<'_>) -> bool {
+    ask(|table, now| table.any_missing(now, net.cookie()))
+}
+
+/// Somebody has found an export in a namespace. Does not sleep.
+pub(crate) fn found(net: Net<'_>, at: &Place) {
+    if any_in_grace() {
+        if let Some(table) = SCOPES.lock().as_mut() {
+            table.found(now(), net.cookie(), at);
+        }
+    }
 }
 
 /// Is a scope in grace by command? Does not sleep.

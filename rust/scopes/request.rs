@@ -19,6 +19,8 @@ use core::net::IpAddr;
 use core::ptr::NonNull;
 use kernel::bindings;
 use kernel::ffi::{c_int, c_void};
+use kernel::prelude::*;
+use kernel::str::CStr;
 
 /// The RPC program of NFS (RFC 8881, 16.1).
 pub(crate) const NFS_PROGRAM: u32 = 100_003;
@@ -95,6 +97,11 @@ impl<'a> Request<'a> {
         unsafe { self.raw.as_ref() }
     }
 
+    /// Does lockd work on it?
+    pub(crate) fn is_of_lockd(&self) -> bool {
+        matches!(self.kind, Kind::Lockd)
+    }
+
     /// Is it one of NFSv4? Does not sleep.
     pub(crate) fn is_nfs4(&self) -> bool {
         self.get().rq_prog == NFS_PROGRAM && self.get().rq_vers == 4
@@ -135,6 +142,15 @@ impl<'a> Request<'a> {
         };
         subject.server = self.server();
         Some(subject)
+    }
+
+    /// The name of its client's entry in exports(5). Does not sleep.
+    pub(crate) fn domain(&self) -> Option<&CStr> {
+        // SAFETY: The client is null or was set by `svc_set_client()`, and stays during the request. It has a name.
+        unsafe {
+            let domain = self.get().rq_client.as_ref()?;
+            Some(CStr::from_char_ptr(domain.name))
+        }
     }
 
     /// The server's address that it came to. Does not sleep.

@@ -9,7 +9,7 @@ import collections
 import itertools
 import os
 
-from rpc import NFS, Packer, Rpc
+from rpc import NFS, Packer, Rpc, RpcError
 
 STATUS = {
     0: "OK", 1: "PERM", 2: "NOENT", 5: "IO", 13: "ACCES", 17: "EXIST", 20: "NOTDIR", 22: "INVAL",
@@ -135,7 +135,12 @@ class Nfs4(Rpc):
         packer = Packer().opaque("").uint(self.minor, len(operations))
         for operation in operations:
             packer.uint(operation.number).raw(operation.arguments)
-        answer = self.call(1, packer.bytes())
+        try:
+            answer = self.call(1, packer.bytes())
+        except RpcError:
+            # The session has not seen it.
+            self.sequence -= bool(self.session)
+            raise
         status = status_name(answer.uint())
         answer.opaque()
         results = []

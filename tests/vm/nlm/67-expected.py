@@ -11,13 +11,13 @@ import os
 import subprocess
 import time
 
-from control import command
+from control import command, read
 from fullserver import ROOT, FullServer, RawHost, device_scope
 from ktap import check, done, equal
 from nfs import SLOW, Client, Holder, patience, sh, succeeds, wait_until
 from nfs3 import Nfs3, Nfs3Error
 from nfs4 import PUTROOTFH, Nfs4, putfh, simple
-from nlm import Nlm
+from nlm import LOCK, Nlm
 from rpc import Packer, RpcError
 
 SCOPE, PATH = "61", f"{ROOT}/h"
@@ -44,13 +44,13 @@ def ended(process):
 
 
 def asked():
-    """What raw clients of NFSv3, NFSv4.1 and NLM are told of the export, which none of them has."""
+    """What raw clients of NFSv3, NFSv4.1, a new one and one that was there, and NLM are told of the export, which they lack."""
     nfs3 = Nfs3(host.other_ip, **host.where)
-    v41 = Nfs4(1, host.other_ip, f"v41-{time.monotonic()}", **host.where)
+    new = Nfs4(1, host.other_ip, f"new-{time.monotonic()}", **host.where)
     nlm = Nlm(4, host.other_ip, "reclaims", **host.where)
     nlm.timeout = 2
     results = []
-    for ask in (lambda: nfs3.getattr(handle), v41.establish, lambda: v41.status(putfh(handle)),
+    for ask in (lambda: nfs3.getattr(handle), new.establish, lambda: v41.status(putfh(handle)),
                 lambda: v41.status(PUTROOTFH), lambda: v41.status(putfh(handle), CHOWN), lambda: nlm.lock(handle, reclaim=True)):
         try:
             results.append(ask())
@@ -58,7 +58,7 @@ def asked():
             results.append(e.status)
         except RpcError as e:
             results.append(str(e))
-    for client in (nfs3, v41, nlm):
+    for client in (nfs3, new, v41, nlm):
         client.close()
     return ["denied" if str(result).startswith("MSG_DENIED") else result for result in results]
 
@@ -75,6 +75,8 @@ server.unexport_path(PATH)
 server.export("h", f"fsid={SCOPE}", "/dev/disk/home", "mkfs.ext4 -q")
 sh(f"echo right >{PATH}/inside; chmod 666 {PATH}/inside")
 handle = host.create(PATH)
+v41 = Nfs4(1, host.other_ip, "v41", **host.where)
+equal("a client of NFSv4.1 comes", (v41.establish(), v41.reclaim_complete()), ("OK", "OK"))
 sh(f"mkdir {NEW}; echo wrong >{NEW}/underneath; chmod 1777 {NEW}; mkfs.ext4 -q /dev/disk/new; mount /dev/disk/new {NEW}; "
    f"chmod 1777 {NEW}; echo right >{NEW}/inside")
 
@@ -120,7 +122,7 @@ for path in (PATH, NEW, ROOT):
 equal("nothing is exported: all are refused", asked(), ["denied"] * 6)
 command("fsid_grace", f"{SCOPE} 60")
 equal("in grace: NFSv3 and NFSv4.1 are told to wait, NLM is not answered", asked(),
-      [10008, "OK", "DELAY", "DELAY", "DELAY", "no answer"])
+      [10008, "DELAY", "DELAY", "DELAY", "DELAY", "no answer"])
 writing = started(f"echo more >>{three.mount_point}/inside; echo $?")
 holder.ask()
 time.sleep(3)
@@ -152,4 +154,16 @@ sh("echo Y > /proc/fs/lockd/nlm_end_grace")
 for path in (PATH, ROOT):
     server.unexport_path(path)
 equal("not in grace: all are refused again", asked(), ["denied"] * 6)
+
+# All that comes to an address is in grace: any export may come, but nobody may make some up.
+sh(f"{PSEUDO}; {EXPORT}")
+command("fsid_grace", f"ip:{host.other_ip} 60")
+stranger, known = (Nlm(4, host.other_ip, name, **host.where) for name in ("stranger", "known"))
+MADE_UP = [handle[:4] + (1000 + i).to_bytes(4, "little") + handle[8:] for i in range(20)]
+for fh in MADE_UP:
+    stranger.send(LOCK, Packer().opaque(b"cookie").raw(stranger.lock_arguments(fh, reclaim=True)).bytes())
+equal("who has an export reclaims there", known.lock(handle, offset=7, reclaim=True), "GRANTED")
+seen = [line.split()[0] for line in read("nlm_clients").splitlines() if line and line[0].isdigit()]
+equal("exports that somebody has made up are not noted", [scope for scope in seen if scope != SCOPE], [])
+check("that of the other client is", SCOPE in seen, read("nlm_clients"))
 done()
