@@ -11,6 +11,7 @@
 #include <linux/fs_context.h>
 #include <linux/kthread.h>
 #include <linux/livepatch.h>
+#include <linux/namei.h>
 #include <linux/poll.h>
 #include <linux/rcupdate.h>
 #include <linux/sched/task.h>

@@ -9,6 +9,7 @@ pub(crate) mod klp;
 pub(crate) mod module_ref;
 pub(crate) mod net;
 pub(crate) mod params;
+pub(crate) mod path;
 pub(crate) mod private;
 pub(crate) mod raw;
 pub(crate) mod setup;

@@ -11,3 +11,4 @@ pub(crate) mod place;
 pub(crate) mod request;
 pub(crate) mod roots;
 pub(crate) mod scope;
+pub(crate) mod svc_export;

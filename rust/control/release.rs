@@ -7,7 +7,7 @@
 //!
 //! One release runs at a time. Lock order: [`RELEASE`], `nfsd_mutex`, then lockd's.
 
-use crate::base::net::Nfsd;
+use crate::base::net::{Net, Nfsd};
 use crate::base::private;
 use crate::base::setup::{Once, Setup};
 use crate::base::text::Text;
@@ -15,8 +15,9 @@ use crate::nfs4::nfs4_release;
 use crate::nfs4::server::Server;
 use crate::nlm::lockd::Lockd;
 use crate::nlm::nlm_release;
+use crate::scopes::exported;
 use crate::scopes::in_grace::Hold;
-use crate::scopes::scope::{command, Scope};
+use crate::scopes::scope::{command, Fsid, Scope};
 use core::fmt::{self, Write};
 use kernel::prelude::*;
 
@@ -38,6 +39,8 @@ pub(crate) fn init_module(_: &Setup) {
 struct Released {
     nlm: nlm_release::Released,
     nfs4: nfs4_release::Released,
+    /// What is exported below, but is a scope of its own.
+    beside: KVVec<Fsid>,
 }
 
 /// Does a command of `nlm_unlock`: `SCOPE`. May sleep.
@@ -74,20 +77,52 @@ fn release(nfsd: Nfsd<'_>, scope: Scope) -> Result<Result<Released, Text>> {
             return Ok(Err(busy));
         }
     }
-    let nlm = match Lockd::get(nfsd) {
+    let lockd = Lockd::get(nfsd);
+    let beside = match beside(nfsd.net(), &scope, server.as_ref(), lockd.as_ref())? {
+        Ok(beside) => beside,
+        Err(busy) => return Ok(Err(busy)),
+    };
+    let nlm = match lockd {
         Some(lockd) => nlm_release::release(&lockd, nfsd.net(), scope)?,
         None => Ok(nlm_release::Released::default()),
     };
     Ok(nlm.map(|nlm| Released {
         nlm,
         nfs4: server.map_or_else(Default::default, |server| server.release(&scope)),
+        beside,
     }))
+}
+
+/// What is exported below a scope and is one of its own, or that something is held there: who releases the one above means
+/// to unmount it, which takes the other away, too.
+fn beside(
+    net: Net<'_>,
+    scope: &Scope,
+    server: Option<&Server<'_>>,
+    lockd: Option<&Lockd>,
+) -> Result<Result<KVVec<Fsid>, Text>> {
+    let mut beside = KVVec::new();
+    exported::each_beside(net, scope, |fsid| Ok(beside.push(fsid, GFP_KERNEL)?))?;
+    for fsid in &beside {
+        let other = Scope::Export(*fsid);
+        let is_held = server.is_some_and(|server| server.is_held(&other))
+            || match lockd {
+                Some(lockd) => nlm_release::is_held(lockd, net, &other)?,
+                None => false,
+            };
+        if is_held {
+            let mut busy = Text::default();
+            write!(busy, "{other} is exported below it, and clients hold something there: release that first")?;
+            return Ok(Err(busy));
+        }
+    }
+    Ok(Ok(beside))
 }
 
 impl Released {
     /// Says what was released.
     fn report(&self, scope: &Scope, out: &mut Text) -> fmt::Result {
-        let Released { nlm, nfs4 } = self;
+        let Released { nlm, nfs4, beside } = self;
         let (locks, blocks, shares) = (nlm.locks, nlm.blocks, nlm.shares);
         let (files, clients, held) = (nlm.files, nlm.client_count, nfs4.held);
         for (what, number) in [
@@ -103,6 +138,9 @@ impl Released {
             ("nfs4_clients", nfs4.clients),
         ] {
             writeln!(out, "{what} {number}")?;
+        }
+        for fsid in beside {
+            writeln!(out, "below {fsid}")?;
         }
         for left in [&nlm.left, &nfs4.left].into_iter().flatten() {
             writeln!(out, "left {}", left.as_str())?;

@@ -5,8 +5,8 @@
 use crate::nfs4::client_table::Confirmed;
 use crate::nfs4::identity;
 use crate::nfs4::stateids::{Kind, PinnedStateid, Stateid};
-use crate::scopes::exports::ExportRef;
 use crate::scopes::scope::{Fsid, Scope};
+use crate::scopes::svc_export::ExportRef;
 use core::ops::AddAssign;
 
 /// Stateids, by kind.

@@ -13,8 +13,8 @@ use crate::nfs4::client_table::Confirmed;
 use crate::nfs4::nfs4_client::Nfs4Client;
 use crate::nfs4::server::Server;
 use crate::nfs4::stateids::{Kind, PinnedStateid};
-use crate::scopes::exports::ExportRef;
 use crate::scopes::scope::Scope;
+use crate::scopes::svc_export::ExportRef;
 use core::ptr::addr_of_mut;
 use kernel::bindings;
 

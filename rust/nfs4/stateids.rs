@@ -8,10 +8,10 @@ use crate::base::net::Net;
 use crate::base::private;
 use crate::base::raw::SpinGuard;
 use crate::nfs4::nfs4_client::Nfs4Client;
-use crate::scopes::exported::SvcExport;
-use crate::scopes::exports::ExportRef;
+use crate::scopes::exported;
 use crate::scopes::place::Place;
 use crate::scopes::scope::Fsid;
+use crate::scopes::svc_export::{ExportRef, SvcExport};
 use core::marker::PhantomData;
 use core::ptr::{self, addr_of_mut, NonNull};
 use kernel::bindings;
@@ -139,11 +139,7 @@ impl Stateid<'_> {
                 SvcExport::from_raw(self.fields().export),
             )
         };
-        Place {
-            handle,
-            export: export.map(|export| export.fsid_now(net)),
-            device: export.map(SvcExport::device),
-        }
+        exported::place_of(net, handle, export)
     }
 
     /// Has it let go of its export, if it is no more: the reference is the caller's then.

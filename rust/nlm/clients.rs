@@ -139,7 +139,7 @@ pub(crate) fn note(host: Host<'_>, form: &Form, is_exported: impl FnOnce() -> bo
     let (Some(clients), Some(peer)) = (clients(), peer(host)) else {
         return Ok(());
     };
-    let place = || exported::place(host.net(), form, None);
+    let place = || exported::place_of_form(host.net(), form, None);
     let mut at = place();
     let known = |state: &mut State, at: &Place| {
         let pair = state.pairs.get(&peer, &at.shown()?)?;
@@ -157,7 +157,7 @@ pub(crate) fn note(host: Host<'_>, form: &Form, is_exported: impl FnOnce() -> bo
         state = clients.state.lock();
         found = known(&mut state, &at);
         if let (None, Some(fsid)) = (found, at.shown()) {
-            let add = |name: &[u8]| state.pairs.add(&peer, &fsid, at.device, name);
+            let add = |name: &[u8]| state.pairs.add(&peer, &fsid, &at, name);
             found = Some(host.with_name(add)?);
             clients.changed.notify_all();
         }
@@ -190,7 +190,7 @@ pub(crate) fn remember(host: Host<'_>, at: &Place) {
     if let (Some(clients), Some(peer), Some(fsid)) = (clients(), peer(host), at.shown()) {
         let mut state = clients.state.lock();
         if state.pairs.get(&peer, &fsid).is_none() {
-            let add = |name: &[u8]| state.pairs.add(&peer, &fsid, at.device, name);
+            let add = |name: &[u8]| state.pairs.add(&peer, &fsid, at, name);
             let added = host.with_name(add);
             if added.is_err() {
                 pr_warn!("no memory to remember a client that must be notified\n");
@@ -216,9 +216,7 @@ pub(crate) fn forget_scope(net: Net<'_>, scope: &Scope) {
     let is_of = |pair: &Pair| {
         pair.peer.net == net
             && match scope {
-                Scope::Export(_) => {
-                    scope.has(&pair.fsid) || pair.device.is_some_and(|device| scope.has(&device))
-                }
+                Scope::Export(_) => scope.covers(&pair.at),
                 Scope::Server(address) => pair.peer.server == *address,
             }
     };

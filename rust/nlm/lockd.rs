@@ -153,7 +153,9 @@ unsafe fn place(net: Net<'_>, file: &nlm_file) -> Place {
     };
     Place {
         device: Some(device),
-        ..form.map_or_else(Place::default, |form| exported::place(net, &form, None))
+        ..form.map_or_else(Place::default, |form| {
+            exported::place_of_form(net, &form, None)
+        })
     }
 }
 

@@ -133,15 +133,18 @@ pub(crate) fn release(lockd: &Lockd, net: Net<'_>, scope: Scope) -> Result<Outco
     Ok(Ok(total))
 }
 
-/// Releases what there is of a scope, or nothing.
-fn round(lockd: &Lockd, net: Net<'_>, scope: Scope) -> Result<Outcome> {
-    let of_scope = |host: Host<'_>| {
-        host.net() == net
-            && match scope {
-                Scope::Export(_) => true,
-                Scope::Server(address) => host.server() == Some(address),
-            }
-    };
+/// Is a host's client of a scope, as far as its addresses say?
+fn is_of(host: Host<'_>, net: Net<'_>, scope: &Scope) -> bool {
+    host.net() == net
+        && match scope {
+            Scope::Export(_) => true,
+            Scope::Server(address) => host.server() == Some(*address),
+        }
+}
+
+/// The files on which clients have something of a scope.
+fn files<'a>(lockd: &'a Lockd, net: Net<'_>, scope: &Scope) -> Result<KVVec<NlmFile<'a>>> {
+    let of_scope = |host: Host<'_>| is_of(host, net, scope);
     let mut files = KVVec::new();
     for file in lockd.files(net, |place| match scope {
         Scope::Export(_) => scope.covers(place),
@@ -154,6 +157,18 @@ fn round(lockd: &Lockd, net: Net<'_>, scope: Scope) -> Result<Outcome> {
             files.push(file, GFP_KERNEL)?;
         }
     }
+    Ok(files)
+}
+
+/// Has a client something of a scope? Fails with `ENOMEM`. May sleep.
+pub(crate) fn is_held(lockd: &Lockd, net: Net<'_>, scope: &Scope) -> Result<bool> {
+    Ok(!files(lockd, net, scope)?.is_empty())
+}
+
+/// Releases what there is of a scope, or nothing.
+fn round(lockd: &Lockd, net: Net<'_>, scope: Scope) -> Result<Outcome> {
+    let of_scope = |host: Host<'_>| is_of(host, net, &scope);
+    let files = files(lockd, net, &scope)?;
     let began = Instant::<Monotonic>::now();
     for file in &files {
         while file.is_in_use() {

@@ -10,6 +10,7 @@
 //! This file makes no kernel calls; it is also compiled and tested on the host.
 
 use crate::base::index::{Index, KeyedHash};
+use crate::scopes::place::Place;
 use crate::scopes::scope::{address_key, Fsid, KEY_LEN};
 use core::net::IpAddr;
 use kernel::prelude::*;
@@ -35,8 +36,8 @@ pub(crate) struct Pair {
     pub(crate) peer: Peer,
     /// The export.
     pub(crate) fsid: Fsid,
-    /// The device of its file system, if that was known.
-    pub(crate) device: Option<Fsid>,
+    /// Where that is, as far as it was known.
+    pub(crate) at: Place,
     /// The name that the client gave itself.
     pub(crate) name: KVec<u8>,
     /// The number of the change that brought it.
@@ -137,13 +138,7 @@ impl<H: KeyedHash> Pairs<H> {
 
     /// Adds a pair that is not there. Returns the number of the change. Fails with `ENOMEM` and
     /// changes nothing. May sleep.
-    pub(crate) fn add(
-        &mut self,
-        peer: &Peer,
-        fsid: &Fsid,
-        device: Option<Fsid>,
-        name: &[u8],
-    ) -> Result<u64> {
+    pub(crate) fn add(&mut self, peer: &Peer, fsid: &Fsid, at: &Place, name: &[u8]) -> Result<u64> {
         let mut own = KVec::with_capacity(name.len(), GFP_KERNEL)?;
         own.extend_from_slice(name, GFP_KERNEL)?;
         if !self.index.has_room(1) {
@@ -152,7 +147,10 @@ impl<H: KeyedHash> Pairs<H> {
         let pair = Pair {
             peer: *peer,
             fsid: *fsid,
-            device,
+            at: Place {
+                handle: Some(*fsid),
+                ..*at
+            },
             name: own,
             sequence: self.sequence + 1,
             gone: false,

@@ -35,7 +35,7 @@ fn is_restarting(net: Net<'_>, nfs4: bool) -> bool {
 
 /// May the export come that a form of handle leads to? Does not sleep.
 pub(crate) fn export(net: Net<'_>, form: &Form, request: &Request<'_>) -> bool {
-    let place = exported::place(net, form, None);
+    let place = exported::place_of_form(net, form, None);
     place.handle == Some(PSEUDO_ROOT) && in_grace::any(net)
         || is_restarting(net, request.is_nfs4())
         || is_in_grace(net, place, request)
@@ -49,7 +49,10 @@ fn is_in_grace(net: Net<'_>, place: Place, request: &Request<'_>) -> bool {
         server: request.server(),
         reclaim_asks: None,
     };
-    in_grace::covers(net, &subject) || place.device.is_none() && in_grace::any_device(net)
+    // Nor is it known whether it is mounted below one that has not come yet.
+    let may_be_below = || !matches!(place.handle, Some(Fsid::Num(_))) && in_grace::any_missing(net);
+    in_grace::covers(net, &subject)
+        || place.device.is_none() && (in_grace::any_device(net) || may_be_below())
 }
 
 /// May a directory come to be exported on which a file system is mounted, so that who walks over it has to wait? Does

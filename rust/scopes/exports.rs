@@ -8,13 +8,13 @@
 
 use crate::base::module_ref::ModuleRef;
 use crate::base::net::Nfsd;
-use crate::base::private::{self, auth_domain, cache_req, svc_export};
+use crate::base::private::{self, auth_domain, cache_req};
 use crate::scopes::expected;
-use crate::scopes::exported::{self, SvcExport};
+use crate::scopes::exported;
 use crate::scopes::in_grace;
 use crate::scopes::place::{Form, FSID_MAX};
 use crate::scopes::request::Request;
-use core::mem::ManuallyDrop;
+use crate::scopes::svc_export::{ExportRef, SvcExport};
 use core::ptr::addr_of_mut;
 use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 use kernel::bindings;
@@ -22,49 +22,6 @@ use kernel::error::from_err_ptr;
 use kernel::ffi::c_int;
 use kernel::prelude::*;
 use kernel::sync::rcu;
-
-/// A reference to an export, which ends with this. Dropping it may sleep.
-///
-/// # Invariants
-///
-/// The export is valid, and the reference is this one's.
-pub(crate) struct ExportRef(*mut svc_export);
-
-impl ExportRef {
-    /// Takes a reference over.
-    ///
-    /// # Safety
-    ///
-    /// The export is valid, and the reference is the caller's.
-    pub(crate) unsafe fn new(export: *mut svc_export) -> Self {
-        // INVARIANT: By this function's requirement.
-        ExportRef(export)
-    }
-
-    /// Hands the reference over, to C.
-    pub(crate) fn into_raw(self) -> *mut svc_export {
-        ManuallyDrop::new(self).0
-    }
-
-    /// The export.
-    fn get(&self) -> Option<SvcExport<'_>> {
-        // SAFETY: The export is valid as long as this reference.
-        unsafe { SvcExport::from_raw(self.0) }
-    }
-}
-
-impl Drop for ExportRef {
-    fn drop(&mut self) {
-        // SAFETY: The export is valid as long as this reference, which goes (`exp_put()`); without any, nobody
-        // else has it.
-        unsafe {
-            let count = addr_of_mut!((*self.0).h.ref_);
-            if bindings::refcount_dec_and_test(addr_of_mut!((*count).refcount).cast()) {
-                private::svc_export_put(count);
-            }
-        }
-    }
-}
 
 /// Who asks for an export, and for which: what `rqst_exp_find()` is asked.
 ///
@@ -133,14 +90,16 @@ impl<'a> Question<'a> {
         })
     }
 
-    /// Notes the export that was found.
-    fn note(self, export: &ExportRef) {
+    /// Notes the export that was found. Fails if it is not known in time what it is below.
+    fn note<'b>(self, export: &ExportRef, request: &impl Fn() -> Option<Request<'b>>) -> Result {
         let net = self.nfsd.net();
         if let (Some(form), Some(export)) = (self.form(), export.get()) {
-            if let Some(at) = exported::note(net, &form, export) {
+            let parent = |child: SvcExport<'_>| request().map_or(Ok(None), |r| parent(child, &r));
+            if let Some(at) = exported::note(net, &form, export, &parent)? {
                 in_grace::found(net, &at);
             }
         }
+        Ok(())
     }
 }
 
@@ -151,12 +110,12 @@ impl<'a> Question<'a> {
 /// looked at.
 pub(crate) fn find<'a>(
     question: Question<'_>,
-    request: impl FnOnce() -> Option<Request<'a>>,
+    request: impl Fn() -> Option<Request<'a>>,
 ) -> Result<ExportRef> {
     let found = by_address_or_flavor(question);
     match &found {
         Ok(export) => {
-            question.note(export);
+            question.note(export, &request)?;
             if UNDECIDED.load(Ordering::Relaxed) && request().is_some_and(|r| r.is_of_lockd()) {
                 UNDECIDED.store(false, Ordering::Relaxed);
                 return Err(ETIMEDOUT);
@@ -172,6 +131,24 @@ pub(crate) fn find<'a>(
         Err(_) => (),
     }
     found
+}
+
+/// The first export above another one. Asks rpc.mountd if the kernel does not know; fails as that does, and not because
+/// there is none. May sleep.
+fn parent(child: SvcExport<'_>, request: &Request<'_>) -> Result<Option<ExportRef>> {
+    let mut at = child.path();
+    while at.up() {
+        // SAFETY: The request is the current one, and the path is valid. An export that is found comes with a reference.
+        let found = unsafe {
+            let export = private::rqst_exp_get_by_name(request.as_ptr(), at.as_ptr());
+            from_err_ptr(export).map(|export| ExportRef::new(export))
+        };
+        match found {
+            Err(e) if e == ENOENT => (),
+            found => return found.map(Some),
+        }
+    }
+    Ok(None)
 }
 
 /// What `rqst_exp_find()` answers.
@@ -236,7 +213,11 @@ pub(crate) fn is_exported(request: &Request<'_>) -> bool {
         }
         found
     };
-    let is_known = || exported::place(request.net(), &form, None).device.is_some();
+    let is_known = || {
+        exported::place_of_form(request.net(), &form, None)
+            .device
+            .is_some()
+    };
     match found {
         Ok(_) => true,
         Err(e) if e == ENOENT => false,

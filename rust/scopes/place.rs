@@ -3,8 +3,8 @@
 //! Where a file is: all that its scope may be written as.
 //!
 //! A client may name one file by several handles: nfsd takes each form of an export's fsid, whatever exports(5) says
-//! of it. So a file has up to three identities: what the handle says, what its export is now, and the device of its
-//! file system. A scope has the file if it has one of them.
+//! of it. So a file has up to four identities: what the handle says, what its export is now, the device of its file
+//! system, and the export that its own one is below. A scope has the file if it has one of them.
 //!
 //! This file makes no kernel calls; it is also compiled and tested on the host.
 
@@ -76,6 +76,9 @@ pub(crate) struct Place {
     pub(crate) export: Option<Fsid>,
     /// The device of its file system.
     pub(crate) device: Option<Fsid>,
+    /// The fsid of the export that its own one is a part of: what is mounted below an export with `crossmnt`, or is
+    /// exported with `nohide`, and has no number of its own.
+    pub(crate) above: Option<Fsid>,
 }
 
 impl Place {
@@ -89,11 +92,9 @@ impl Place {
 
     /// Its identities, each once.
     pub(crate) fn fsids(&self) -> impl Iterator<Item = Fsid> {
-        let export = self.export.filter(|_| self.export != self.handle);
-        let device = self
-            .device
-            .filter(|_| self.device != self.handle && self.device != self.export);
-        [self.handle, export, device].into_iter().flatten()
+        let all = [self.handle, self.export, self.device, self.above];
+        let once = move |at: usize| all[at].filter(|_| !all[..at].contains(&all[at]));
+        (0..all.len()).filter_map(once)
     }
 
     /// Its export, as lists show it: the same by whatever handle it was reached, if that is known.

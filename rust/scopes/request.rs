@@ -10,10 +10,11 @@
 use crate::base::net::Net;
 use crate::base::private::{self, opaque, svc_rqst};
 use crate::base::sockaddr;
-use crate::scopes::exported::{self, SvcExport};
+use crate::scopes::exported;
 use crate::scopes::grace::Subject;
 use crate::scopes::place::{Form, Place};
 use crate::scopes::scope::Fsid;
+use crate::scopes::svc_export::SvcExport;
 use core::marker::PhantomData;
 use core::net::IpAddr;
 use core::ptr::NonNull;
@@ -130,8 +131,8 @@ impl<'a> Request<'a> {
                 let (handle, reclaim_asks) = self.nlm_arguments()?;
                 // SAFETY: The client is null or was set by `svc_set_client()`, and stays during the request.
                 let domain = unsafe { request.rq_client.as_ref() };
-                let place =
-                    Form::of_handle(handle).map(|form| exported::place(self.net(), &form, domain));
+                let place = Form::of_handle(handle)
+                    .map(|form| exported::place_of_form(self.net(), &form, domain));
                 Subject {
                     files: [place.unwrap_or_default(), Place::default()],
                     server: None,
@@ -231,12 +232,12 @@ impl<'a> Request<'a> {
             };
             let state = &response.cstate;
             let saved = if two_files {
-                place(&state.save_fh)
+                place(self.net(), &state.save_fh)
             } else {
                 Place::default()
             };
             Some(Subject {
-                files: [place(&state.current_fh), saved],
+                files: [place(self.net(), &state.current_fh), saved],
                 server: None,
                 reclaim_asks: reclaims.then_some(2),
             })
@@ -318,19 +319,12 @@ impl<'a> Request<'a> {
 ///
 /// # Safety
 ///
-/// The request is the current thread's.
-unsafe fn place(handle: &private::svc_fh) -> Place {
+/// The request is the current thread's, and came to this namespace.
+unsafe fn place(net: Net<'_>, handle: &private::svc_fh) -> Place {
     let size = handle.fh_handle.fh_size as usize;
     let bytes = handle.fh_handle.fh_raw.get(..size);
-    let own = Place::of_handle(bytes.and_then(Fsid::of_handle));
     // SAFETY: `fh_verify()` has set the export, or it is null. The handle has a reference to it until the request is
     // answered.
-    match unsafe { SvcExport::from_raw(handle.fh_export) } {
-        Some(export) => Place {
-            export: Some(export.fsid()),
-            device: Some(export.device()),
-            ..own
-        },
-        None => own,
-    }
+    let export = unsafe { SvcExport::from_raw(handle.fh_export) };
+    exported::place_of(net, bytes.and_then(Fsid::of_handle), export)
 }

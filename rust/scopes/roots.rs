@@ -14,7 +14,7 @@
 //! This file makes no kernel calls; it is also compiled and tested on the host.
 
 use crate::scopes::place::{Form, Place};
-use crate::scopes::scope::Fsid;
+use crate::scopes::scope::{Fsid, Scope};
 use kernel::prelude::*;
 use kernel::rbtree::{RBTree, RBTreeNodeReservation};
 
@@ -48,6 +48,8 @@ pub(crate) struct Export {
     pub(crate) domain: u64,
     /// Its fsid.
     pub(crate) fsid: Fsid,
+    /// The directory of the export that it is below: `crossmnt`, or `nohide`.
+    pub(crate) below: Option<Root>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -69,6 +71,19 @@ struct Last {
     fsid: Fsid,
     /// The number of the change that brought it.
     sequence: u64,
+    below: Option<Root>,
+}
+
+fn is_number(last: Last) -> bool {
+    matches!(last.fsid, Fsid::Num(_))
+}
+
+/// An export that is below one of a scope, but is a scope of its own.
+#[derive(Clone, Copy)]
+pub(crate) struct Beside {
+    key: Exported,
+    /// Its fsid.
+    pub(crate) fsid: Fsid,
 }
 
 /// Room for one more export. Made where one may sleep.
@@ -101,18 +116,40 @@ pub(crate) struct Roots {
 /// used, and one for each domain that it is exported to.
 const MAX: usize = 1 << 17;
 
+/// Sets the value of a key, for which a node is taken if the key is new. Returns how many have been added.
+fn put<K: Ord + Copy, V>(
+    tree: &mut RBTree<K, V>,
+    key: K,
+    value: V,
+    room: Option<RBTreeNodeReservation<K, V>>,
+) -> usize {
+    match (tree.get_mut(&key), room) {
+        (Some(old), _) => *old = value,
+        (None, Some(room)) => {
+            tree.insert(room.into_node(key, value));
+            return 1;
+        }
+        (None, None) => (),
+    }
+    0
+}
+
+/// How many exports one may be below, each of them below the next.
+pub(crate) const MAX_DEPTH: usize = 8;
+
 impl Roots {
-    /// Notes that a handle of this form leads to this export; returns whether something else was known. Takes `room` if
+    /// Notes that a handle of this form leads to this export; returns whether what is known of others may be
+    /// wrong by this. Takes `room` if
     /// the export, the form or the domain is new; fails with `ENOMEM` and notes nothing if there is none then. Fails
     /// with `ENOSPC` if there are too many.
     pub(crate) fn note(
         &mut self,
         net: u64,
-        form: &Form,
+        form: Option<&Form>,
         export: &Export,
         room: &mut Option<Room>,
     ) -> Result<bool> {
-        let by_form = Handles { net, form: *form };
+        let by_form = form.map(|form| Handles { net, form: *form });
         let by_root = Exported {
             net,
             root: export.root,
@@ -121,25 +158,29 @@ impl Roots {
         let last = Last {
             fsid: export.fsid,
             sequence: self.sequence + 1,
+            below: export.below,
         };
-        let root_was = self.forms.get(&by_form).copied();
+        let root_was = by_form.and_then(|form| self.forms.get(&form).copied());
         let fsid_was = self.exports.get(&by_root).map(|last| last.fsid);
         let differs = root_was.is_some_and(|root| root != export.root)
             || fsid_was.is_some_and(|fsid| fsid != export.fsid);
-        if let (Some(root), Some(was)) =
-            (self.forms.get_mut(&by_form), self.exports.get_mut(&by_root))
-        {
-            (*root, *was) = (export.root, last);
-        } else if self.count >= MAX {
+        let is_new = root_was.is_none() && form.is_some() || fsid_was.is_none();
+        if is_new && self.count >= MAX {
             return Err(ENOSPC);
-        } else {
-            let room = room.take().ok_or(ENOMEM)?;
-            let form = self.forms.insert(room.form.into_node(by_form, export.root));
-            let export = self.exports.insert(room.export.into_node(by_root, last));
-            self.count += usize::from(form.is_none()) + usize::from(export.is_none());
         }
+        let room = match is_new {
+            true => Some(room.take().ok_or(ENOMEM)?),
+            false => None,
+        };
+        let (form_room, export_room) =
+            room.map_or((None, None), |r| (Some(r.form), Some(r.export)));
+        if let Some(key) = by_form {
+            self.count += put(&mut self.forms, key, export.root, form_room);
+        }
+        self.count += put(&mut self.exports, by_root, last, export_room);
         self.sequence += 1;
-        Ok(differs)
+        // Another export may be below a new one.
+        Ok(differs || fsid_was.is_none())
     }
 
     /// Where a file is that was named by a handle of this form, by a client of the domain if that is known.
@@ -152,37 +193,110 @@ impl Roots {
         let Some(root) = self.forms.get(&Handles { net, form: *form }) else {
             return Place::of_handle(handle);
         };
-        let own = domain.and_then(|domain| self.by_root(net, root, domain));
+        let own = domain.and_then(|domain| self.last(net, root, domain));
         let said = || {
             let mut all = self.of_root(net, *root);
             all.find(|last| Some(last.fsid) == handle)
         };
+        let last = own.or_else(said).or_else(|| self.latest(net, root));
         let number = handle.filter(|fsid| matches!(fsid, Fsid::Num(_)));
-        let export = number
-            .or(own)
-            .or_else(|| Some(said()?.fsid))
-            .or_else(|| self.by_directory(net, root));
         Place {
             handle,
-            export,
+            export: number.or(last.map(|last| last.fsid)),
             device: Some(root.device),
+            above: last
+                .filter(|_| number.is_none())
+                .and_then(|last| self.above(net, last)),
         }
     }
 
-    /// The fsid by which a directory is exported to a domain now, or was last.
-    pub(crate) fn by_root(&self, net: u64, root: &Root, domain: u64) -> Option<Fsid> {
+    /// Where what is exported to a domain is, as it is exported now, or was last.
+    pub(crate) fn by_root(&self, net: u64, root: &Root, domain: u64) -> Option<Place> {
+        let last = self.last(net, root, domain)?;
+        Some(Place {
+            handle: None,
+            export: Some(last.fsid),
+            device: Some(root.device),
+            above: self.above(net, last),
+        })
+    }
+
+    /// Which directory is it below, if that is known?
+    pub(crate) fn below(&self, net: u64, export: &Export) -> Option<Root> {
+        self.last(net, &export.root, export.domain)?.below
+    }
+
+    fn last(&self, net: u64, root: &Root, domain: u64) -> Option<Last> {
         let key = Exported {
             net,
             root: *root,
             domain,
         };
-        self.exports.get(&key).map(|last| last.fsid)
+        self.exports.get(&key).copied()
+    }
+
+    fn latest(&self, net: u64, root: &Root) -> Option<Last> {
+        self.of_root(net, *root).max_by_key(|last| last.sequence)
+    }
+
+    /// The exports that one is below, the nearest first.
+    fn all_above(&self, net: u64, last: Last) -> impl Iterator<Item = (Root, Last)> + '_ {
+        let mut below = last.below;
+        let next = move || {
+            let root = below?;
+            let last = self.latest(net, &root)?;
+            below = last.below;
+            Some((root, last))
+        };
+        core::iter::from_fn(next).take(MAX_DEPTH)
+    }
+
+    /// The export that one is a part of: the nearest one above that has a number, or the one above all others. One that has
+    /// a number is no part of another.
+    fn above(&self, net: u64, last: Last) -> Option<Fsid> {
+        if is_number(last) {
+            return None;
+        }
+        let mut topmost = None;
+        for (_, above) in self.all_above(net, last) {
+            topmost = Some(above.fsid);
+            if is_number(above) {
+                break;
+            }
+        }
+        topmost
+    }
+
+    /// The first export that is below one of a scope, and that the scope does not cover, after another in the order of the
+    /// table.
+    pub(crate) fn beside(&self, net: u64, scope: &Scope, after: Option<Beside>) -> Option<Beside> {
+        let is_of = |root: &Root, last: Last| {
+            scope.covers(&Place {
+                handle: None,
+                export: Some(last.fsid),
+                device: Some(root.device),
+                above: self.above(net, last),
+            })
+        };
+        let mut all = self.exports.iter();
+        let (key, last) = all.find(|(key, last)| {
+            key.net == net
+                && last.below.is_some()
+                && after.is_none_or(|after| **key > after.key)
+                && !is_of(&key.root, **last)
+                && self
+                    .all_above(net, **last)
+                    .any(|(root, above)| is_of(&root, above))
+        })?;
+        Some(Beside {
+            key: *key,
+            fsid: last.fsid,
+        })
     }
 
     /// The fsid by which a directory is exported now, or was last, to whom that was noted last.
     pub(crate) fn by_directory(&self, net: u64, root: &Root) -> Option<Fsid> {
-        let last = self.of_root(net, *root).max_by_key(|last| last.sequence)?;
-        Some(last.fsid)
+        Some(self.latest(net, root)?.fsid)
     }
 
     /// All by which a directory was exported.

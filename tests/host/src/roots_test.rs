@@ -17,7 +17,12 @@ fn export(inode: u64, domain: u64, fsid: Fsid) -> Export {
         inode,
         address: usize::try_from(inode).unwrap(),
     };
-    Export { root, domain, fsid }
+    Export {
+        root,
+        domain,
+        fsid,
+        below: None,
+    }
 }
 
 fn number(n: u32) -> Form {
@@ -34,7 +39,7 @@ fn uuid(inode: u64) -> Form {
 /// Notes with as much room as it takes.
 fn note(roots: &mut Roots, net: u64, form: &Form, export: &Export) {
     roots
-        .note(net, form, export, &mut Room::new().ok())
+        .note(net, Some(form), export, &mut Room::new().ok())
         .unwrap();
 }
 
@@ -70,8 +75,9 @@ fn a_scope_has_a_place_by_each_identity() {
         handle: Some(Fsid::Uuid(UUID)),
         export: Some(Fsid::Num(7)),
         device: Some(DISK),
+        above: Some(Fsid::Num(9)),
     };
-    for fsid in [Fsid::Uuid(UUID), Fsid::Num(7), DISK] {
+    for fsid in [Fsid::Uuid(UUID), Fsid::Num(7), DISK, Fsid::Num(9)] {
         assert!(Scope::Export(fsid).covers(&place));
     }
     assert!(!Scope::Export(Fsid::Num(8)).covers(&place));
@@ -82,6 +88,7 @@ fn a_scope_has_a_place_by_each_identity() {
         handle: Some(DISK),
         export: Some(DISK),
         device: Some(DISK),
+        above: Some(DISK),
     };
     assert_eq!(same.fsids().collect::<Vec<_>>(), [DISK]);
 }
@@ -112,7 +119,10 @@ fn the_last_fsid_counts() {
     note(&mut roots, 1, &number(7), &export(2, 9, Fsid::Num(7)));
     assert_eq!(roots.by_form(1, &uuid(2), None).export, Some(Fsid::Num(7)));
     let root = export(2, 9, Fsid::Num(7)).root;
-    assert_eq!(roots.by_root(1, &root, 9), Some(Fsid::Num(7)));
+    assert_eq!(
+        roots.by_root(1, &root, 9).unwrap().export,
+        Some(Fsid::Num(7))
+    );
     assert_eq!(roots.by_root(1, &root, 8), None);
 }
 
@@ -192,13 +202,13 @@ fn a_form_may_lead_elsewhere_later() {
 fn without_room_nothing_is_noted() {
     let mut roots = Roots::default();
     let seven = export(2, 0, Fsid::Num(7));
-    assert_eq!(roots.note(1, &uuid(2), &seven, &mut None), Err(ENOMEM));
+    assert_eq!(roots.note(1, Some(&uuid(2)), &seven, &mut None), Err(ENOMEM));
     assert_eq!(roots.by_form(1, &uuid(2), None).export, None);
     note(&mut roots, 1, &uuid(2), &seven);
     // What is there needs none.
     let eight = export(2, 0, Fsid::Num(8));
-    assert_eq!(roots.note(1, &uuid(2), &eight, &mut None), Ok(true));
-    assert_eq!(roots.note(1, &uuid(2), &eight, &mut None), Ok(false));
+    assert_eq!(roots.note(1, Some(&uuid(2)), &eight, &mut None), Ok(true));
+    assert_eq!(roots.note(1, Some(&uuid(2)), &eight, &mut None), Ok(false));
     assert_eq!(roots.by_form(1, &uuid(2), None).export, Some(Fsid::Num(8)));
 }
 
@@ -227,4 +237,53 @@ fn a_namespace_is_forgotten_bit_by_bit() {
         assert_eq!(roots.by_root(2, &root, inode), None);
     }
     assert!(roots.forget(9, 1));
+}
+
+#[test]
+fn an_export_without_a_number_is_a_part_of_the_one_above() {
+    let mut roots = Roots::default();
+    let uuid_of = |n: u8| Fsid::Uuid([n; 16]);
+    let below = |inode, domain, fsid, above: &Export| Export {
+        below: Some(above.root),
+        ..export(inode, domain, fsid)
+    };
+    let top = export(1, 0, Fsid::Num(31));
+    let part = below(2, 0, uuid_of(2), &top);
+    let deep = below(3, 0, uuid_of(3), &part);
+    let own = below(4, 0, Fsid::Num(32), &part);
+    let of_own = below(5, 0, uuid_of(5), &own);
+    let other = export(6, 0, Fsid::Num(41));
+    for (inode, one) in [&top, &part, &deep, &own, &of_own, &other]
+        .into_iter()
+        .enumerate()
+    {
+        note(&mut roots, 1, &uuid(inode as u64), one);
+    }
+    let above = |roots: &Roots, one: &Export| roots.by_root(1, &one.root, 0).unwrap().above;
+    assert_eq!(above(&roots, &top), None);
+    assert_eq!(above(&roots, &part), Some(Fsid::Num(31)));
+    assert_eq!(above(&roots, &deep), Some(Fsid::Num(31)));
+    assert_eq!(above(&roots, &own), None, "it is a scope of its own");
+    assert_eq!(above(&roots, &of_own), Some(Fsid::Num(32)));
+    assert_eq!(roots.by_form(1, &uuid(2), None).above, Some(Fsid::Num(31)));
+    let beside = |roots: &Roots, scope| {
+        let mut all = vec![];
+        while let Some(next) = roots.beside(1, &Scope::Export(scope), all.last().copied()) {
+            all.push(next);
+        }
+        all.iter().map(|one: &Beside| one.fsid).collect::<Vec<_>>()
+    };
+    // What is a part of the other one is beside, too.
+    assert_eq!(beside(&roots, Fsid::Num(31)), [Fsid::Num(32), uuid_of(5)]);
+    assert_eq!(beside(&roots, Fsid::Num(32)), []);
+    assert_eq!(beside(&roots, Fsid::Num(41)), []);
+    assert_eq!(beside(&roots, DISK), [], "all of it is on one");
+    // The one above gets another number, or none.
+    note(&mut roots, 1, &number(7), &export(1, 0, Fsid::Num(7)));
+    assert_eq!(above(&roots, &deep), Some(Fsid::Num(7)));
+    note(&mut roots, 1, &number(7), &export(1, 0, uuid_of(1)));
+    assert_eq!(above(&roots, &deep), Some(uuid_of(1)));
+    // In a circle, which cannot be, it ends.
+    note(&mut roots, 1, &number(7), &below(1, 0, uuid_of(1), &deep));
+    assert!(above(&roots, &deep).is_some());
 }

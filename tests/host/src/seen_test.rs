@@ -2,6 +2,7 @@
 
 use crate::base::index::KeyedHash;
 use crate::nlm::seen::*;
+use crate::scopes::place::Place;
 use crate::scopes::scope::Fsid;
 use kernel::code::EINVAL;
 use proptest::prelude::*;
@@ -29,7 +30,7 @@ fn peer(n: u8) -> Peer {
 #[test]
 fn a_client_that_differs_in_anything_is_another() {
     let mut pairs = Pairs::new(Sum);
-    assert_eq!(pairs.add(&peer(2), &Fsid::Num(7), None, b"two"), Ok(1));
+    assert_eq!(pairs.add(&peer(2), &Fsid::Num(7), &Place::default(), b"two"), Ok(1));
     let pair = pairs.get(&peer(2), &Fsid::Num(7)).unwrap();
     assert_eq!((&pair.name[..], pair.sequence), (&b"two"[..], 1));
     assert!(pairs.get(&peer(2), &Fsid::Num(8)).is_none());
@@ -69,13 +70,13 @@ fn an_allocation_that_fails_changes_nothing() {
         let mut pairs = Pairs::new(Sum);
         kernel::fail_after(n);
         let done = (0..100)
-            .take_while(|i| pairs.add(&peer(*i), &Fsid::Num(7), None, b"x").is_ok())
+            .take_while(|i| pairs.add(&peer(*i), &Fsid::Num(7), &Place::default(), b"x").is_ok())
             .count();
         kernel::never_fail();
         assert_eq!(pairs.iter().count(), done);
         assert_eq!(pairs.sequence(), done as u64);
         assert!((0..done).all(|i| pairs.get(&peer(i as u8), &Fsid::Num(7)).is_some()));
-        pairs.add(&peer(200), &Fsid::Num(7), None, b"x").unwrap();
+        pairs.add(&peer(200), &Fsid::Num(7), &Place::default(), b"x").unwrap();
     }
 }
 
@@ -94,7 +95,7 @@ proptest! {
                 prop_assert_eq!(pairs.sequence(), before + u64::from(any));
             } else if pairs.get(&peer(who), &Fsid::Num(what)).is_none() {
                 prop_assert!(set.insert((who, what)));
-                prop_assert_eq!(pairs.add(&peer(who), &Fsid::Num(what), None, &[who]), Ok(before + 1));
+                prop_assert_eq!(pairs.add(&peer(who), &Fsid::Num(what), &Place::default(), &[who]), Ok(before + 1));
             }
             prop_assert_eq!(pairs.iter().count(), set.len());
             for (who, what) in &set {

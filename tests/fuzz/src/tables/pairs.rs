@@ -4,6 +4,7 @@
 
 use super::Step;
 use crate::nlm::seen::{Pair, Pairs, Peer};
+use crate::scopes::place::Place;
 use crate::scopes::scope::Fsid;
 use crate::{with_memory, Weak};
 use kernel::prelude::*;
@@ -37,7 +38,9 @@ impl Walk {
             .map(|pair| (pair.name[0], pair.sequence));
         assert_eq!(known, self.map.get(&(who, export)).copied());
         if known.is_none() {
-            match with_memory(memory, || self.table.add(&peer, &fsid, None, &[who])) {
+            match with_memory(memory, || {
+                self.table.add(&peer, &fsid, &Place::default(), &[who])
+            }) {
                 Ok(sequence) => {
                     self.sequence += 1;
                     assert_eq!(sequence, self.sequence);

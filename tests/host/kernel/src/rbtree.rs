@@ -42,6 +42,10 @@ impl<K, V> Cursor<'_, K, V> {
 }
 
 impl<K: Ord + Copy, V> RBTree<K, V> {
+    pub fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
+        self.0.iter()
+    }
+
     pub fn get(&self, key: &K) -> Option<&V> {
         self.0.get(key)
     }

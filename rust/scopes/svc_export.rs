@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! An export of nfsd's, and a reference to one.
+//!
+//! C source: `struct svc_export` in `fs/nfsd/export.h`.
+
+use crate::base::path::Path;
+use crate::base::private::{self, auth_domain, path, svc_export};
+use crate::scopes::place::Form;
+use crate::scopes::roots::{Export, Root};
+use crate::scopes::scope::Fsid;
+use core::mem::ManuallyDrop;
+use core::ptr::{self, addr_of_mut};
+use kernel::bindings;
+use kernel::prelude::*;
+use kernel::str::CStr;
+
+/// Adds a word to a digest, as FNV does: rpc.mountd, and no client, decides of what there are digests.
+fn mix(digest: u64, word: u64) -> u64 {
+    (digest ^ word)
+        .wrapping_mul(0x0100_0000_01b3)
+        .rotate_left(23)
+}
+
+/// A number that stands for a domain.
+pub(crate) fn number(domain: &auth_domain) -> u64 {
+    // SAFETY: A domain has a name, which ends with a zero, as long as it is there.
+    let name = unsafe { CStr::from_char_ptr(domain.name) };
+    let bytes = name.to_bytes().iter();
+    bytes.fold(0, |number, byte| mix(number, u64::from(*byte) + 1))
+}
+
+/// A directory, or a file, as the root of an export. The number of an inode does not change.
+///
+/// # Safety
+///
+/// The path is valid, and that of something that is there.
+pub(crate) unsafe fn root(path: &path) -> Root {
+    // SAFETY: A valid path has references to its mount, whose file system is there, and to its place there.
+    unsafe {
+        let inode = (*path.dentry).d_inode;
+        Root {
+            device: Fsid::of_device((*(*path.mnt).mnt_sb).s_dev),
+            inode: (*inode).i_ino,
+            address: inode as usize,
+        }
+    }
+}
+
+/// An export of nfsd's (`struct svc_export`), which never changes: for a change, there is a new one.
+///
+/// # Invariants
+///
+/// It is valid for `'a`.
+#[derive(Clone, Copy)]
+pub(crate) struct SvcExport<'a>(&'a svc_export);
+
+impl<'a> SvcExport<'a> {
+    /// The export at a pointer, unless that is null.
+    ///
+    /// # Safety
+    ///
+    /// The pointer is null, or the export is valid for `'a`.
+    pub(crate) unsafe fn from_raw(export: *const svc_export) -> Option<Self> {
+        // SAFETY: The pointer is null, or the export is valid for as long as the value is.
+        let export = unsafe { export.as_ref() };
+        // INVARIANT: By this function's requirement.
+        export.map(SvcExport)
+    }
+
+    /// Its fsid, as it was when the export was made (`mk_fsid()` in `fs/nfsd/nfsfh.h`).
+    pub(crate) fn fsid(self) -> Fsid {
+        if self.0.ex_flags as u32 & private::NFSEXP_FSID != 0 {
+            return Fsid::Num(self.0.ex_fsid as u32);
+        }
+        // SAFETY: The export is valid: its UUID is null or has 16 bytes.
+        match unsafe { self.0.ex_uuid.cast::<[u8; 16]>().as_ref() } {
+            Some(uuid) => Fsid::Uuid(*uuid),
+            None => self.device(),
+        }
+    }
+
+    /// The device that it is on.
+    pub(crate) fn device(self) -> Fsid {
+        // SAFETY: The export is valid, and has references to its path.
+        Fsid::of_device(unsafe { (*(*self.0.ex_path.mnt).mnt_sb).s_dev })
+    }
+
+    /// Does it only lead to other exports (`NFSEXP_V4ROOT`)?
+    pub(crate) fn is_pseudo_root(self) -> bool {
+        self.0.ex_flags as u32 & private::NFSEXP_V4ROOT != 0
+    }
+
+    /// Does it say by which security flavors it may be used?
+    pub(crate) fn has_flavors(self) -> bool {
+        self.0.ex_nflavors > 0
+    }
+
+    /// What it is, but for what it is below.
+    pub(crate) fn describe(self) -> Export {
+        // SAFETY: The export is valid: it has references to its client and to its path.
+        let (root, domain) = unsafe { (root(&self.0.ex_path), number(&*self.0.ex_client)) };
+        Export {
+            root,
+            domain,
+            fsid: self.fsid(),
+            below: None,
+        }
+    }
+
+    /// Is it the root of a file system that is mounted somewhere?
+    pub(crate) fn is_mount(self) -> bool {
+        // SAFETY: The export is valid, and has references to its path.
+        unsafe { ptr::eq(self.0.ex_path.dentry, (*self.0.ex_path.mnt).mnt_root) }
+    }
+
+    /// May it be a part of the export above it: is it exported with `crossmnt` or `nohide`?
+    pub(crate) fn may_be_a_part(self) -> bool {
+        let flags = private::NFSEXP_CROSSMOUNT | private::NFSEXP_NOHIDE;
+        self.0.ex_flags as u32 & flags != 0
+    }
+
+    /// Does it show what is mounted below it, if `child` is mounted there?
+    pub(crate) fn has(self, child: SvcExport<'_>) -> bool {
+        self.0.ex_flags as u32 & private::NFSEXP_CROSSMOUNT != 0
+            || child.0.ex_flags as u32 & private::NFSEXP_NOHIDE != 0
+    }
+
+    /// Where it is.
+    pub(crate) fn path(self) -> Path {
+        // SAFETY: The export is valid, and has references to its path.
+        unsafe { Path::new(&self.0.ex_path) }
+    }
+
+    /// A digest of all that a note of it depends on, and of the number of times that notes were forgotten.
+    pub(crate) fn digest(self, net: u64, form: &Form, forgotten: u64) -> u64 {
+        let export = self.0;
+        let words = [
+            forgotten,
+            ptr::from_ref(export) as u64,
+            export.ex_path.dentry as u64,
+            export.ex_path.mnt as u64,
+            export.ex_client as u64,
+            export.ex_uuid as u64,
+            u64::from(export.ex_flags as u32) << 32 | u64::from(export.ex_fsid as u32),
+            u64::from(form.kind()),
+        ];
+        let bytes = form.bytes().chunks_exact(8);
+        let form = bytes.map(|word| word.try_into().map_or(0, u64::from_ne_bytes));
+        // None is 0, as before the first one.
+        Iterator::chain(words.into_iter(), form)
+            .fold(net, mix)
+            .max(1)
+    }
+}
+
+/// A reference to an export, which ends with this. Dropping it may sleep.
+///
+/// # Invariants
+///
+/// The export is valid, and the reference is this one's.
+pub(crate) struct ExportRef(*mut svc_export);
+
+impl ExportRef {
+    /// Takes a reference over.
+    ///
+    /// # Safety
+    ///
+    /// The export is valid, and the reference is the caller's.
+    pub(crate) unsafe fn new(export: *mut svc_export) -> Self {
+        // INVARIANT: By this function's requirement.
+        ExportRef(export)
+    }
+
+    /// Hands the reference over, to C.
+    pub(crate) fn into_raw(self) -> *mut svc_export {
+        ManuallyDrop::new(self).0
+    }
+
+    /// The export.
+    pub(crate) fn get(&self) -> Option<SvcExport<'_>> {
+        // SAFETY: The export is valid as long as this reference.
+        unsafe { SvcExport::from_raw(self.0) }
+    }
+}
+
+impl Drop for ExportRef {
+    fn drop(&mut self) {
+        // SAFETY: The export is valid as long as this reference, which goes (`exp_put()`); without any, nobody
+        // else has it.
+        unsafe {
+            let count = addr_of_mut!((*self.0).h.ref_);
+            if bindings::refcount_dec_and_test(addr_of_mut!((*count).refcount).cast()) {
+                private::svc_export_put(count);
+            }
+        }
+    }
+}
