@@ -15,12 +15,15 @@
 //! | `locks_in_grace`, `opens_in_grace` | grace | the same, and asks whether the request's scope is in grace |
 //! | `nsm_monitor`, `nsm_unmonitor` | lockd | notes the client, then the same |
 
+use crate::base::in_force;
 use crate::base::klp::{Func, Object, Patch, NO_CALLBACKS};
 use crate::base::module_ref::ModuleRef;
 use crate::base::private::{klp_callbacks, klp_object};
 use crate::base::setup::Setup;
 use crate::control::mounts::Mounts;
+use crate::nlm::clients;
 use crate::replaced;
+use crate::scopes::in_grace;
 use kernel::ffi::{c_int, c_void};
 use kernel::prelude::*;
 
@@ -95,6 +98,7 @@ static NFSD: [Func; 10] = unsafe {
 const NFSD_CALLBACKS: klp_callbacks = klp_callbacks {
     pre_patch: Some(pre_patch),
     post_patch: Some(post_patch),
+    pre_unpatch: Some(pre_unpatch),
     post_unpatch: Some(post_unpatch),
     ..NO_CALLBACKS
 };
@@ -106,24 +110,30 @@ pub(crate) fn attach(module: &'static ThisModule, _: Setup) -> Result {
     unsafe { PATCH.enable(module) }
 }
 
-/// Attaching begins, with nfsd loaded.
-///
-/// # Safety
-///
-/// For livepatch, with nfsd's object.
-unsafe extern "C" fn pre_patch(_object: *mut klp_object) -> c_int {
+/// For livepatch: attaching begins, with nfsd loaded.
+extern "C" fn pre_patch(_object: *mut klp_object) -> c_int {
     Mounts::expect();
     0
 }
 
-/// We are attached.
+/// We are attached: all threads run our functions.
 ///
 /// # Safety
 ///
 /// For livepatch, with nfsd's object.
 unsafe extern "C" fn post_patch(object: *mut klp_object) {
+    in_force::set(true);
+    // There are some if switching off was reversed midway, or nfsd is loaded again.
+    in_grace::report_resumed();
     // SAFETY: livepatch calls this with nfsd's object while nfsd is there, be it coming or going.
     Mounts::update(unsafe { ModuleRef::get_live((*object).mod_) }, true);
+}
+
+/// For livepatch: we shall be switched off, or nfsd is unloaded. From here on, some threads run nfsd's own functions.
+extern "C" fn pre_unpatch(_object: *mut klp_object) {
+    in_force::set(false);
+    in_grace::report_ending();
+    clients::wake();
 }
 
 /// We are not attached any more.

@@ -4,6 +4,7 @@
 
 pub(crate) mod clock;
 pub(crate) mod fsfile;
+pub(crate) mod in_force;
 pub(crate) mod index;
 pub(crate) mod klp;
 pub(crate) mod module_ref;

@@ -77,8 +77,8 @@ impl kernel::Module for NfsdHa {
             pr_info!("loaded: servers started from now on use its client tracking\n");
         } else {
             pr_warn!(
-                "loaded, but not attached yet: a task is inside nfsd's start; \
-                 see /sys/kernel/livepatch/nfsd_ha/transition\n"
+                "loaded, but not attached yet, as a task is inside a function that is replaced: the control \
+                 files come when it has left; see /sys/kernel/livepatch/nfsd_ha/transition\n"
             );
         }
         Ok(this)

@@ -10,6 +10,7 @@
 //! reads on the same open file show that, from its beginning, as with nfsd's own transaction
 //! files.
 
+use crate::base::in_force;
 use crate::base::module_ref::this_module;
 use crate::base::net::{Net, Nfsd};
 use crate::base::private::{self, super_block};
@@ -359,9 +360,11 @@ impl Opened {
 
     /// Does the command that was written. May sleep.
     ///
-    /// Fails with `EINVAL` if the file takes none or this is not one, and as the command does.
+    /// Fails with `EINVAL` if the file takes none or this is not one, with `ENODEV` unless all threads of nfsd and
+    /// lockd will keep to it, and as the command does.
     fn write(&self, from: UserPtr, len: usize) -> Result<usize> {
         let run = self.kind.write.ok_or(EINVAL)?;
+        in_force::check()?;
         if len > WRITE_MAX {
             return Err(EINVAL);
         }

@@ -2,15 +2,15 @@
 
 //! Our files in the mounts of nfsd's file system.
 //!
-//! A mount that is made while we are attached gets them in `nfsd_fs_get_tree()`. For mounts that
-//! are there when we attach, and for all of them when we detach, a worker does it: livepatch
-//! calls us under `klp_mutex`, and a superblock's `s_umount` may be held by an unmount that
-//! waits for `nfsd_mutex`, which a starting server may hold that loads a module, and that takes
-//! `klp_mutex`.
+//! A mount that is made while we are attached gets them in `nfsd_fs_get_tree()`; not before, when some threads run
+//! ours already. For mounts that are there when we are attached, and for all of them when we detach, a worker does
+//! it: livepatch calls us under `klp_mutex`, and a superblock's `s_umount` may be held by an unmount that waits for
+//! `nfsd_mutex`, which a starting server may hold that loads a module, and that takes `klp_mutex`.
 //!
 //! Lock order: `s_umount`, then the root directory's inode lock.
 
 use crate::base::fsfile::{self, Superblock};
+use crate::base::in_force;
 use crate::base::module_ref::ModuleRef;
 use crate::base::private::{self, super_block};
 use crate::base::setup::{Once, Setup};
@@ -112,6 +112,9 @@ impl Mounts {
     /// whether they are. May sleep.
     pub(crate) fn wait_attached(&self) -> bool {
         let mut state = self.state.lock();
+        if !state.expected && !state.attached {
+            return true; // nfsd is not loaded
+        }
         let mut left = msecs_to_jiffies(ATTACH_TIMEOUT);
         while state.expected {
             match self.changed.wait_interruptible_timeout(&mut state, left) {
@@ -119,7 +122,8 @@ impl Mounts {
                 _ => break,
             }
         }
-        !state.expected
+        // Attaching may have been reversed.
+        state.attached && !state.expected
     }
 
     /// Waits until the files are gone, and ends the worker. For this module's exit. May sleep.
@@ -131,8 +135,14 @@ impl Mounts {
         }
     }
 
-    /// Adds our files to a superblock, unless it has them. May sleep.
+    /// Adds our files to a superblock, unless it has them, or we are not attached. May sleep.
+    ///
+    /// A mount that is being made is on the list of superblocks already: if it is too early for its files here, the
+    /// worker will find it.
     pub(crate) fn add_files(sb: &Superblock<'_>) {
+        if !in_force::is() {
+            return;
+        }
         for kind in &FILES {
             if let Err(e) = fsfile::add(sb, kind) {
                 pr_err!("no {} in this mount, error {}\n", kind.name, e.to_errno());

@@ -7,6 +7,7 @@
 //!
 //! One release runs at a time. Lock order: [`RELEASE`], `nfsd_mutex`, then lockd's.
 
+use crate::base::in_force;
 use crate::base::net::{Net, Nfsd};
 use crate::base::private;
 use crate::base::setup::{Once, Setup};
@@ -46,8 +47,8 @@ struct Released {
 /// Does a command of `nlm_unlock`: `SCOPE`. May sleep.
 ///
 /// Adds to the text what was released, or who or which file is in the way. Fails with `EINVAL` for
-/// another command; with `EBUSY` if something cannot be released, `EINTR` after a signal, and
-/// `ENOMEM`; then all is as it was.
+/// another command; with `EBUSY` if something cannot be released, `EINTR` after a signal, `ENODEV` if the
+/// livepatch is being switched off, and `ENOMEM`; then all is as it was.
 pub(crate) fn write(nfsd: Nfsd<'_>, data: &[u8], out: &mut Text) -> Result {
     let scope = Scope::parse(command(data)?)?;
     let outcome = release(nfsd, scope)?;
@@ -82,6 +83,8 @@ fn release(nfsd: Nfsd<'_>, scope: Scope) -> Result<Result<Released, Text>> {
         Ok(beside) => beside,
         Err(busy) => return Ok(Err(busy)),
     };
+    // The look at who is connected takes its time.
+    in_force::check()?;
     let nlm = match lockd {
         Some(lockd) => nlm_release::release(&lockd, nfsd.net(), scope)?,
         None => Ok(nlm_release::Released::default()),

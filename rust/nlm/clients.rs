@@ -5,6 +5,7 @@
 //! Lock order: [`Clients::state`] is taken alone, or under lockd's `nlm_host_mutex`.
 
 use crate::base::fsfile::Opened;
+use crate::base::in_force;
 use crate::base::net::Net;
 use crate::base::setup::Setup;
 use crate::base::siphash::SipHash;
@@ -164,7 +165,8 @@ pub(crate) fn note(host: Host<'_>, form: &Form, is_exported: impl FnOnce() -> bo
     }
     let mut left = msecs_to_jiffies(RECORD_TIMEOUT);
     while let Some(sequence) = found {
-        if state.is_recorded(peer.net, sequence) {
+        // While we are switched off, recorders are not listened to.
+        if state.is_recorded(peer.net, sequence) || !in_force::is() {
             break;
         }
         // Only the first one waits in vain: lockd is there for others, too.
@@ -243,7 +245,7 @@ pub(crate) fn register(table: &PollTable<'_>, file: &File) {
 /// the next change, or at once if the file is not to wait. May sleep.
 ///
 /// Fails with `EINVAL` for another command or a change that was not yet, and with `EINTR` after
-/// a signal, when that was noted all the same.
+/// a signal or with `ENODEV` when the livepatch is switched off, when that was noted all the same.
 pub(crate) fn write(file: &Opened, data: &[u8], _: &mut Text) -> Result {
     let sequence = seen::recorded(command(data)?)?;
     let clients = clients().ok_or(ENODEV)?;
@@ -269,11 +271,21 @@ pub(crate) fn write(file: &Opened, data: &[u8], _: &mut Text) -> Result {
     }
     clients.changed.notify_all();
     while !file.nonblocking && state.pairs.sequence() == sequence {
+        in_force::check()?;
         if clients.changed.wait_interruptible(&mut state) {
             return Err(EINTR);
         }
     }
     Ok(())
+}
+
+/// The livepatch is being switched off: nobody waits here for news or for a recorder any more. May sleep, a moment.
+pub(crate) fn wake() {
+    if let Some(clients) = clients() {
+        // Who has looked before holds the lock until it waits.
+        drop(clients.state.lock());
+        clients.changed.notify_all();
+    }
 }
 
 /// A file is closed: if it was a recorder's, nobody waits for that any more. May sleep.

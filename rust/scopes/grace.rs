@@ -361,9 +361,12 @@ impl<H: KeyedHash> GraceTable<H> {
 
     /// The scopes of a namespace in grace by command.
     pub(crate) fn list(&self, now: i64, net: u64) -> impl Iterator<Item = &Scoped> {
-        self.entries
-            .iter()
-            .filter(move |e| e.net == net && now < e.until)
+        self.all(now).filter(move |e| e.net == net)
+    }
+
+    /// The scopes of all namespaces in grace by command.
+    pub(crate) fn all(&self, now: i64) -> impl Iterator<Item = &Scoped> {
+        self.entries.iter().filter(move |e| now < e.until)
     }
 }
 

@@ -6,6 +6,7 @@
 //! knows in what context a lock manager may ask; it is never held while memory is allocated.
 
 use crate::base::clock::since_boot as now;
+use crate::base::in_force;
 use crate::base::net::Net;
 use crate::base::setup::{Once, Setup};
 use crate::base::siphash::SipHash;
@@ -18,6 +19,9 @@ use kernel::prelude::*;
 
 /// Scopes at most, of all net namespaces: a bound on memory.
 const MAX_SCOPES: usize = 1 << 17;
+
+/// How many scopes the log names when the livepatch is switched off.
+const NAMED: usize = 8;
 
 const SECOND: i64 = 1_000_000_000;
 
@@ -162,10 +166,13 @@ pub(crate) struct Hold {
 }
 
 impl Hold {
-    /// Holds a scope. Fails with `ENOMEM`. May sleep.
+    /// Holds a scope. Fails with `ENOMEM`, and with `ENODEV` unless all threads keep to it. May sleep.
     pub(crate) fn new(net: Net<'_>, scope: Scope) -> Result<Self> {
         let net = net.cookie();
-        change(|table, _| table.hold(net, &scope))?;
+        change(|table, _| {
+            in_force::check()?;
+            table.hold(net, &scope)
+        })?;
         Ok(Hold { net, scope })
     }
 }
@@ -180,9 +187,58 @@ impl Drop for Hold {
 }
 
 /// Begins or extends a scope's grace period, to end in `seconds`. Returns whether it was in grace. Fails with
-/// `ENOMEM`, and with `ENOSPC` if there are too many scopes already (65,536 fit). May sleep.
+/// `ENOMEM`, with `ENOSPC` if there are too many scopes already (65,536 fit), and with `ENODEV` unless all threads
+/// keep to it. May sleep.
 pub(crate) fn start(net: u64, scope: &Scope, seconds: u32) -> Result<bool> {
-    change(|table, now| table.start(now, net, scope, now + i64::from(seconds) * SECOND))
+    change(|table, now| {
+        // Under the lock: what begins before switching off is what `report_ending()` finds.
+        in_force::check()?;
+        table.start(now, net, scope, now + i64::from(seconds) * SECOND)
+    })
+}
+
+/// The first scopes in grace by command, in all namespaces, and how many there are. Does not sleep.
+fn first_running() -> ([Option<Scoped>; NAMED], usize) {
+    let (mut first, mut count) = ([None; NAMED], 0);
+    if let Some(table) = SCOPES.lock().as_ref() {
+        for entry in table.all(now()) {
+            if let Some(place) = first.get_mut(count) {
+                *place = Some(*entry);
+            }
+            count += 1;
+        }
+    }
+    (first, count)
+}
+
+/// Says in the log which grace periods end, as the livepatch is being switched off. Does not sleep.
+///
+/// They stay in the table: threads that still run our functions keep to them, and all do if this is reversed.
+pub(crate) fn report_ending() {
+    let (first, count) = first_running();
+    for entry in first.iter().flatten() {
+        pr_warn!(
+            "switched off: the grace period of {} ends, {} s early\n",
+            format_args!("{}", entry.scope),
+            seconds_left(entry)
+        );
+    }
+    if count > NAMED {
+        pr_warn!(
+            "switched off: so do those of {} other scopes\n",
+            count - NAMED
+        );
+    }
+}
+
+/// Says in the log that grace periods go on, as the livepatch is in force again. Does not sleep.
+pub(crate) fn report_resumed() {
+    let (_, count) = first_running();
+    if count > 0 {
+        pr_warn!(
+            "switched on again: {count} grace periods go on, and new locks may have been granted meanwhile\n"
+        );
+    }
 }
 
 /// The scopes of a namespace that are in grace and that `want` likes. Fails with `ENOMEM`. May sleep; `want`
