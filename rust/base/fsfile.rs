@@ -6,13 +6,15 @@
 //! module loaded (`file_operations.owner`), and when the files are removed, their inodes lose
 //! our operations, as an inode may be open without them (`O_PATH`) and opened again later.
 //!
-//! A read from the beginning shows what there is at that time. After a write that has a result,
-//! reads on the same open file show that, from its beginning, as with nfsd's own transaction
-//! files.
+//! A read from the beginning shows what there is at that time. The text is made as a whole, in memory that is charged
+//! to the reader's cgroup, before any of it is copied: a reader that does not go on, or whose memory does not come,
+//! keeps only those waiting who read the same open file. After a write that has a result, reads on the same open file
+//! show that, from its beginning, as with nfsd's own transaction files.
 
 use crate::base::in_force;
 use crate::base::module_ref::this_module;
 use crate::base::net::{Net, Nfsd};
+use crate::base::params;
 use crate::base::private::{self, super_block};
 use crate::base::text::Text;
 use core::marker::PhantomData;
@@ -44,16 +46,23 @@ pub(crate) type Command = fn(&Opened, &[u8], &mut Text) -> Result;
 pub(crate) struct Kind {
     /// Its name.
     pub(crate) name: &'static CStr,
-    /// Its permissions. Whoever may open it for writing also needs CAP_SYS_ADMIN in the user
-    /// namespace that owns the mount.
-    pub(crate) mode: u16,
     /// What it shows for a net namespace. May sleep.
     pub(crate) show: fn(Nfsd<'_>, &mut Text) -> Result,
     /// A command was written, at most a page. What it adds to the text is what a read on the
-    /// same open file shows next, also if it fails. May sleep.
+    /// same open file shows next, also if it fails. Whoever may open the file for writing also needs
+    /// CAP_SYS_ADMIN in the user namespace that owns the mount. May sleep.
     pub(crate) write: Option<Command>,
     /// Says when there is something new to read.
     pub(crate) news: Option<News>,
+}
+
+impl Kind {
+    /// Its permissions: those of its owner, and that others who are in a group may read it.
+    fn mode(&self, group: bool) -> u16 {
+        let owner = if self.write.is_some() { 0o600 } else { 0o400 };
+        let readers = if group { 0o040 } else { 0 };
+        owner | readers
+    }
 }
 
 /// What a reader may wait for.
@@ -139,6 +148,7 @@ impl<'a> Superblock<'a> {
 /// Adds a file to a superblock; one that has it already stays as it is. May sleep.
 pub(crate) fn add(sb: &Superblock<'_>, kind: &'static Kind) -> Result {
     let sb = sb.0;
+    let gid = params::readers_gid();
     // SAFETY: The superblock is there and locked, by its type's invariant; a kind of file is static. The steps
     // are those of `nfsdfs_create_files()`: a dentry that `simple_start_creating()` returns has its parent locked
     // until `simple_done_creating()`, and takes over the inode.
@@ -151,7 +161,8 @@ pub(crate) fn add(sb: &Superblock<'_>, kind: &'static Kind) -> Result {
         let inode = private::new_inode(sb);
         if !inode.is_null() {
             (*inode).i_ino = private::iunique(sb, RESERVED_INODES) as u64;
-            (*inode).i_mode = REGULAR | kind.mode;
+            (*inode).i_mode = REGULAR | kind.mode(gid != 0);
+            (*inode).i_gid.val = gid;
             (*inode).i_private = ptr::from_ref(kind).cast_mut().cast();
             (*inode).__bindgen_anon_3.i_fop = &raw const OPERATIONS.0;
             private::simple_inode_init_ts(inode);
@@ -205,7 +216,7 @@ unsafe extern "C" fn open(inode: *mut private::inode, file: *mut private::file) 
                 nonblocking,
                 state <- new_mutex!(State::default(), "nfsd_ha::Opened"),
             }),
-            GFP_KERNEL,
+            GFP_KERNEL_ACCOUNT,
         )
     };
     match opened {
@@ -339,13 +350,7 @@ impl Opened {
         if *position == 0 && !state.answer {
             let mut text = Text::default();
             state.seen = self.kind.news.as_ref().map(|news| (news.sequence)());
-            (self.kind.show)(self.nfsd(), &mut text).map_err(|e| {
-                if text.is_cut() {
-                    ENOMEM
-                } else {
-                    e
-                }
-            })?;
+            (self.kind.show)(self.nfsd(), &mut text).map_err(|e| text.error().unwrap_or(e))?;
             state.text = text;
         }
         let rest = usize::try_from(*position)
@@ -368,8 +373,8 @@ impl Opened {
         if len > WRITE_MAX {
             return Err(EINVAL);
         }
-        let mut data = KVec::with_capacity(len, GFP_KERNEL)?;
-        UserSlice::new(from, len).read_all(&mut data, GFP_KERNEL)?;
+        let mut data = KVec::with_capacity(len, GFP_KERNEL_ACCOUNT)?;
+        UserSlice::new(from, len).read_all(&mut data, GFP_KERNEL_ACCOUNT)?;
         let mut text = Text::default();
         let result = run(self, &data, &mut text);
         let mut state = self.state.lock();

@@ -21,6 +21,11 @@ pub(crate) fn upcalls_in_flight() -> usize {
     UPCALLS_IN_FLIGHT.load(Ordering::Relaxed) as usize
 }
 
+/// The group, in the initial user namespace, whose members may read our files; 0 if nobody but root may.
+pub(crate) fn readers_gid() -> u32 {
+    READERS_GID.load(Ordering::Relaxed)
+}
+
 /// A parameter as the kernel's table has it.
 #[repr(transparent)]
 struct Param(kernel_param);
@@ -131,4 +136,11 @@ param!(
     128,
     1..=4096,
     "Requests that the client tracking daemon has to answer at a time; more wait in line"
+);
+param!(
+    readers_gid,
+    READERS_GID,
+    0,
+    0..=4294967294,
+    "Group that may read the files in mounts of nfsd made from then on; 0: root only"
 );

@@ -1,15 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What a file shows: text of any length, whose growth can fail.
+//! What a file shows: a long text, whose growth can fail. It is charged to the cgroup of who lets it grow.
 
 use core::fmt::{self, Write};
 use kernel::prelude::*;
+
+/// The longest text, in bytes: a bound on what one open file holds. It has some 800,000 lines of `nlm_clients`.
+const MAX: usize = 64 << 20;
 
 /// A text that is being written.
 #[derive(Default)]
 pub(crate) struct Text {
     bytes: KVVec<u8>,
-    cut: bool,
+    error: Option<Error>,
 }
 
 impl Text {
@@ -24,17 +27,20 @@ impl Text {
         core::str::from_utf8(&self.bytes).unwrap_or("")
     }
 
-    /// Is something missing, as there was no memory?
-    pub(crate) fn is_cut(&self) -> bool {
-        self.cut
+    /// Why something is missing, if it is: `ENOMEM`, or `EFBIG` if it would be too long.
+    pub(crate) fn error(&self) -> Option<Error> {
+        self.error
     }
 
     fn extend(&mut self, bytes: &[u8]) -> Result {
+        if bytes.len() > MAX - self.bytes.len() {
+            return Err(EFBIG);
+        }
         if self.bytes.capacity() - self.bytes.len() < bytes.len() {
             let more = self.bytes.len().max(bytes.len()).max(256);
-            self.bytes.reserve(more, GFP_KERNEL)?;
+            self.bytes.reserve(more, GFP_KERNEL_ACCOUNT)?;
         }
-        Ok(self.bytes.extend_from_slice(bytes, GFP_KERNEL)?)
+        Ok(self.bytes.extend_from_slice(bytes, GFP_KERNEL_ACCOUNT)?)
     }
 
     /// Adds a word as nfsd's caches show it (`qword_add()` in `net/sunrpc/cache.c`): visible ASCII as
@@ -70,11 +76,11 @@ impl Text {
     }
 }
 
-/// Fails if there is no memory. May sleep.
+/// Fails if there is no memory, or the text too long. May sleep.
 impl fmt::Write for Text {
     fn write_str(&mut self, s: &str) -> fmt::Result {
-        self.extend(s.as_bytes()).map_err(|_| {
-            self.cut = true;
+        self.extend(s.as_bytes()).map_err(|e| {
+            self.error = Some(e);
             fmt::Error
         })
     }

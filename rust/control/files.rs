@@ -2,8 +2,8 @@
 
 //! Which files we add to `/proc/fs/nfsd`.
 //!
-//! All of them may be read by those whom nfsd would show the same: `nlm_clients` names no more
-//! than `/var/lib/nfs/sm` and rmtab do, and rpc.statd, which is not root, has reason to read it.
+//! They are root's. Others may read them if the admin gives these a group (`readers_gid`): a look into them takes
+//! lockd's and nfsd's locks, and tells who uses the server.
 
 use crate::base::fsfile::{Kind, News, Opened};
 use crate::base::net::Nfsd;
@@ -24,14 +24,12 @@ use kernel::prelude::*;
 pub(crate) static FILES: [Kind; 8] = [
     Kind {
         name: c"client_tracking",
-        mode: 0o444,
         show: status::show,
         write: None,
         news: None,
     },
     Kind {
         name: c"nlm_unlock",
-        mode: 0o600,
         show: nothing,
         write: Some(unlock),
         news: None,
@@ -44,28 +42,24 @@ pub(crate) static FILES: [Kind; 8] = [
     },
     Kind {
         name: c"reclaim_clients",
-        mode: 0o600,
         show: reclaimers::show,
         write: Some(list_clients),
         news: None,
     },
     Kind {
         name: c"nfs4_clients",
-        mode: 0o400,
         show: nfs4_clients::show,
         write: None,
         news: None,
     },
     Kind {
         name: c"floating_addresses",
-        mode: 0o600,
         show: floating::show,
         write: Some(float),
         news: None,
     },
     Kind {
         name: c"nlm_clients",
-        mode: 0o644,
         show: lines::show,
         write: Some(clients::write),
         news: Some(News {
@@ -78,7 +72,6 @@ pub(crate) static FILES: [Kind; 8] = [
 
 const FSID_GRACE: Kind = Kind {
     name: c"fsid_grace",
-    mode: 0o600,
     show: fsid_grace::show,
     write: Some(grace),
     news: None,

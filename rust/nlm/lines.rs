@@ -64,8 +64,9 @@ impl Lines {
         };
         if self.0.get(&key()).is_none() {
             let mut line = Line::default();
-            line.name.extend_from_slice(name, GFP_KERNEL)?;
-            self.0.try_create_and_insert(key(), line, GFP_KERNEL)?;
+            line.name.extend_from_slice(name, GFP_KERNEL_ACCOUNT)?;
+            self.0
+                .try_create_and_insert(key(), line, GFP_KERNEL_ACCOUNT)?;
         }
         self.0.get_mut(&key()).ok_or(ENOMEM)
     }

@@ -74,7 +74,7 @@ class Node:
         self.mount_control()
         self.background("nfsdcld -F")
         self.record_clients()
-        sh("rpcbind -w; rpc.statd --no-notify -H /test/ha-callout; rpc.mountd; "
+        sh("rpcbind -w; rpc.statd --no-notify; rpc.mountd; "
            f"exportfs -o rw,fsid={self.fsid},no_root_squash,no_subtree_check *:/srv/local")
         self.start_nfsd(GRACE)
 
@@ -180,7 +180,7 @@ class Node:
         # A server that stops in order has its clients no longer monitored, so nobody would tell them.
         self.step("save", f"cp -a {RECORDS}/sm {RECORDS}/saved")
         self.step("stop", "rpc.nfsd 0")
-        # lockd's end has rpc.statd call ha-callout, which may still be at it.
+        # ha-callout may still be at it.
         self.step("umount", lambda: wait_until(lambda: succeeds(f"umount {DISK}"), 10))
         self.step("start", lambda: self.start_nfsd())
         self.step("notify", "sm-notify -f")

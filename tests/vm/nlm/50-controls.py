@@ -3,13 +3,19 @@
 # vm: once=yes timeout=180 module=load
 """What may be written to the control files, by whom, and what is answered."""
 
+import ctypes
 import errno
+import fcntl
+import mmap
 import os
+import stat
+import struct
 import subprocess
+import threading
 
 from control import NOTHING, FILES, command, read
 from ktap import check, done, equal
-from nfs import kernel_log, sh, wait_until
+from nfs import kernel_log, sh, succeeds, wait_until
 
 UUID = "0d7bb6e8-0c1e-4e6a-9d61-3f9a1f6c1b1d"
 
@@ -98,8 +104,93 @@ for name in ("nlm_unlock", "fsid_grace", "nlm_set_ip_grace", "nlm_clients"):
           as_other(0, True, name))
     check(f"{name}: another user may not", "Permission denied" in as_other(1000, False, name))
 equal("nothing was changed by them", read("fsid_grace"), "")
-check("anybody may read who must be notified",
-      "sequence" in sh("setpriv --reuid=1000 cat /proc/fs/nfsd/nlm_clients"))
+
+
+def may_read(directory="/proc/fs/nfsd", user="--reuid=1000 --clear-groups"):
+    """Which of our files another user may read."""
+    return [name for name in FILES if succeeds(f"setpriv {user} cat {directory}/{name}")]
+
+
+def modes(directory="/proc/fs/nfsd"):
+    """Mode and group of our files."""
+    found = {name: os.stat(f"{directory}/{name}") for name in FILES}
+    return {name: (oct(stat.S_IMODE(s.st_mode)), s.st_gid) for name, s in found.items()}
+
+
+MEMBER = "--reuid=1000 --regid=1000 --groups=4242"
+READ_ONLY = ("client_tracking", "nfs4_clients")
+equal("the files are root's", modes(),
+      {name: ("0o400" if name in READ_ONLY else "0o600", 0) for name in FILES})
+equal("nobody else may read them", may_read(), [])
+sh("chgrp 4242 /proc/fs/nfsd/nlm_clients; chmod 640 /proc/fs/nfsd/nlm_clients")
+equal("but of a group to which the admin gives one", [may_read(user=MEMBER), may_read()], [["nlm_clients"], []])
+check("who may only read it may not confirm anything",
+      "Permission denied" in sh(f"setpriv {MEMBER} sh -c 'echo 0 >/proc/fs/nfsd/nlm_clients'", check=False))
+sh("echo 4242 > /sys/module/nfsd_ha/parameters/readers_gid; ip netns add readers; mkdir -p /run/readers;"
+   " nsenter --net=/run/netns/readers mount -t nfsd nfsd /run/readers")
+equal("with readers_gid a mount has that group", modes("/run/readers"),
+      {name: ("0o440" if name in READ_ONLY else "0o640", 4242) for name in FILES})
+equal("whose members may read", [may_read("/run/readers", user=MEMBER), may_read("/run/readers")], [list(FILES), []])
+check("no number, and a group that is none, are refused",
+      not any(succeeds(f"echo {gid} > /sys/module/nfsd_ha/parameters/readers_gid") for gid in ("x", -1, 4294967295)))
+sh("umount /run/readers; ip netns del readers; echo 0 > /sys/module/nfsd_ha/parameters/readers_gid")
+
+# ha-callout, run by rpc.statd: it may if its group may.
+sh("install -d -o 1000 /run/records")
+callout = "NFSD_HA_CLIENTS=/proc/fs/nfsd/nlm_clients NFSD_HA_DIR=/run/records setpriv {} /test/ha-callout add-client a"
+check("ha-callout records as a user of the group", succeeds(callout.format(MEMBER)))
+check("and says why it cannot as another one",
+      "see readers_gid" in sh(callout.format("--reuid=1000 --clear-groups"), check=False))
+
+# Memory, which is the reader's.
+OPENED = 100
+SCOPES = range(10_000, 11_000)
+HOLD = f"""
+import os, sys
+with open("/sys/fs/cgroup/readers/cgroup.procs", "w") as f:
+    f.write(str(os.getpid()))
+used = lambda: int(open("/sys/fs/cgroup/readers/memory.current").read())
+before, fds = used(), []
+for n in range({OPENED}):
+    fds.append(os.open("/proc/fs/nfsd/fsid_grace", os.O_RDONLY))
+    os.read(fds[-1], 1)
+print(used() - before)
+"""
+with open("/proc/fs/nfsd/fsid_grace", "r+b", buffering=0) as f:
+    for fsid in SCOPES:
+        f.write(f"{fsid} 100".encode())
+size = len(read("fsid_grace"))
+sh("mkdir -p /sys/fs/cgroup; mountpoint -q /sys/fs/cgroup || mount -t cgroup2 cgroup2 /sys/fs/cgroup;"
+   " echo +memory > /sys/fs/cgroup/cgroup.subtree_control; mkdir /sys/fs/cgroup/readers")
+charged = int(sh(f"python3 -c '{HOLD}'"))
+check(f"what {OPENED} open files hold of {size} bytes each is charged to their opener", charged >= OPENED * size,
+      f"{charged} bytes")
+sh(f"echo {OPENED * size} > /sys/fs/cgroup/readers/memory.max")
+check("whose limit ends it", not succeeds(f"python3 -c '{HOLD}'"))
+with open("/proc/fs/nfsd/fsid_grace", "r+b", buffering=0) as f:
+    for fsid in SCOPES:
+        f.write(f"{fsid} 0".encode())
+
+# A reader whose memory is not there: somebody else is to bring it (userfaultfd), and does not.
+libc = ctypes.CDLL(None, use_errno=True)
+memory = mmap.mmap(-1, mmap.PAGESIZE)
+address = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+faults = libc.syscall(323, os.O_CLOEXEC)
+fcntl.ioctl(faults, 0xC018AA3F, struct.pack("QQQ", 0xAA, 0, 0))
+fcntl.ioctl(faults, 0xC020AA00, struct.pack("QQQQ", address, mmap.PAGESIZE, 1, 0))
+fd = os.open("/proc/fs/nfsd/nlm_clients", os.O_RDONLY)
+reader = threading.Thread(target=lambda: libc.read(fd, ctypes.c_void_p(address), 4096))
+reader.start()
+where = f"/proc/{os.getpid()}/task/{reader.native_id}/stack"
+check("a reader can be kept in its read", wait_until(lambda: "handle_userfault" in sh(f"cat {where}")))
+check("meanwhile others read", read("nlm_clients").startswith("sequence"))
+equal("commands are taken", command("nlm_unlock", "1234")[0], "ok")
+sh("rpc.nfsd 0")
+check("and nfsd and lockd end and begin", wait_until(lambda: not succeeds("pgrep -x 'lockd|nfsd'")))
+sh("rpc.nfsd 4")
+os.close(faults)
+reader.join()
+os.close(fd)
 
 fd = os.open("/proc/fs/nfsd/nlm_unlock", os.O_RDWR)
 os.write(fd, b"1234")

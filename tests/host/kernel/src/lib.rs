@@ -84,6 +84,7 @@ pub mod code {
     pub const EBUSY: Error = Error(-16);
     pub const ENODEV: Error = Error(-19);
     pub const EINVAL: Error = Error(-22);
+    pub const EFBIG: Error = Error(-27);
     pub const ENOSPC: Error = Error(-28);
     pub const EPIPE: Error = Error(-32);
     pub const ETIMEDOUT: Error = Error(-110);
@@ -202,4 +203,5 @@ pub mod prelude {
     pub type KVec<T> = super::Vec<T>;
     pub type KVVec<T> = super::Vec<T>;
     pub const GFP_KERNEL: super::Flags = super::Flags;
+    pub const GFP_KERNEL_ACCOUNT: super::Flags = super::Flags;
 }
