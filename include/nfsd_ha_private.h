@@ -13,7 +13,9 @@
 #include <linux/livepatch.h>
 #include <linux/namei.h>
 #include <linux/poll.h>
+#include <linux/ptrace.h>
 #include <linux/rcupdate.h>
+#include <linux/security.h>
 #include <linux/sched/task.h>
 #include <linux/siphash.h>
 #include <linux/sunrpc/clnt.h>

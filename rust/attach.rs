@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Where the module attaches to nfsd and to the modules that nfsd needs.
+//! Where the module attaches to nfsd, to the modules that nfsd needs, and to the kernel itself.
 //!
 //! | function | of | what ours does |
 //! |---|---|---|
@@ -14,9 +14,10 @@
 //! | `svcauth_unix_set_client` | sunrpc | the same, but does not refuse a client for which an export is expected |
 //! | `locks_in_grace`, `opens_in_grace` | grace | the same, and asks whether the request's scope is in grace |
 //! | `nsm_monitor`, `nsm_unmonitor` | lockd | notes the client, then the same |
+//! | `security_file_lock` | the kernel | the same, then waits where a scope in grace keeps local processes out |
 
 use crate::base::in_force;
-use crate::base::klp::{Func, Object, Patch, NO_CALLBACKS};
+use crate::base::klp::{self, Func, Object, Patch, NO_CALLBACKS};
 use crate::base::module_ref::ModuleRef;
 use crate::base::private::{klp_callbacks, klp_object};
 use crate::base::setup::Setup;
@@ -29,13 +30,27 @@ use kernel::prelude::*;
 
 static PATCH: Patch = Patch::new(&OBJECTS);
 
-static OBJECTS: [Object; 5] = [
-    Object::new(c"grace", &GRACE, NO_CALLBACKS),
-    Object::new(c"lockd", &LOCKD, NO_CALLBACKS),
-    Object::new(c"nfsd", &NFSD, NFSD_CALLBACKS),
-    Object::new(c"sunrpc", &SUNRPC, NO_CALLBACKS),
+static OBJECTS: [Object; 6] = [
+    Object::new(None, &KERNEL, KERNEL_CALLBACKS),
+    Object::new(Some(c"grace"), &GRACE, NO_CALLBACKS),
+    Object::new(Some(c"lockd"), &LOCKD, NO_CALLBACKS),
+    Object::new(Some(c"nfsd"), &NFSD, NFSD_CALLBACKS),
+    Object::new(Some(c"sunrpc"), &SUNRPC, NO_CALLBACKS),
     Object::end(),
 ];
+
+// SAFETY: The type is that of security/security.c. While it waits it holds a reference to this module.
+static KERNEL: [Func; 2] = unsafe {
+    [
+        Func::new(c"security_file_lock", replaced::file_lock as *const c_void),
+        Func::end(),
+    ]
+};
+
+const KERNEL_CALLBACKS: klp_callbacks = klp_callbacks {
+    pre_patch: Some(check_start),
+    ..NO_CALLBACKS
+};
 
 // SAFETY: The type is that of net/sunrpc/svcauth_unix.c. While it runs it holds a reference to this module.
 static SUNRPC: [Func; 2] = unsafe {
@@ -108,6 +123,20 @@ pub(crate) fn attach(module: &'static ThisModule, _: Setup) -> Result {
     // SAFETY: There is one setup, so this is done once, by the module's init. The lists above are static and have
     // their ends.
     unsafe { PATCH.enable(module) }
+}
+
+/// We are about to be attached to the kernel: calls lead behind the start of its function.
+///
+/// # Safety
+///
+/// For livepatch, with the kernel's object.
+unsafe extern "C" fn check_start(object: *mut klp_object) -> c_int {
+    // SAFETY: livepatch has found the first function of its object.
+    if unsafe { klp::begins_as_usual((*(*object).funcs).old_func) } {
+        return 0;
+    }
+    pr_err!("a function of this kernel does not begin as those of its modules do\n");
+    ENOEXEC.to_errno()
 }
 
 /// For livepatch: attaching begins, with nfsd loaded.

@@ -30,6 +30,8 @@ mod replaced;
 mod scopes;
 mod tracking;
 
+use base::net::Net;
+use base::net_end::{AtEnd, NetEnd, Registered};
 use base::{private, setup::Setup};
 use control::{mounts::Mounts, release};
 use kernel::prelude::*;
@@ -52,8 +54,21 @@ module! {
 #[link_section = ".modinfo"]
 static LIVEPATCH: [u8; 12] = *b"livepatch=Y\0";
 
+/// What ends with a net namespace.
+struct OfNet;
+
+impl NetEnd for OfNet {
+    fn ended(net: Net<'_>) {
+        in_grace::end_all(net);
+        floating::forget(net);
+    }
+}
+
+static AT_NET_END: AtEnd = AtEnd::new::<OfNet>();
+
 struct NfsdHa {
     mounts: Arc<Mounts>,
+    _net_end: Registered,
 }
 
 impl kernel::Module for NfsdHa {
@@ -67,9 +82,11 @@ impl kernel::Module for NfsdHa {
         floating::init_module(&setup);
         clientids::init_module(&setup);
         release::init_module(&setup);
+        let net_end = AT_NET_END.register(&setup)?;
         // From here on, what fails is undone by `drop()`.
         let this = NfsdHa {
             mounts: Mounts::new(&setup)?,
+            _net_end: net_end,
         };
         clients::init_module(&setup)?;
         attach::attach(module, setup)?;

@@ -18,11 +18,13 @@ use crate::scopes::expected::{self, Answer};
 use crate::scopes::exported;
 use crate::scopes::exports::{self, Question};
 use crate::scopes::in_grace;
+use crate::scopes::local;
 use crate::scopes::request::Request;
+use crate::scopes::scope::Fsid;
 use crate::scopes::svc_export::ExportRef;
 use crate::tracking::tracker::Tracker;
 use kernel::error::{from_err_ptr, to_result};
-use kernel::ffi::c_int;
+use kernel::ffi::{c_int, c_uint};
 use kernel::prelude::*;
 
 /// Replaces `nfsd4_client_tracking_init()`. Called under `nfsd_mutex`, by who starts a server.
@@ -380,5 +382,29 @@ pub(crate) unsafe extern "C" fn nsm_unmonitor(host: *const private::nlm_host) {
     if let Some(_module) = ModuleRef::get() {
         // SAFETY: This is where lockd calls it.
         monitor::unmonitor(unsafe { Host::new(host) });
+    }
+}
+
+/// Replaces `security_file_lock()`. May sleep.
+///
+/// # Safety
+///
+/// As for the function replaced: a system call of the current task is about to lock, unlock or lease the file, which is
+/// open.
+pub(crate) unsafe extern "C" fn file_lock(file: *mut private::file, kind: c_uint) -> c_int {
+    // SAFETY: The file is open, so it has an inode, and its file system is there. This is what was asked.
+    let (status, device) = unsafe {
+        let status = private::security_file_lock(file, kind);
+        (status, || (*(*(*file).f_inode).i_sb).s_dev)
+    };
+    if status != 0 || kind == private::F_UNLCK || !in_grace::any_local() {
+        return status;
+    }
+    let Some(_module) = ModuleRef::get() else {
+        return status;
+    };
+    match local::wait(&Fsid::of_device(device())) {
+        Ok(()) => 0,
+        Err(e) => e.to_errno(),
     }
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Livepatches: replacing functions of kernel modules, in the kernel's sanctioned way.
+//! Livepatches: replacing functions of kernel modules and of the kernel itself, in the kernel's sanctioned way.
 //!
 //! C header: `include/linux/livepatch.h`. The structures are statics, as the kernel links them
 //! into its lists for as long as this module is loaded.
@@ -44,7 +44,7 @@ impl Func {
     }
 }
 
-/// A kernel module, and what to replace in it.
+/// A kernel module or the kernel itself, and what to replace in it.
 #[repr(transparent)]
 pub(crate) struct Object(UnsafeCell<klp_object>);
 
@@ -58,18 +58,20 @@ impl Object {
         Object(UnsafeCell::new(unsafe { core::mem::zeroed() }))
     }
 
-    /// The functions to replace in the module `name`, ended by [`Func::end()`]; with none, the
-    /// object is there for its symbols only. The callbacks are called under livepatch's lock
+    /// The functions to replace in the module `name`, or without a name in the kernel itself, ended by
+    /// [`Func::end()`]; with none, the object is there for its symbols only. The callbacks are called under livepatch's lock
     /// (`klp_mutex`), which the loading of every module takes: they must not wait for anything
     /// that a mount or a server holds.
     pub(crate) const fn new(
-        name: &'static CStr,
+        name: Option<&'static CStr>,
         funcs: &'static [Func],
         callbacks: klp_callbacks,
     ) -> Self {
         assert!(!funcs.is_empty(), "Func::end() is missing");
         let mut object = Self::end().0.into_inner();
-        object.name = as_char_ptr_in_const_context(name);
+        if let Some(name) = name {
+            object.name = as_char_ptr_in_const_context(name);
+        }
         object.funcs = funcs.as_ptr().cast_mut().cast();
         object.callbacks = callbacks;
         Object(UnsafeCell::new(object))
@@ -79,6 +81,21 @@ impl Object {
 /// No callbacks.
 // SAFETY: All zeros is a value of this type: callbacks that are not there.
 pub(crate) const NO_CALLBACKS: klp_callbacks = unsafe { core::mem::zeroed() };
+
+/// Does a function of the kernel's begin with `ENDBR64`, or what takes its place, and a call of `__fentry__` or what takes
+/// its (`gen_endbr_poison()` in `arch/x86/include/asm/ibt.h`, and what ftrace makes of the call)? `klp-link` takes this for
+/// granted where it cannot see the kernel's code, and calls lead behind that.
+///
+/// # Safety
+///
+/// It is the address of a function.
+pub(crate) unsafe fn begins_as_usual(function: *const c_void) -> bool {
+    // SAFETY: The code of a function can be read.
+    let start = unsafe { function.cast::<[u8; 9]>().read() };
+    let (branch, call) = start.split_at(4);
+    matches!(branch, [0xf3, 0x0f, 0x1e, 0xfa] | [0x0f, 0x1f, 0x40, 0xd6])
+        && matches!(call, [0xe8, ..] | [0x0f, 0x1f, 0x44, 0x00, 0x00])
+}
 
 /// A livepatch: all that this module replaces.
 pub(crate) struct Patch(UnsafeCell<klp_patch>);

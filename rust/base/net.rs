@@ -5,11 +5,9 @@
 //! C source: `include/net/net_namespace.h`, `include/net/netns/generic.h`.
 
 use crate::base::private;
-use crate::base::raw::list_entries;
 use core::marker::PhantomData;
 use core::ptr::{self, addr_of_mut};
 use core::sync::atomic::{AtomicPtr, Ordering};
-use kernel::container_of;
 use kernel::sync::rcu;
 
 /// A net namespace that is alive.
@@ -46,18 +44,6 @@ impl Net<'_> {
     pub(crate) fn inum(self) -> u32 {
         // SAFETY: The namespace is there, by the type's invariant; the number never changes.
         unsafe { (*self.as_ptr()).ns.inum }
-    }
-
-    /// Is the namespace with a number that [`Net::cookie`] gave still alive? May sleep.
-    pub(crate) fn is_alive(cookie: u64) -> bool {
-        let _guard = rcu::read_lock();
-        // SAFETY: As `for_each_net_rcu()`: a namespace leaves the list before it is freed, which is after a grace period of
-        // RCU.
-        unsafe {
-            list_entries(&raw mut private::net_namespace_list)
-                .map(|node| container_of!(node, private::net, list))
-                .any(|net| (*net).net_cookie == cookie)
-        }
     }
 
     /// A number that no other namespace ever has.

@@ -7,22 +7,24 @@ use crate::base::text::Text;
 use crate::nfs4::reclaimers;
 use crate::nlm::clients;
 use crate::scopes::exported;
-use crate::scopes::grace::{self, Scoped, Wish, MAX_SECONDS};
+use crate::scopes::grace::Scoped;
 use crate::scopes::in_grace;
 use crate::scopes::scope::command;
+use crate::scopes::wish::{self, Wish, MAX_SECONDS};
 use core::fmt::Write;
 use kernel::prelude::*;
 
-/// Does a command: `SCOPE [SECONDS]`, where 0 ends the grace period, or `SCOPE listed`. Without seconds it
+/// Does a command: `SCOPE [SECONDS] [local]`, where 0 ends the grace period, or `SCOPE listed`. Without seconds it
 /// lasts `default`. May sleep.
 ///
 /// Fails with `EINVAL` for another command, with `ENOMEM`, with `ENOSPC` if there are too many
-/// scopes already (65,536 fit), and of a scope that is not in grace `listed` with `ETIME`.
+/// scopes already (65,536 fit), of a scope that is not in grace `listed` with `ETIME`, and `local` with `ENXIO` if it is not
+/// known which device the scope is on.
 pub(crate) fn write(net: Net<'_>, default: u32, data: &[u8], out: &mut Text) -> Result {
-    let (scope, wish) = grace::parse(command(data)?)?;
+    let (scope, wish) = wish::parse(command(data)?)?;
     let cookie = net.cookie();
-    let seconds = match wish {
-        Wish::Grace(seconds) => seconds.unwrap_or(default.min(MAX_SECONDS)),
+    let (seconds, local) = match wish {
+        Wish::Grace { seconds, local } => (seconds.unwrap_or(default.min(MAX_SECONDS)), local),
         Wish::Listed => {
             reclaimers::close(cookie, &scope)?;
             return list(cookie, out, |entry| entry.scope == scope);
@@ -34,16 +36,25 @@ pub(crate) fn write(net: Net<'_>, default: u32, data: &[u8], out: &mut Text) -> 
         writeln!(out, "{scope} ended")?;
         return Ok(());
     }
+    let device = match exported::device_of(cookie, &scope).filter(|_| local) {
+        None if local => return Err(ENXIO),
+        device => device,
+    };
     // Before it begins: who was listed in an earlier one may not reclaim in this one.
     if !in_grace::is_in_grace(cookie, &scope) {
         reclaimers::forget(cookie, &scope);
     }
-    if !in_grace::start(cookie, &scope, seconds)? {
+    if !in_grace::start(cookie, &scope, seconds, device)? {
         exported::note_again();
         clients::forget_scope(net, &scope);
         pr_info!(
-            "grace period of {} begins, {seconds} s\n",
-            format_args!("{scope}")
+            "grace period of {} begins, {seconds} s{}\n",
+            format_args!("{scope}"),
+            if local {
+                ", also for local processes"
+            } else {
+                ""
+            }
         );
     }
     list(cookie, out, |entry| entry.scope == scope)
@@ -60,7 +71,8 @@ fn list(net: u64, out: &mut Text, want: impl Fn(&Scoped) -> bool) -> Result {
         let (scope, reclaims, refused) = (entry.scope, entry.reclaims(), entry.refused);
         writeln!(
             out,
-            "{scope} left {left} reclaims {reclaims} refused {refused}"
+            "{scope} left {left} reclaims {reclaims} refused {refused}{}",
+            if entry.local.is_some() { " local" } else { "" }
         )?;
     }
     Ok(())

@@ -48,6 +48,12 @@ pub(crate) fn since(net: u64, address: IpAddr) -> Option<Since> {
     })
 }
 
+/// A namespace ends, and so do its floating addresses. May sleep.
+pub(crate) fn forget(net: Net<'_>) {
+    let net = net.cookie();
+    ADDRESSES.lock().retain(|one| one.net != net);
+}
+
 /// A server is started in a namespace. May sleep.
 pub(crate) fn server_starts(net: Net<'_>) {
     let net = net.cookie();
@@ -72,7 +78,7 @@ pub(crate) fn exit_module() {
 
 /// Does a command of `floating_addresses`: `ADDRESS`, or `-ADDRESS` to take it back. May sleep.
 ///
-/// Those of namespaces that have ended are forgotten. Fails with `EINVAL` for another command, and with `ENOMEM`.
+/// Fails with `EINVAL` for another command, and with `ENOMEM`.
 pub(crate) fn write(nfsd: Nfsd<'_>, data: &[u8], out: &mut Text) -> Result {
     let net = nfsd.net();
     let command = command(data)?;
@@ -83,7 +89,6 @@ pub(crate) fn write(nfsd: Nfsd<'_>, data: &[u8], out: &mut Text) -> Result {
     let address: IpAddr = address.parse().map_err(|_| EINVAL)?;
     let address = address.to_canonical();
     let mut addresses = ADDRESSES.lock();
-    addresses.retain(|one| Net::is_alive(one.net));
     let known = addresses.iter().any(|one| one.is(net.cookie(), address));
     if add && !known {
         let one = Floating {

@@ -230,6 +230,16 @@ pub(crate) unsafe fn place_of_mount(net: Net<'_>, path: &path) -> Option<Place> 
     })
 }
 
+/// The device of the file system that a scope is on. Of an export it is known once a request has asked for that. Does
+/// not sleep.
+pub(crate) fn device_of(net: u64, scope: &Scope) -> Option<Fsid> {
+    match scope {
+        Scope::Export(device @ Fsid::Dev { .. }) => Some(*device),
+        Scope::Export(fsid) => ROOTS.lock().as_ref()?.device_of(net, fsid),
+        Scope::Server(_) => None,
+    }
+}
+
 /// A server stops: what its exports were is of no use any more. Does not sleep.
 pub(crate) fn forget(net: Net<'_>) {
     note_again();

@@ -29,6 +29,9 @@ use kernel::prelude::*;
 /// (`clients_still_reclaiming()`).
 const MAX_MIDST: i64 = 15_000_000_000;
 
+/// Positions of a scope in the index: a UUID has three forms, and local processes ask by its device.
+const KEYS: usize = 4;
+
 /// What a request is about.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Subject {
@@ -67,6 +70,8 @@ pub(crate) struct Scoped {
     half_reclaims: u64,
     /// Requests that were refused.
     pub(crate) refused: u64,
+    /// The device of its file system, if local processes are kept out.
+    pub(crate) local: Option<Fsid>,
 }
 
 impl Scoped {
@@ -97,6 +102,8 @@ pub(crate) struct GraceTable<H> {
     live: usize,
     /// There is, or was, a scope of a device: else, to look for one is in vain.
     devices: bool,
+    /// No local process is kept out from this time on.
+    local_deadline: i64,
 }
 
 impl<H: KeyedHash> GraceTable<H> {
@@ -110,14 +117,14 @@ impl<H: KeyedHash> GraceTable<H> {
             deadline: 0,
             live: 0,
             devices: false,
+            local_deadline: 0,
         }
     }
 
     /// An empty table with room for `n` scopes. Fails with `ENOMEM`. May sleep.
     pub(crate) fn with_room(hash: H, n: usize) -> Result<Self> {
         let mut table = Self::new(hash);
-        // A UUID has three forms.
-        table.index = Index::with_room(n.saturating_mul(3))?;
+        table.index = Index::with_room(n.saturating_mul(KEYS))?;
         table.entries = KVVec::with_capacity(n, GFP_KERNEL)?;
         table.room = n;
         Ok(table)
@@ -126,7 +133,7 @@ impl<H: KeyedHash> GraceTable<H> {
     /// How many scopes a table should have room for that takes over from this one: none if this
     /// one has room for another.
     pub(crate) fn wanted(&self, now: i64) -> Option<usize> {
-        if self.entries.len() < self.room {
+        if self.entries.len() < self.room && self.index.has_room(KEYS) {
             return None;
         }
         let used = self.entries.iter().filter(|e| e.in_grace(now)).count();
@@ -160,6 +167,10 @@ impl<H: KeyedHash> GraceTable<H> {
             for key in entry.scope.keys() {
                 self.index.insert(self.hash(entry.net, &key), at);
             }
+            if let Some(device) = entry.local {
+                self.index.insert(self.local_hash(&device), at);
+                self.local_deadline = self.local_deadline.max(entry.until);
+            }
             self.live += 1;
             let until = if entry.holds > 0 {
                 i64::MAX
@@ -170,11 +181,22 @@ impl<H: KeyedHash> GraceTable<H> {
         }
     }
 
-    fn find(&mut self, net: u64, scope: &Scope) -> Option<&mut Scoped> {
+    /// That of a device, by which local processes ask, whose net namespace does not matter.
+    fn local_hash(&self, device: &Fsid) -> u64 {
+        let mut key = device.key();
+        key[0] = b'l';
+        self.hash(0, &key)
+    }
+
+    fn position(&self, net: u64, scope: &Scope) -> Option<usize> {
         let hash = self.hash(net, &scope.keys().next()?);
         let entries = &self.entries;
         let same = |at: usize| entries[at].net == net && entries[at].scope == *scope;
-        let at = self.index.find(hash, same)?;
+        self.index.find(hash, same)
+    }
+
+    fn find(&mut self, net: u64, scope: &Scope) -> Option<&mut Scoped> {
+        let at = self.position(net, scope)?;
         self.entries.get_mut(at)
     }
 
@@ -194,6 +216,7 @@ impl<H: KeyedHash> GraceTable<H> {
                 found: false,
                 half_reclaims: 0,
                 refused: 0,
+                local: None,
             });
             self.live -= 1;
         }
@@ -220,6 +243,51 @@ impl<H: KeyedHash> GraceTable<H> {
         Ok(was)
     }
 
+    /// While the scope is in grace by command, local processes are kept out of this device, or of none. There must be
+    /// room as for another scope.
+    pub(crate) fn keep_out(&mut self, net: u64, scope: &Scope, device: Option<Fsid>) {
+        let Some(at) = self.position(net, scope) else {
+            return;
+        };
+        let entry = &mut self.entries[at];
+        let was = core::mem::replace(&mut entry.local, device);
+        if let Some(device) = device {
+            self.local_deadline = self.local_deadline.max(entry.until);
+            let hash = self.local_hash(&device);
+            if self.index.find(hash, |other| other == at).is_none() {
+                self.index.insert(hash, at);
+            }
+        } else if was.is_some() {
+            let local = self.entries.iter().filter(|e| e.local.is_some());
+            self.local_deadline = local.map(|e| e.until).max().unwrap_or(0);
+        }
+    }
+
+    /// Are local processes kept out of a device?
+    pub(crate) fn keeps_out(&self, now: i64, device: &Fsid) -> bool {
+        let keeps = |at: usize| {
+            let entry = &self.entries[at];
+            now < entry.until && entry.local.as_ref() == Some(device)
+        };
+        self.index.find(self.local_hash(device), keeps).is_some()
+    }
+
+    /// From this time on, no local process is kept out.
+    pub(crate) fn local_deadline(&self) -> i64 {
+        self.local_deadline
+    }
+
+    /// Ends all grace periods of a net namespace.
+    pub(crate) fn end_all(&mut self, net: u64) {
+        for at in 0..self.entries.len() {
+            let entry = &self.entries[at];
+            if entry.net == net {
+                let scope = entry.scope;
+                self.end(net, &scope);
+            }
+        }
+    }
+
     /// Ends a scope's grace period.
     pub(crate) fn end(&mut self, net: u64, scope: &Scope) {
         let Some(entry) = self.find(net, scope) else {
@@ -228,7 +296,11 @@ impl<H: KeyedHash> GraceTable<H> {
         let live = entry.until != 0 || entry.holds != 0;
         entry.until = 0;
         let sleeps = live && entry.holds == 0;
+        let local = entry.local.is_some();
         self.lose(sleeps);
+        if local {
+            self.keep_out(net, scope, None);
+        }
     }
 
     /// Holds a scope in grace, until as many calls of [`GraceTable::let_go`]. Fails as
@@ -319,6 +391,9 @@ impl<H: KeyedHash> GraceTable<H> {
                     let until = now.saturating_add(entry.midst).min(entry.limit);
                     entry.until = entry.until.max(until);
                     self.deadline = self.deadline.max(until);
+                    if entry.local.is_some() {
+                        self.local_deadline = self.local_deadline.max(until);
+                    }
                 }
             }
             None => entry.refused += 1,
@@ -368,35 +443,4 @@ impl<H: KeyedHash> GraceTable<H> {
     pub(crate) fn all(&self, now: i64) -> impl Iterator<Item = &Scoped> {
         self.entries.iter().filter(move |e| now < e.until)
     }
-}
-
-/// Longest grace period that can be asked for, in seconds; as `nfsv4gracetime` allows.
-pub(crate) const MAX_SECONDS: u32 = 3600;
-
-/// What is wanted of a scope.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Wish {
-    /// A grace period of so many seconds, or of the usual length; none ends it.
-    Grace(Option<u32>),
-    /// Its end when those who are listed for the scope have finished.
-    Listed,
-}
-
-/// Reads `SCOPE [SECONDS]` or `SCOPE listed`. Fails with `EINVAL`.
-pub(crate) fn parse(line: &str) -> Result<(Scope, Wish)> {
-    let (scope, wish) = match line.split_once(' ') {
-        None => (line, Wish::Grace(None)),
-        Some((scope, "listed")) => (scope, Wish::Listed),
-        Some((scope, digits)) => {
-            if !digits.bytes().all(|c| c.is_ascii_digit()) {
-                return Err(EINVAL);
-            }
-            let seconds: u32 = digits.parse().map_err(|_| EINVAL)?;
-            if seconds > MAX_SECONDS {
-                return Err(EINVAL);
-            }
-            (scope, Wish::Grace(Some(seconds)))
-        }
-    };
-    Ok((Scope::parse(scope)?, wish))
 }

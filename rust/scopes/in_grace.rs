@@ -13,7 +13,7 @@ use crate::base::siphash::SipHash;
 use crate::scopes::grace::{GraceTable, Scoped, Subject};
 use crate::scopes::place::Place;
 use crate::scopes::request::Request;
-use crate::scopes::scope::Scope;
+use crate::scopes::scope::{Fsid, Scope};
 use core::sync::atomic::{AtomicI64, Ordering};
 use kernel::prelude::*;
 
@@ -33,6 +33,14 @@ kernel::sync::global_lock! {
 /// From this time on, no scope is in grace: [`GraceTable::deadline`], to be read without the
 /// lock. A reader that sees an old value is one that was a moment earlier.
 static DEADLINE: AtomicI64 = AtomicI64::new(0);
+/// The same for local processes: [`GraceTable::local_deadline`], or 0 once somebody has seen that it is over.
+static LOCAL_DEADLINE: AtomicI64 = AtomicI64::new(0);
+
+/// Says what the table says now to those who ask without the lock, which is held.
+fn publish(table: &GraceTable<SipHash>) {
+    DEADLINE.store(table.deadline(), Ordering::Release);
+    LOCAL_DEADLINE.store(table.local_deadline(), Ordering::Release);
+}
 
 /// Prepares this file's lock.
 pub(crate) fn init_module(_: &Setup) {
@@ -47,6 +55,7 @@ pub(crate) fn init_module(_: &Setup) {
 /// Frees what this file keeps. For this module's exit.
 pub(crate) fn exit_module() {
     let table = SCOPES.lock().take();
+    LOCAL_DEADLINE.store(0, Ordering::Release);
     drop(table);
 }
 
@@ -62,11 +71,8 @@ pub(crate) fn in_grace<'a>(net: Net<'_>, request: impl FnOnce() -> Option<Reques
     };
     let mut table = SCOPES.lock();
     table.as_mut().is_some_and(|table| {
-        let before = table.deadline();
         let in_grace = table.ask(now(), net.cookie(), &subject);
-        if table.deadline() != before {
-            DEADLINE.store(table.deadline(), Ordering::Release);
-        }
+        publish(table);
         in_grace
     })
 }
@@ -75,6 +81,36 @@ pub(crate) fn in_grace<'a>(net: Net<'_>, request: impl FnOnce() -> Option<Reques
 fn any_in_grace() -> bool {
     let deadline = DEADLINE.load(Ordering::Acquire);
     deadline != 0 && now() < deadline
+}
+
+/// Are there local processes that may not lock something? Costs a load and a comparison if not, as each `fcntl()` and
+/// `flock()` of the machine asks. Does not sleep.
+pub(crate) fn any_local() -> bool {
+    let deadline = LOCAL_DEADLINE.load(Ordering::Acquire);
+    if deadline == 0 || now() < deadline {
+        return deadline != 0;
+    }
+    // The next one need not read the clock. If there is another one by now, it stays.
+    let (success, failure) = (Ordering::Relaxed, Ordering::Relaxed);
+    let _ = LOCAL_DEADLINE.compare_exchange(deadline, 0, success, failure);
+    false
+}
+
+/// May local processes take no locks on a device? Does not sleep.
+pub(crate) fn keeps_out(device: &Fsid) -> bool {
+    any_local()
+        && SCOPES
+            .lock()
+            .as_ref()
+            .is_some_and(|table| table.keeps_out(now(), device))
+}
+
+/// A net namespace ends: so do its grace periods. Does not sleep.
+pub(crate) fn end_all(net: Net<'_>) {
+    if let Some(table) = SCOPES.lock().as_mut() {
+        table.end_all(net.cookie());
+        publish(table);
+    }
 }
 
 /// Asks the table, unless no scope is in grace in any namespace. Does not sleep.
@@ -127,7 +163,7 @@ pub(crate) fn is_in_grace(net: u64, scope: &Scope) -> bool {
 pub(crate) fn end(net: u64, scope: &Scope) {
     if let Some(table) = SCOPES.lock().as_mut() {
         table.end(net, scope);
-        DEADLINE.store(table.deadline(), Ordering::Release);
+        publish(table);
     }
 }
 
@@ -141,7 +177,7 @@ fn change<R>(f: impl Fn(&mut GraceTable<SipHash>, i64) -> Result<R>) -> Result<R
                 Some(wanted) => wanted,
                 None => {
                     let result = f(table, now());
-                    DEADLINE.store(table.deadline(), Ordering::Release);
+                    publish(table);
                     return result;
                 }
             }
@@ -181,19 +217,21 @@ impl Drop for Hold {
     fn drop(&mut self) {
         if let Some(table) = SCOPES.lock().as_mut() {
             table.let_go(self.net, &self.scope);
-            DEADLINE.store(table.deadline(), Ordering::Release);
+            publish(table);
         }
     }
 }
 
-/// Begins or extends a scope's grace period, to end in `seconds`. Returns whether it was in grace. Fails with
-/// `ENOMEM`, with `ENOSPC` if there are too many scopes already (65,536 fit), and with `ENODEV` unless all threads
+/// Begins or extends a scope's grace period, to end in `seconds`; local processes are kept out of the device `local`,
+/// if any. Returns whether it was in grace. Fails with `ENOMEM`, with `ENOSPC` if there are too many scopes already (65,536 fit), and with `ENODEV` unless all threads
 /// keep to it. May sleep.
-pub(crate) fn start(net: u64, scope: &Scope, seconds: u32) -> Result<bool> {
+pub(crate) fn start(net: u64, scope: &Scope, seconds: u32, local: Option<Fsid>) -> Result<bool> {
     change(|table, now| {
         // Under the lock: what begins before switching off is what `report_ending()` finds.
         in_force::check()?;
-        table.start(now, net, scope, now + i64::from(seconds) * SECOND)
+        let was = table.start(now, net, scope, now + i64::from(seconds) * SECOND)?;
+        table.keep_out(net, scope, local);
+        Ok(was)
     })
 }
 

@@ -301,18 +301,35 @@ impl Roots {
 
     /// All by which a directory was exported.
     fn of_root(&self, net: u64, root: Root) -> impl Iterator<Item = Last> + '_ {
-        let mut domain = Some(0);
+        let domain = 0;
+        self.exports_from(Exported { net, root, domain })
+            .take_while(move |(key, _)| (key.net, key.root) == (net, root))
+            .map(|(_, last)| last)
+    }
+
+    /// All exports from one on.
+    fn exports_from(&self, first: Exported) -> impl Iterator<Item = (Exported, Last)> + '_ {
+        let mut from = Some(first);
         core::iter::from_fn(move || {
-            let from = Exported {
-                net,
-                root,
-                domain: domain?,
-            };
-            let found = self.exports.cursor_lower_bound(&from)?;
-            let (key, last) = found.current();
-            domain = key.domain.checked_add(1);
-            Some(*last).filter(|_| (key.net, key.root) == (net, root))
+            let found = self.exports.cursor_lower_bound(&from?)?;
+            let (key, last) = (*found.current().0, *found.current().1);
+            // A domain with the last number of all would be the last one that is found: it is a hash.
+            from = key
+                .domain
+                .checked_add(1)
+                .map(|domain| Exported { domain, ..key });
+            Some((key, last))
         })
+    }
+
+    /// The device of what is exported by an fsid now, or was last.
+    pub(crate) fn device_of(&self, net: u64, fsid: &Fsid) -> Option<Fsid> {
+        let (root, domain) = (Root::FIRST, 0);
+        self.exports_from(Exported { net, root, domain })
+            .take_while(|(key, _)| key.net == net)
+            .filter(|(_, last)| last.fsid == *fsid)
+            .max_by_key(|(_, last)| last.sequence)
+            .map(|(key, _)| key.root.device)
     }
 
     /// Forgets what was noted of a net namespace, but no more than `limit` of each kind. Returns whether that was all.

@@ -28,7 +28,7 @@ fn valid(random: &mut Random, scopes: &[String], sequence: u64) -> String {
         *random.one_of(SCOPES)
     };
     let newline = if random.percent(50) { "\n" } else { "" };
-    match random.below(15) {
+    match random.below(16) {
         0..=3 => format!("{scope}{newline}"),
         4 | 5 => format!("{scope} {}{newline}", 1 + random.below(3600)),
         6 | 7 => format!("{scope} 0{newline}"),
@@ -46,7 +46,8 @@ fn valid(random: &mut Random, scopes: &[String], sequence: u64) -> String {
                 "5a".repeat(32)
             )
         }
-        13 => format!("192.0.2.{}{newline}", random.below(256)),
+        13 => format!("{scope} {} local{newline}", 1 + random.below(5)),
+        14 => format!("192.0.2.{}{newline}", random.below(256)),
         _ => format!("-192.0.2.{}{newline}", random.below(256)),
     }
 }

@@ -6,8 +6,9 @@
 
 use crate::check_lists::check_lists;
 use crate::nlm::seen;
-use crate::scopes::grace::{self, GraceTable, Wish, MAX_SECONDS};
-use crate::scopes::scope::{command, Scope};
+use crate::scopes::grace::GraceTable;
+use crate::scopes::scope::{command, Fsid, Scope};
+use crate::scopes::wish::{self, Wish, MAX_SECONDS};
 use crate::Weak;
 use kernel::prelude::*;
 use std::net::IpAddr;
@@ -90,14 +91,17 @@ fn check_scope(scope: Scope, text: &str) {
 /// A command of `fsid_grace` that was taken: printed it is the same, and it does what it says.
 fn check_grace(scope: Scope, wish: Wish) {
     let printed = match wish {
-        Wish::Grace(Some(seconds)) => format!("{scope} {seconds}"),
-        Wish::Grace(None) => scope.to_string(),
+        Wish::Grace { seconds, local } => {
+            let seconds = seconds.map_or(String::new(), |seconds| format!(" {seconds}"));
+            format!("{scope}{seconds}{}", if local { " local" } else { "" })
+        }
         Wish::Listed => format!("{scope} listed"),
     };
-    assert_eq!(grace::parse(&printed), Ok((scope, wish)));
-    let Wish::Grace(seconds) = wish else {
+    assert_eq!(wish::parse(&printed), Ok((scope, wish)));
+    let Wish::Grace { seconds, local } = wish else {
         return;
     };
+    assert!(!local || seconds != Some(0) && matches!(scope, Scope::Export(_)));
     assert!(seconds.is_none_or(|s| s <= MAX_SECONDS));
     let until = i64::from(seconds.unwrap_or(90));
     let mut table = GraceTable::with_room(Weak, 1).unwrap();
@@ -105,8 +109,13 @@ fn check_grace(scope: Scope, wish: Wish) {
     let listed: Vec<_> = table.list(0, 1).map(|e| (e.scope, e.left(0))).collect();
     let wanted: Vec<_> = (until > 0).then_some((scope, until)).into_iter().collect();
     assert_eq!(listed, wanted);
+    let device = Fsid::Dev { major: 8, minor: 1 };
+    table.keep_out(1, &scope, Some(device).filter(|_| local));
+    assert_eq!(table.keeps_out(0, &device), local);
+    assert!(!table.keeps_out(until, &device));
     table.end(1, &scope);
-    assert_eq!((table.deadline(), table.list(0, 1).count()), (0, 0));
+    let deadlines = (table.deadline(), table.local_deadline());
+    assert_eq!((deadlines, table.list(0, 1).count()), ((0, 0), 0));
 }
 
 /// An admin writes.
@@ -121,20 +130,29 @@ pub fn commands(data: &[u8]) {
         Ok(scope) => check_scope(scope, line),
         Err(e) => assert_eq!((e, shown(line)), (EINVAL, None)),
     }
-    let (scope, seconds) = match line.split_once(' ') {
+    let (rest, local) = match line.strip_suffix(" local") {
+        Some(rest) => (rest, true),
+        None => (line, false),
+    };
+    let (scope, seconds) = match rest.split_once(' ') {
         Some((scope, seconds)) => (scope, Some(seconds)),
-        None => (line, None),
+        None => (rest, None),
     };
     // Seconds may begin with zeros, which nobody takes for octal.
     let number =
         seconds.map(|digits| all(digits, |c| c.is_ascii_digit()).then(|| digits.parse().ok()));
     let number = number.map(|n: Option<Option<u32>>| n.flatten().filter(|n| *n <= MAX_SECONDS));
     let wish = match (seconds, number) {
-        (Some("listed"), _) => Some(Wish::Listed),
+        (Some("listed"), _) => Some(Wish::Listed).filter(|_| !local),
         (_, Some(None)) => None,
-        (_, number) => Some(Wish::Grace(number.flatten())),
+        (_, Some(Some(0))) if local => None,
+        _ if local && scope.starts_with("ip:") => None,
+        (_, number) => Some(Wish::Grace {
+            seconds: number.flatten(),
+            local,
+        }),
     };
-    match grace::parse(line) {
+    match wish::parse(line) {
         Ok((got, got_wish)) => {
             assert_eq!((Ok(got), Some(got_wish)), (Scope::parse(scope), wish));
             check_grace(got, got_wish);

@@ -8,3 +8,5 @@ pub(crate) mod grace;
 pub(crate) mod place;
 #[path = "../../../rust/scopes/scope.rs"]
 pub(crate) mod scope;
+#[path = "../../../rust/scopes/wish.rs"]
+pub(crate) mod wish;

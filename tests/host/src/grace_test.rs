@@ -127,6 +127,68 @@ fn by_the_servers_address_and_by_either_file() {
     assert!(!t.ask(1, 1, &Subject::default()));
 }
 
+fn device(minor: u32) -> Fsid {
+    Fsid::Dev { major: 8, minor }
+}
+
+#[test]
+fn local_processes_are_kept_out_as_long_as_the_scope_is_in_grace() {
+    let mut t = table(4);
+    t.start(0, 1, &num(7), 100).unwrap();
+    assert!(!t.keeps_out(1, &device(1)), "off by default");
+    assert_eq!(t.local_deadline(), 0);
+    t.keep_out(1, &num(7), Some(device(1)));
+    assert_eq!(t.local_deadline(), 100);
+    assert!(t.keeps_out(99, &device(1)) && !t.keeps_out(100, &device(1)));
+    assert!(!t.keeps_out(1, &device(2)), "another device");
+    // A reclaim goes on, and so does this.
+    let reclaim = Subject {
+        reclaim_asks: Some(2),
+        ..about(7)
+    };
+    assert!(t.ask(99, 1, &reclaim));
+    assert!(t.keeps_out(120, &device(1)) && t.local_deadline() > 120);
+    // A namespace of its own, and the same device.
+    t.start(0, 2, &num(7), 50).unwrap();
+    t.keep_out(2, &num(7), Some(device(1)));
+    t.end(1, &num(7));
+    assert_eq!(t.local_deadline(), 50);
+    assert!(t.keeps_out(49, &device(1)) && !t.keeps_out(50, &device(1)));
+    t.end_all(1);
+    assert!(t.keeps_out(49, &device(1)));
+    t.end_all(2);
+    assert!(!t.keeps_out(1, &device(1)));
+    assert_eq!((t.deadline(), t.local_deadline()), (0, 0));
+    // The next grace period is without.
+    t.start(0, 2, &num(7), 50).unwrap();
+    assert!(!t.keeps_out(1, &device(1)));
+    // A hold is no grace period.
+    t.keep_out(2, &num(7), Some(device(1)));
+    t.hold(2, &num(7)).unwrap();
+    assert!(!t.keeps_out(60, &device(1)));
+    t.keep_out(9, &num(9), Some(device(3)));
+    assert!(!t.keeps_out(1, &device(3)), "of no scope in the table");
+}
+
+#[test]
+fn any_number_of_devices_one_after_the_other() {
+    let mut t = table(4);
+    for n in 0..10_000 {
+        with_room(&mut t, Fnv, 1);
+        t.start(1, 1, &num(n % 3), 100).unwrap();
+        t.keep_out(1, &num(n % 3), Some(device(n)));
+        let kept_out = (0..10_000).filter(|n| n % 1000 == 0 || n % 3 == 0);
+        let kept_out = kept_out.filter(|other| other + 3 > n && other <= &n);
+        assert!(
+            kept_out.clone().all(|other| t.keeps_out(1, &device(other))),
+            "{n}"
+        );
+        assert!(n < 3 || !t.keeps_out(1, &device(n - 3)));
+    }
+    t.keep_out(1, &num(0), None);
+    assert!(!t.keeps_out(1, &device(9999)) && t.keeps_out(1, &device(9998)));
+}
+
 #[test]
 fn held_as_long_as_somebody_holds() {
     let mut t = table(4);

@@ -199,10 +199,32 @@ fn a_form_may_lead_elsewhere_later() {
 }
 
 #[test]
+fn the_device_of_what_was_exported_last() {
+    let mut roots = Roots::default();
+    assert_eq!(roots.device_of(1, &Fsid::Num(7)), None);
+    note(&mut roots, 1, &number(7), &export(5, 1, Fsid::Num(7)));
+    note(&mut roots, 1, &number(8), &export(6, 1, Fsid::Num(8)));
+    let mut other = export(9, u64::MAX, Fsid::Num(7));
+    other.root.device = Fsid::Dev { major: 8, minor: 1 };
+    note(&mut roots, 2, &number(7), &other);
+    assert_eq!(roots.device_of(1, &Fsid::Num(7)), Some(DISK));
+    assert_eq!(roots.device_of(1, &Fsid::Uuid(UUID)), None);
+    assert_eq!(roots.device_of(3, &Fsid::Num(7)), None);
+    note(&mut roots, 1, &number(7), &other);
+    assert_eq!(roots.device_of(1, &Fsid::Num(7)), Some(other.root.device));
+    assert!(roots.forget(1, 100));
+    assert_eq!(roots.device_of(1, &Fsid::Num(7)), None);
+    assert_eq!(roots.device_of(2, &Fsid::Num(7)), Some(other.root.device));
+}
+
+#[test]
 fn without_room_nothing_is_noted() {
     let mut roots = Roots::default();
     let seven = export(2, 0, Fsid::Num(7));
-    assert_eq!(roots.note(1, Some(&uuid(2)), &seven, &mut None), Err(ENOMEM));
+    assert_eq!(
+        roots.note(1, Some(&uuid(2)), &seven, &mut None),
+        Err(ENOMEM)
+    );
     assert_eq!(roots.by_form(1, &uuid(2), None).export, None);
     note(&mut roots, 1, &uuid(2), &seven);
     // What is there needs none.

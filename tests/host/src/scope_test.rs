@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-use crate::scopes::grace::{self, Wish};
 use crate::scopes::scope::*;
+use crate::scopes::wish::{self, Wish};
 use kernel::code::EINVAL;
 use proptest::prelude::*;
 use std::net::IpAddr;
@@ -113,13 +113,18 @@ fn one_command_a_write() {
 #[test]
 fn grace_commands() {
     let scope = Scope::parse("1234").unwrap();
-    assert_eq!(grace::parse("1234"), Ok((scope, Wish::Grace(None))));
-    assert_eq!(grace::parse("1234 0"), Ok((scope, Wish::Grace(Some(0)))));
-    assert_eq!(
-        grace::parse("1234 3600"),
-        Ok((scope, Wish::Grace(Some(3600))))
-    );
-    assert_eq!(grace::parse("1234 listed"), Ok((scope, Wish::Listed)));
+    for (words, seconds, local) in [
+        ("", None, false),
+        (" 0", Some(0), false),
+        (" 3600", Some(3600), false),
+        (" local", None, true),
+        (" 1 local", Some(1), true),
+        (" 3600 local", Some(3600), true),
+    ] {
+        let wish = Wish::Grace { seconds, local };
+        assert_eq!(wish::parse(&format!("1234{words}")), Ok((scope, wish)));
+    }
+    assert_eq!(wish::parse("1234 listed"), Ok((scope, Wish::Listed)));
     for line in [
         "1234 3601",
         "1234 -1",
@@ -130,9 +135,24 @@ fn grace_commands() {
         "1234 1 1",
         "1234 x",
         "1234 99999999999",
+        "1234 0 local",
+        "1234 00 local",
+        "1234 3601 local",
+        "1234  local",
+        "1234 local ",
+        "1234 local local",
+        "1234 local 60",
+        "1234 60 local 60",
+        "1234 60 local local",
+        "1234 listed local",
+        "1234 60 listed",
+        "1234 LOCAL",
+        "ip:192.0.2.1 local",
+        "ip:192.0.2.1 60 local",
+        "local",
         "",
     ] {
-        assert_eq!(grace::parse(line), Err(EINVAL), "{line:?}");
+        assert_eq!(wish::parse(line), Err(EINVAL), "{line:?}");
     }
 }
 

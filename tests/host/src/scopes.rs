@@ -10,3 +10,5 @@ pub(crate) mod place;
 pub(crate) mod roots;
 #[path = "../../../rust/scopes/scope.rs"]
 pub(crate) mod scope;
+#[path = "../../../rust/scopes/wish.rs"]
+pub(crate) mod wish;

@@ -30,7 +30,10 @@ fn peer(n: u8) -> Peer {
 #[test]
 fn a_client_that_differs_in_anything_is_another() {
     let mut pairs = Pairs::new(Sum);
-    assert_eq!(pairs.add(&peer(2), &Fsid::Num(7), &Place::default(), b"two"), Ok(1));
+    assert_eq!(
+        pairs.add(&peer(2), &Fsid::Num(7), &Place::default(), b"two"),
+        Ok(1)
+    );
     let pair = pairs.get(&peer(2), &Fsid::Num(7)).unwrap();
     assert_eq!((&pair.name[..], pair.sequence), (&b"two"[..], 1));
     assert!(pairs.get(&peer(2), &Fsid::Num(8)).is_none());
@@ -70,13 +73,19 @@ fn an_allocation_that_fails_changes_nothing() {
         let mut pairs = Pairs::new(Sum);
         kernel::fail_after(n);
         let done = (0..100)
-            .take_while(|i| pairs.add(&peer(*i), &Fsid::Num(7), &Place::default(), b"x").is_ok())
+            .take_while(|i| {
+                pairs
+                    .add(&peer(*i), &Fsid::Num(7), &Place::default(), b"x")
+                    .is_ok()
+            })
             .count();
         kernel::never_fail();
         assert_eq!(pairs.iter().count(), done);
         assert_eq!(pairs.sequence(), done as u64);
         assert!((0..done).all(|i| pairs.get(&peer(i as u8), &Fsid::Num(7)).is_some()));
-        pairs.add(&peer(200), &Fsid::Num(7), &Place::default(), b"x").unwrap();
+        pairs
+            .add(&peer(200), &Fsid::Num(7), &Place::default(), b"x")
+            .unwrap();
     }
 }
 

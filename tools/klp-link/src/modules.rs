@@ -41,8 +41,8 @@ pub fn check_symbol(module: &[u8], file: &str, name: &str, position: usize) -> R
 
 /// Where the function `name` of `module` begins to do what it does, in bytes from its address: behind
 /// the call of `__fentry__` at its start, where it can be replaced. Nothing is done before, so who
-/// jumps there with the function's arguments calls it.
-pub fn body(module: &[u8], file: &str, name: &str) -> Result<i64> {
+/// jumps there with the function's arguments calls it. And whether the function is a global one: others have no `ENDBR64`.
+pub fn body(module: &[u8], file: &str, name: &str) -> Result<(i64, bool)> {
     /// `ENDBR64`, and the opcode of a call with its 4 bytes.
     const START: u64 = 4 + 1;
     let elf = object::File::parse(module).with_context(|| format!("{file} is no ELF file"))?;
@@ -65,7 +65,7 @@ pub fn body(module: &[u8], file: &str, name: &str) -> Result<i64> {
     let Some((at, _)) = call else {
         bail!("{name} of {file} does not begin with a call of __fentry__: it cannot be replaced");
     };
-    Ok(i64::try_from(at + 4 - start)?)
+    Ok((i64::try_from(at + 4 - start)?, function.is_global()))
 }
 
 /// The file of the module `name` in a tree such as /lib/modules/RELEASE/kernel.

@@ -2,11 +2,11 @@
 
 //! Turns undefined symbols of a kernel module into livepatch symbols.
 
-use anyhow::{Context, Result};
+use anyhow::{ensure, Context, Result};
 use clap::{Parser, Subcommand};
 use klp_link::{link, modules, symbols};
 use std::collections::hash_map::Entry;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -48,12 +48,15 @@ fn main() -> Result<()> {
 }
 
 /// Checks that each symbol is where the list says, and finds the functions' own bodies. For symbols of
-/// the kernel the loader does it, when it loads the module: the `vmlinux` of a headers package has none.
+/// the kernel the loader does it, when it loads the module: the `vmlinux` of a headers package has none,
+/// and no code. The kernel's global functions begin as those of its modules do: it was built with the same options. The
+/// module looks at them when it is loaded.
 fn check(symbols: &mut symbols::Symbols, objects: &Path) -> Result<()> {
     let mut files = HashMap::new();
-    let of_objects = symbols
+    let mut offsets = BTreeSet::new();
+    let (of_kernel, of_objects): (Vec<_>, Vec<_>) = symbols
         .iter_mut()
-        .filter(|(_, p)| p.object != symbols::KERNEL);
+        .partition(|(_, p)| p.object == symbols::KERNEL);
     for (name, place) in of_objects {
         let (file, module) = match files.entry(place.object.clone()) {
             Entry::Occupied(known) => known.into_mut(),
@@ -64,7 +67,20 @@ fn check(symbols: &mut symbols::Symbols, objects: &Path) -> Result<()> {
         };
         modules::check_symbol(module, file, name, place.position)?;
         if place.body {
-            place.offset = modules::body(module, file, name)?;
+            let (offset, is_global) = modules::body(module, file, name)?;
+            place.offset = offset;
+            if is_global {
+                offsets.insert(offset);
+            }
+        }
+    }
+    for (name, place) in of_kernel {
+        if place.body {
+            ensure!(
+                offsets.len() == 1,
+                "where {name} of the kernel itself begins is not known: those of modules begin at {offsets:?}"
+            );
+            place.offset = offsets.first().copied().unwrap_or_default();
         }
     }
     Ok(())
