@@ -17,12 +17,19 @@
 #include <linux/rcupdate.h>
 #include <linux/security.h>
 #include <linux/sched/task.h>
+#include <linux/maple_tree.h>
+#include <linux/mm_types.h>
+#include <linux/fs_struct.h>
+#include <linux/nsproxy.h>
+#include <linux/pid_namespace.h>
 #include <linux/siphash.h>
+#include <linux/swap.h>
 #include <linux/sunrpc/clnt.h>
 #include <linux/sunrpc/rpc_pipe_fs.h>
 #include <net/net_namespace.h>
 #include <net/netns/generic.h>
 
+#include "fs/mount.h"
 #include "nfsd.h"
 #include "netns.h"
 #include "state.h"
@@ -91,6 +98,21 @@ struct nlm_lockargs_wrapper { struct nlm_lockargs xdrgen; };
 struct nlm_cancargs_wrapper { struct nlm_cancargs xdrgen; };
 struct nlm_unlockargs_wrapper { struct nlm_unlockargs xdrgen; };
 struct nlm_shareargs_wrapper { struct nlm_shareargs xdrgen; };
+
+/* drivers/block/loop.c, which has more behind. */
+struct loop_device {
+	int lo_number;
+	loff_t lo_offset;
+	loff_t lo_sizelimit;
+	int lo_flags;
+	char lo_file_name[64];
+	struct file *lo_backing_file;
+};
+
+/* include/linux/swap.h, which bindgen cannot compute. */
+enum nfsd_ha_swap {
+	NFSD_HA_MAX_SWAPFILES = MAX_SWAPFILES,
+};
 
 /* fs/nfsd/state.h: bits, which bindgen cannot compute. */
 enum nfsd_ha_stid {

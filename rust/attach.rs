@@ -30,9 +30,11 @@ use kernel::prelude::*;
 
 static PATCH: Patch = Patch::new(&OBJECTS);
 
-static OBJECTS: [Object; 6] = [
+static OBJECTS: [Object; 7] = [
     Object::new(None, &KERNEL, KERNEL_CALLBACKS),
     Object::new(Some(c"grace"), &GRACE, NO_CALLBACKS),
+    // For its symbols.
+    Object::new(Some(c"loop"), &NOTHING, NO_CALLBACKS),
     Object::new(Some(c"lockd"), &LOCKD, NO_CALLBACKS),
     Object::new(Some(c"nfsd"), &NFSD, NFSD_CALLBACKS),
     Object::new(Some(c"sunrpc"), &SUNRPC, NO_CALLBACKS),
@@ -51,6 +53,8 @@ const KERNEL_CALLBACKS: klp_callbacks = klp_callbacks {
     pre_patch: Some(check_start),
     ..NO_CALLBACKS
 };
+
+static NOTHING: [Func; 1] = [Func::end()];
 
 // SAFETY: The type is that of net/sunrpc/svcauth_unix.c. While it runs it holds a reference to this module.
 static SUNRPC: [Func; 2] = unsafe {

@@ -2,6 +2,7 @@
 
 //! The kernel's ways in, and what has nothing to do with NFS.
 
+pub(crate) mod backing;
 pub(crate) mod clock;
 pub(crate) mod fsfile;
 pub(crate) mod in_force;
@@ -11,11 +12,15 @@ pub(crate) mod module_ref;
 pub(crate) mod net;
 pub(crate) mod net_end;
 pub(crate) mod params;
-pub(crate) mod path;
 pub(crate) mod private;
 pub(crate) mod raw;
 pub(crate) mod setup;
 pub(crate) mod siphash;
 pub(crate) mod sockaddr;
+pub(crate) mod submounts;
 pub(crate) mod syscall;
+pub(crate) mod tasks;
 pub(crate) mod text;
+pub(crate) mod user;
+pub(crate) mod users;
+pub(crate) mod vfs;

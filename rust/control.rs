@@ -6,3 +6,4 @@ pub(crate) mod files;
 pub(crate) mod fsid_grace;
 pub(crate) mod mounts;
 pub(crate) mod release;
+pub(crate) mod umount;

@@ -5,13 +5,16 @@
 //! C header: `include/linux/livepatch.h`. The structures are statics, as the kernel links them
 //! into its lists for as long as this module is loaded.
 
+use crate::base::module_ref::ModuleRef;
 use crate::base::private::{klp_callbacks, klp_func, klp_object, klp_patch};
 use core::cell::UnsafeCell;
-use core::ptr;
+use core::ptr::{self, NonNull};
+use core::sync::atomic::{AtomicPtr, Ordering};
 use kernel::error::to_result;
 use kernel::ffi::c_void;
 use kernel::prelude::*;
 use kernel::str::{as_char_ptr_in_const_context, CStr};
+use kernel::sync::rcu;
 
 /// A function to replace.
 #[repr(transparent)]
@@ -126,7 +129,32 @@ impl Patch {
         // all that it leads to is static. It takes the module for what it is.
         unsafe {
             ptr::addr_of_mut!((*patch).mod_).write(module.as_ptr().cast());
+            OBJECTS.store((*patch).objs, Ordering::Release);
             to_result(crate::base::private::klp_enable_patch(patch))
         }
     }
+}
+
+/// The objects of the livepatch that was enabled, or null.
+static OBJECTS: AtomicPtr<klp_object> = AtomicPtr::new(ptr::null_mut());
+
+/// A module that is an object of the livepatch, if it is loaded, and livepatch has resolved what is used of it. Does
+/// not sleep.
+pub(crate) fn module(name: &CStr) -> Option<ModuleRef> {
+    let _guard = rcu::read_lock();
+    let mut object = OBJECTS.load(Ordering::Acquire);
+    // SAFETY: The list is static, has an end, and its names do not change. livepatch sets an object's module when this
+    // comes, before it is live, and takes it back when it goes, a grace period of RCU before it is freed.
+    unsafe {
+        while !object.is_null() && !(*object).funcs.is_null() {
+            // The kernel itself has no name.
+            let own = (*object).name;
+            if !own.is_null() && CStr::from_char_ptr(own) == name {
+                let module = NonNull::new((&raw const (*object).mod_).read_volatile())?;
+                return ModuleRef::get_live(module.as_ptr());
+            }
+            object = object.add(1);
+        }
+    }
+    None
 }

@@ -36,10 +36,16 @@ mod layout {
     include!(concat!(env!("NFSD_HA_GENERATED"), "/layout_generated.rs"));
 }
 
-// Unexported symbols of nfsd and lockd, and the exported ones of sunrpc: through livepatch, as
+// Unexported symbols of nfsd, lockd, the loop driver and the kernel, and the exported ones of sunrpc: through livepatch, as
 // this module loads before them too.
 extern "C" {
     pub(crate) fn __state_in_grace(net: *mut net, open: bool) -> bool;
+
+    pub(crate) static mut loop_ctl_mutex: mutex;
+    pub(crate) static mut loop_index_idr: idr;
+    pub(crate) static mut namespace_sem: rw_semaphore;
+    pub(crate) static swap_info:
+        [*mut swap_info_struct; nfsd_ha_swap_NFSD_HA_MAX_SWAPFILES as usize];
 
     pub(crate) fn lockd(data: *mut ffi::c_void) -> ffi::c_int;
     pub(crate) static lockd_net_id: ffi::c_uint;

@@ -3,20 +3,20 @@
 //! `nlm_unlock`: releasing what the clients of NLM and of NFSv4 hold of a scope.
 //!
 //! The scope is held in grace meanwhile. First it is decided whether an NFSv4 client is in the way, as
-//! what they hold cannot be put back; then the NLM locks are released, all or none; then NFSv4's.
+//! what they hold cannot be put back, or something else that would keep the file system from being unmounted; then the NLM locks are released, all or none; then NFSv4's.
 //!
 //! One release runs at a time. Lock order: [`RELEASE`], `nfsd_mutex`, then lockd's.
 
 use crate::base::in_force;
-use crate::base::net::{Net, Nfsd};
+use crate::base::net::Nfsd;
 use crate::base::private;
 use crate::base::setup::{Once, Setup};
 use crate::base::text::Text;
+use crate::control::umount::{self, HeldBy};
 use crate::nfs4::nfs4_release;
 use crate::nfs4::server::Server;
 use crate::nlm::lockd::Lockd;
 use crate::nlm::nlm_release;
-use crate::scopes::exported;
 use crate::scopes::in_grace::Hold;
 use crate::scopes::scope::{command, Fsid, Scope};
 use core::fmt::{self, Write};
@@ -79,14 +79,23 @@ fn release(nfsd: Nfsd<'_>, scope: Scope) -> Result<Result<Released, Text>> {
         }
     }
     let lockd = Lockd::get(nfsd);
-    let beside = match beside(nfsd.net(), &scope, server.as_ref(), lockd.as_ref())? {
+    let held = HeldBy {
+        net: nfsd.net(),
+        lockd: lockd.as_ref(),
+        server: server.as_ref(),
+    };
+    let beside = match held.beside(&scope)? {
         Ok(beside) => beside,
         Err(busy) => return Ok(Err(busy)),
     };
-    // The look at who is connected takes its time.
+    let leave = held.devices_to_leave(&scope)?;
+    if let Some(busy) = umount::in_the_way(nfsd.net(), &scope, &leave)? {
+        return Ok(Err(busy));
+    }
+    // The looks at who is in the way take their time.
     in_force::check()?;
-    let nlm = match lockd {
-        Some(lockd) => nlm_release::release(&lockd, nfsd.net(), scope)?,
+    let nlm = match &lockd {
+        Some(lockd) => nlm_release::release(lockd, nfsd.net(), scope, &leave)?,
         None => Ok(nlm_release::Released::default()),
     };
     Ok(nlm.map(|nlm| Released {
@@ -94,32 +103,6 @@ fn release(nfsd: Nfsd<'_>, scope: Scope) -> Result<Result<Released, Text>> {
         nfs4: server.map_or_else(Default::default, |server| server.release(&scope)),
         beside,
     }))
-}
-
-/// What is exported below a scope and is one of its own, or that something is held there: who releases the one above means
-/// to unmount it, which takes the other away, too.
-fn beside(
-    net: Net<'_>,
-    scope: &Scope,
-    server: Option<&Server<'_>>,
-    lockd: Option<&Lockd>,
-) -> Result<Result<KVVec<Fsid>, Text>> {
-    let mut beside = KVVec::new();
-    exported::each_beside(net, scope, |fsid| Ok(beside.push(fsid, GFP_KERNEL)?))?;
-    for fsid in &beside {
-        let other = Scope::Export(*fsid);
-        let is_held = server.is_some_and(|server| server.is_held(&other))
-            || match lockd {
-                Some(lockd) => nlm_release::is_held(lockd, net, &other)?,
-                None => false,
-            };
-        if is_held {
-            let mut busy = Text::default();
-            write!(busy, "{other} is exported below it, and clients hold something there: release that first")?;
-            return Ok(Err(busy));
-        }
-    }
-    Ok(Ok(beside))
 }
 
 impl Released {

@@ -5,6 +5,7 @@
 use crate::nfs4::client_table::Confirmed;
 use crate::nfs4::identity;
 use crate::nfs4::stateids::{Kind, PinnedStateid, Stateid};
+use crate::scopes::place::Place;
 use crate::scopes::scope::{Fsid, Scope};
 use crate::scopes::svc_export::ExportRef;
 use core::ops::AddAssign;
@@ -89,6 +90,13 @@ impl Confirmed<'_> {
             let kind = stateid.kind().filter(|_| is_of(&stateid, scope, all))?;
             f(&stateid, kind)
         })
+    }
+
+    /// What `pick` finds in where it holds something.
+    pub(crate) fn find_place<R>(&self, pick: impl Fn(&Place) -> Option<R>) -> Option<R> {
+        let state = self.lock_state();
+        let mut stateids = state.stateids();
+        stateids.find_map(|stateid| stateid.kind().and_then(|_| pick(&stateid.place())))
     }
 
     /// Has it a stateid that is no more, but has not let go of an export of a scope?

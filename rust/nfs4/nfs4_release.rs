@@ -85,13 +85,6 @@ impl Server<'_> {
         })
     }
 
-    /// Has a client something of a scope?
-    pub(crate) fn is_held(&self, scope: &Scope) -> bool {
-        self.clients()
-            .find(|client| client.holds(scope).then_some(()))
-            .is_some()
-    }
-
     /// Waits until no request of a client of the scope is left. Returns who is in the way: a client that
     /// is connected, or one whose request does not end. Fails with `ENOMEM`, and with `EINTR` after a
     /// signal. May sleep.

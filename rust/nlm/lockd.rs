@@ -14,6 +14,7 @@
 use crate::base::net::{Net, Nfsd};
 use crate::base::private::{self, lockd_share, nlm_block, nlm_file};
 use crate::base::raw::{list_entries, MutexGuard};
+use crate::base::vfs::PathRef;
 use crate::scopes::exported;
 use crate::scopes::place::{Form, Place};
 use crate::scopes::scope::Fsid;
@@ -220,6 +221,12 @@ impl<'a> NlmFile<'a> {
     pub(crate) fn inode(&self) -> *mut private::inode {
         // SAFETY: The file is pinned, so its open files are there.
         unsafe { (*self.any_open()).f_inode }
+    }
+
+    /// Its path.
+    pub(crate) fn path(&self) -> PathRef {
+        // SAFETY: The file is pinned, so that this one is open.
+        unsafe { PathRef::of_file(self.any_open()) }
     }
 
     /// The link to its first share, which lockd, too, changes in one go.

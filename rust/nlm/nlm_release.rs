@@ -8,7 +8,7 @@
 //! 3. The blocked locks on these files are parked, also other clients', so that nobody gets a
 //!    lock as soon as it is removed. One that was granted is not, before its lock is gone: its
 //!    client's answer must find it.
-//! 4. It is decided whether the files can be let go of: nobody else may have one open.
+//! 4. It is decided whether the files can be let go of: nobody else may use one.
 //! 5. All memory that is needed is there. The locks are removed. If a file system refuses, those
 //!    that were removed are set again, and the parked blocks wait again.
 //! 6. The shares are taken; from here on nothing fails.
@@ -27,6 +27,7 @@
 use crate::base::net::Net;
 use crate::base::private;
 use crate::base::text::Text;
+use crate::base::user;
 use crate::nlm::blocks::Block;
 use crate::nlm::clients;
 use crate::nlm::host::Host;
@@ -34,8 +35,8 @@ use crate::nlm::lockd::{Lockd, NlmFile};
 use crate::nlm::locks::HeldLock;
 use crate::nlm::openers;
 use crate::nlm::shares;
-use crate::scopes::scope::Scope;
-use core::fmt::{self, Write};
+use crate::scopes::scope::{Fsid, Scope};
+use core::fmt;
 use core::iter::Peekable;
 use core::net::IpAddr;
 use core::ptr;
@@ -90,13 +91,7 @@ impl Released {
 
 /// Why a scope cannot be released: a file, and a reason.
 fn busy(file: &NlmFile<'_>, reason: impl fmt::Display) -> Result<Text> {
-    let mut text = Text::default();
-    if openers::write_path(file, &mut text).is_err() {
-        // Too long, or no memory.
-        text.write_str("?")?;
-    }
-    write!(text, ": {reason}")?;
-    Ok(text)
+    user::because(&file.path(), reason)
 }
 
 /// How it went: what was released, or what is in the way.
@@ -112,14 +107,21 @@ struct Waiting<'a> {
 
 /// Releases a scope that is held, and what came there meanwhile. May sleep.
 ///
+/// Of a device in `leave`, the caller knows that nobody else uses anything there.
+///
 /// Fails with `EINTR` after a signal, and with `ENOMEM`; the locks are then as they were.
-pub(crate) fn release(lockd: &Lockd, net: Net<'_>, scope: Scope) -> Result<Outcome> {
-    let mut total = match round(lockd, net, scope)? {
+pub(crate) fn release(
+    lockd: &Lockd,
+    net: Net<'_>,
+    scope: Scope,
+    leave: &[Fsid],
+) -> Result<Outcome> {
+    let mut total = match round(lockd, net, scope, leave)? {
         Ok(released) => released,
         Err(busy) => return Ok(Err(busy)),
     };
     for _ in 1..ROUNDS {
-        match round(lockd, net, scope) {
+        match round(lockd, net, scope, leave) {
             Ok(Ok(released)) if released.files == 0 => break,
             // Without memory, a client is not counted.
             Ok(Ok(released)) => drop(total.add(&released)),
@@ -133,18 +135,15 @@ pub(crate) fn release(lockd: &Lockd, net: Net<'_>, scope: Scope) -> Result<Outco
     Ok(Ok(total))
 }
 
-/// Is a host's client of a scope, as far as its addresses say?
-fn is_of(host: Host<'_>, net: Net<'_>, scope: &Scope) -> bool {
-    host.net() == net
-        && match scope {
-            Scope::Export(_) => true,
-            Scope::Server(address) => host.server() == Some(*address),
-        }
-}
-
-/// The files on which clients have something of a scope.
-fn files<'a>(lockd: &'a Lockd, net: Net<'_>, scope: &Scope) -> Result<KVVec<NlmFile<'a>>> {
-    let of_scope = |host: Host<'_>| is_of(host, net, scope);
+/// Releases what there is of a scope, or nothing.
+fn round(lockd: &Lockd, net: Net<'_>, scope: Scope, leave: &[Fsid]) -> Result<Outcome> {
+    let of_scope = |host: Host<'_>| {
+        host.net() == net
+            && match scope {
+                Scope::Export(_) => true,
+                Scope::Server(address) => host.server() == Some(address),
+            }
+    };
     let mut files = KVVec::new();
     for file in lockd.files(net, |place| match scope {
         Scope::Export(_) => scope.covers(place),
@@ -157,18 +156,6 @@ fn files<'a>(lockd: &'a Lockd, net: Net<'_>, scope: &Scope) -> Result<KVVec<NlmF
             files.push(file, GFP_KERNEL)?;
         }
     }
-    Ok(files)
-}
-
-/// Has a client something of a scope? Fails with `ENOMEM`. May sleep.
-pub(crate) fn is_held(lockd: &Lockd, net: Net<'_>, scope: &Scope) -> Result<bool> {
-    Ok(!files(lockd, net, scope)?.is_empty())
-}
-
-/// Releases what there is of a scope, or nothing.
-fn round(lockd: &Lockd, net: Net<'_>, scope: Scope) -> Result<Outcome> {
-    let of_scope = |host: Host<'_>| is_of(host, net, &scope);
-    let files = files(lockd, net, &scope)?;
     let began = Instant::<Monotonic>::now();
     for file in &files {
         while file.is_in_use() {
@@ -184,7 +171,7 @@ fn round(lockd: &Lockd, net: Net<'_>, scope: Scope) -> Result<Outcome> {
             waiting.push(Waiting { file, block, ours }, GFP_KERNEL)?;
         }
     }
-    let result = attempt(lockd, &scope, &files, &mut waiting, of_scope);
+    let result = attempt(lockd, net, &scope, leave, &files, &mut waiting, of_scope);
     let done = matches!(result, Ok(Ok(_)));
     if done {
         // Whoever was granted a lock that is gone now waits for its answer to that no more.
@@ -204,7 +191,9 @@ fn round(lockd: &Lockd, net: Net<'_>, scope: Scope) -> Result<Outcome> {
 /// blocked locks are parked.
 fn attempt(
     lockd: &Lockd,
+    net: Net<'_>,
     scope: &Scope,
+    leave: &[Fsid],
     files: &[NlmFile<'_>],
     waiting: &mut [Waiting<'_>],
     of_scope: impl Fn(Host<'_>) -> bool,
@@ -218,8 +207,14 @@ fn attempt(
         return Ok(Err(busy(file, reason)?));
     }
     if let Scope::Export(_) = scope {
-        if let Some((file, opener)) = openers::find(files)? {
-            return Ok(Err(busy(file, opener)?));
+        let mut others = KVVec::new();
+        let stays =
+            |file: &&NlmFile<'_>| !file.place(net).device.is_some_and(|d| leave.contains(&d));
+        for file in files.iter().filter(stays) {
+            others.push(file, GFP_KERNEL)?;
+        }
+        if let Some(user) = openers::find(&others)? {
+            return Ok(Err(user.describe()?));
         }
     }
     for client in waiting
@@ -368,7 +363,7 @@ fn put_back(removed: &[HeldLock<'_>]) {
     for lock in removed.iter().filter(|lock| !lock.is_stale()) {
         if let Err(e) = lock.relock() {
             let mut path = Text::default();
-            let _ = openers::write_path(lock.file(), &mut path);
+            let _ = lock.file().path().write(&mut path);
             let ((start, end), path) = (lock.range(), path.as_str());
             pr_err!(
                 "{path}: lock {start}-{end} is lost, error {}\n",

@@ -10,6 +10,7 @@
 use crate::base::net::Net;
 use crate::base::private::{self, auth_domain, path};
 use crate::base::setup::{Once, Setup};
+use crate::base::vfs::PathRef;
 use crate::scopes::place::{Form, Place};
 use crate::scopes::roots::{Export, Room, Root, Roots, MAX_DEPTH};
 use crate::scopes::scope::{Fsid, Scope};
@@ -182,6 +183,24 @@ pub(crate) fn place_of(net: Net<'_>, handle: Option<Fsid>, export: Option<SvcExp
         ..Place::default()
     });
     Place { handle, ..place }
+}
+
+/// Is an export of a scope one that shows what is mounted below it? Does not sleep.
+pub(crate) fn shows_below(net: Net<'_>, scope: &Scope) -> bool {
+    let roots = ROOTS.lock();
+    let mut all = roots.iter().flat_map(|roots| roots.all(net.cookie()));
+    all.any(|(place, crossmnt)| crossmnt && scope.covers(&place))
+}
+
+/// Is a directory exported, or was it? Does not sleep.
+pub(crate) fn is_root(net: Net<'_>, at: &PathRef) -> bool {
+    // SAFETY: The path is valid, and that of something that is there.
+    let root = unsafe { root(&*at.as_ptr()) };
+    let roots = ROOTS.lock();
+    let found = roots
+        .as_ref()
+        .and_then(|roots| roots.by_directory(net.cookie(), &root));
+    found.is_some()
 }
 
 /// Calls `f` with each export that is below one of a scope, but is a scope of its own.

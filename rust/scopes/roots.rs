@@ -50,6 +50,8 @@ pub(crate) struct Export {
     pub(crate) fsid: Fsid,
     /// The directory of the export that it is below: `crossmnt`, or `nohide`.
     pub(crate) below: Option<Root>,
+    /// It shows what is mounted below it: `crossmnt`.
+    pub(crate) crossmnt: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -72,6 +74,7 @@ struct Last {
     /// The number of the change that brought it.
     sequence: u64,
     below: Option<Root>,
+    crossmnt: bool,
 }
 
 fn is_number(last: Last) -> bool {
@@ -159,6 +162,7 @@ impl Roots {
             fsid: export.fsid,
             sequence: self.sequence + 1,
             below: export.below,
+            crossmnt: export.crossmnt,
         };
         let root_was = by_form.and_then(|form| self.forms.get(&form).copied());
         let fsid_was = self.exports.get(&by_root).map(|last| last.fsid);
@@ -213,12 +217,25 @@ impl Roots {
     /// Where what is exported to a domain is, as it is exported now, or was last.
     pub(crate) fn by_root(&self, net: u64, root: &Root, domain: u64) -> Option<Place> {
         let last = self.last(net, root, domain)?;
-        Some(Place {
+        Some(self.place(net, root, last))
+    }
+
+    fn place(&self, net: u64, root: &Root, last: Last) -> Place {
+        Place {
             handle: None,
             export: Some(last.fsid),
             device: Some(root.device),
             above: self.above(net, last),
-        })
+        }
+    }
+
+    /// All exports of a namespace, where they are, and whether they show what is mounted below.
+    pub(crate) fn all(&self, net: u64) -> impl Iterator<Item = (Place, bool)> + '_ {
+        let domain = 0;
+        let root = Root::FIRST;
+        self.exports_from(Exported { net, root, domain })
+            .take_while(move |(key, _)| key.net == net)
+            .map(move |(key, last)| (self.place(net, &key.root, last), last.crossmnt))
     }
 
     /// Which directory is it below, if that is known?
@@ -270,14 +287,7 @@ impl Roots {
     /// The first export that is below one of a scope, and that the scope does not cover, after another in the order of the
     /// table.
     pub(crate) fn beside(&self, net: u64, scope: &Scope, after: Option<Beside>) -> Option<Beside> {
-        let is_of = |root: &Root, last: Last| {
-            scope.covers(&Place {
-                handle: None,
-                export: Some(last.fsid),
-                device: Some(root.device),
-                above: self.above(net, last),
-            })
-        };
+        let is_of = |root: &Root, last: Last| scope.covers(&self.place(net, root, last));
         let mut all = self.exports.iter();
         let (key, last) = all.find(|(key, last)| {
             key.net == net

@@ -4,8 +4,8 @@
 //!
 //! C source: `struct svc_export` in `fs/nfsd/export.h`.
 
-use crate::base::path::Path;
 use crate::base::private::{self, auth_domain, path, svc_export};
+use crate::base::vfs::PathRef;
 use crate::scopes::place::Form;
 use crate::scopes::roots::{Export, Root};
 use crate::scopes::scope::Fsid;
@@ -105,6 +105,7 @@ impl<'a> SvcExport<'a> {
             domain,
             fsid: self.fsid(),
             below: None,
+            crossmnt: self.shows_below(),
         }
     }
 
@@ -120,16 +121,20 @@ impl<'a> SvcExport<'a> {
         self.0.ex_flags as u32 & flags != 0
     }
 
+    /// Does it show whatever is mounted below it?
+    fn shows_below(self) -> bool {
+        self.0.ex_flags as u32 & private::NFSEXP_CROSSMOUNT != 0
+    }
+
     /// Does it show what is mounted below it, if `child` is mounted there?
     pub(crate) fn has(self, child: SvcExport<'_>) -> bool {
-        self.0.ex_flags as u32 & private::NFSEXP_CROSSMOUNT != 0
-            || child.0.ex_flags as u32 & private::NFSEXP_NOHIDE != 0
+        self.shows_below() || child.0.ex_flags as u32 & private::NFSEXP_NOHIDE != 0
     }
 
     /// Where it is.
-    pub(crate) fn path(self) -> Path {
+    pub(crate) fn path(self) -> PathRef {
         // SAFETY: The export is valid, and has references to its path.
-        unsafe { Path::new(&self.0.ex_path) }
+        unsafe { PathRef::new(self.0.ex_path) }
     }
 
     /// A digest of all that a note of it depends on, and of the number of times that notes were forgotten.

@@ -22,6 +22,7 @@ fn export(inode: u64, domain: u64, fsid: Fsid) -> Export {
         domain,
         fsid,
         below: None,
+        crossmnt: false,
     }
 }
 

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What is mounted on a file system, so that this cannot be unmounted.
+//!
+//! C source: `next_mnt()` in `fs/namespace.c`.
+
+use crate::base::private::{self, mount, path};
+use crate::base::user::User;
+use crate::base::vfs::PathRef;
+use core::ptr::addr_of_mut;
+use kernel::current;
+
+/// The first mount, in the mount namespace of the current process, that is wanted by the number of the device below it and by
+/// what is mounted. May sleep; `is_wanted` is asked with `namespace_sem` held.
+pub(crate) fn find(is_wanted: &dyn Fn(u32, &PathRef) -> bool) -> Option<User> {
+    let task = current!().as_ptr().cast::<private::task_struct>();
+    // SAFETY: The current task has its namespaces as long as it runs. Their mounts, and how these are linked, change
+    // under the semaphore that is held. A mount that is in a namespace is valid.
+    unsafe {
+        private::down_read(&raw mut private::namespace_sem);
+        let top = (*(*(*task).nsproxy).mnt_ns).root;
+        let mut found = None;
+        let mut at = next(top, top);
+        while let Some(this) = at {
+            let below = (*(*(*this).mnt_parent).mnt.mnt_sb).s_dev;
+            let own = PathRef::new(path {
+                mnt: addr_of_mut!((*this).mnt),
+                dentry: (*this).mnt.mnt_root,
+            });
+            if is_wanted(below, &own) {
+                found = Some(User::Mount(own));
+                break;
+            }
+            at = next(this, top);
+        }
+        private::up_read(&raw mut private::namespace_sem);
+        found
+    }
+}
+
+/// The next one of the mounts on `top` and on what is mounted there.
+///
+/// # Safety
+///
+/// The mounts are valid, `this` is `top` or on it, and `namespace_sem` is held.
+unsafe fn next(mut this: *mut mount, top: *mut mount) -> Option<*mut mount> {
+    // SAFETY: As the caller says; the nodes of the list of a mount's children are in these.
+    unsafe {
+        let mut node = (*this).mnt_mounts.next;
+        while node == addr_of_mut!((*this).mnt_mounts) {
+            if this == top {
+                return None;
+            }
+            node = (*this).mnt_child.next;
+            this = (*this).mnt_parent;
+        }
+        Some(kernel::container_of!(node, mount, mnt_child))
+    }
+}
