@@ -150,10 +150,15 @@ impl Nfs4Client {
         unsafe { private::nfsd4_client_record_check(self.as_ptr()) == 0 }
     }
 
+    /// When its lease was renewed last, in seconds since boot, or 0 if it is expired.
+    pub(crate) fn renewed(&self) -> i64 {
+        // SAFETY: A word of a valid structure, read in one go.
+        unsafe { addr_of_mut!((*self.0.get()).cl_time).read_volatile() }
+    }
+
     /// Is it expired (`is_client_expired()`)? Under its server's `client_lock`, that does not change.
     pub(crate) fn is_expired(&self) -> bool {
-        // SAFETY: A word of a valid structure, read in one go.
-        unsafe { addr_of_mut!((*self.0.get()).cl_time).read_volatile() == 0 }
+        self.renewed() == 0
     }
 
     fn flags(&self) -> &AtomicUsize {

@@ -10,11 +10,12 @@
 //! A client that holds nothing elsewhere is expired, as if its lease had ended: when the export comes
 //! back, it is a new one and can reclaim. From another, its stateids are revoked.
 
+use crate::base::clock::since_boot;
 use crate::base::text::Text;
 use crate::nfs4::clientids;
 use crate::nfs4::held::Held;
 use crate::nfs4::nfs4_client::Nfs4Client;
-use crate::nfs4::server::{Expired, Server};
+use crate::nfs4::server::{Expired, Expiring, Server};
 use crate::scopes::scope::Scope;
 use core::fmt::Write;
 use core::net::IpAddr;
@@ -108,8 +109,10 @@ impl Server<'_> {
     /// Releases a scope, of whose clients none was in the way. May sleep.
     pub(crate) fn release(&self, scope: &Scope) -> Released {
         let mut released = Released::default();
+        let _expiring = Expiring::new();
+        let began = since_boot() / 1_000_000_000;
         let mut last = None;
-        while let Some((client, held)) = self.take_client(scope, last.as_ref()) {
+        while let Some((client, held)) = self.take_client(scope, began, last.as_ref()) {
             released.held += held;
             released.clients += usize::from(!held.is_empty());
             last = Some(client);
@@ -148,10 +151,12 @@ impl Server<'_> {
     /// nothing elsewhere, or nothing at all: such a one may have come for the scope, and would be confirmed
     /// when it comes back with it, as a client that has finished reclaiming.
     ///
-    /// One of NFSv4.0 is noted, as it may come back here.
+    /// Who holds nothing and has renewed its lease since the release began, in seconds since boot, is not taken: others could
+    /// make such clients faster than they are taken. One of NFSv4.0 is noted, as it may come back here.
     fn take_client(
         &self,
         scope: &Scope,
+        began: i64,
         last: Option<&Expired<'_>>,
     ) -> Option<(Expired<'_>, Held)> {
         // Without memory, it is told that its lease has expired.
@@ -161,7 +166,10 @@ impl Server<'_> {
                 return None;
             }
             let held = client.held(scope);
-            if held.is_empty() && !client.is_complete() && !client.pins(scope) {
+            if held.is_empty()
+                && !client.pins(scope)
+                && (!client.is_complete() || client.renewed() > began)
+            {
                 return None;
             }
             if client.minor_version() == 0 {

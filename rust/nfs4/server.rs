@@ -8,6 +8,7 @@ use crate::base::raw::MutexGuard;
 use crate::nfs4::client_table::{ClientTable, Confirmed};
 use crate::nfs4::nfs4_client::Nfs4Client;
 use crate::nfs4::nfsd::NfsdNet;
+use core::sync::atomic::{AtomicUsize, Ordering};
 use kernel::current;
 use kernel::prelude::*;
 use kernel::time::{delay::fsleep, Delta, Instant, Monotonic};
@@ -88,6 +89,31 @@ impl<'a> Server<'a> {
                 Some((Expired(Nfs4Client::from_raw(raw)), picked))
             }
         })
+    }
+}
+
+/// The task that expires clients one after the other, if there is one. Releases are one at a time.
+static EXPIRES: AtomicUsize = AtomicUsize::new(0);
+
+/// The current task expires clients one after the other, with `nfsd_mutex` held, as long as this lives: it waits for no
+/// record to be removed, as there may be many clients.
+pub(crate) struct Expiring(());
+
+impl Expiring {
+    pub(crate) fn new() -> Self {
+        EXPIRES.store(current!().as_ptr().addr(), Ordering::Relaxed);
+        Expiring(())
+    }
+
+    /// Does the current task do so?
+    pub(crate) fn is_current() -> bool {
+        EXPIRES.load(Ordering::Relaxed) == current!().as_ptr().addr()
+    }
+}
+
+impl Drop for Expiring {
+    fn drop(&mut self) {
+        EXPIRES.store(0, Ordering::Relaxed);
     }
 }
 

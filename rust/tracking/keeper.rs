@@ -18,6 +18,7 @@
 
 use crate::base::clock::Moment;
 use crate::base::params;
+use crate::nfs4::server::Expiring;
 use crate::tracking::changes::{Job, Next};
 use crate::tracking::channel::{Channel, Locked, UNKNOWN};
 use crate::tracking::cld::{self, Command, Version};
@@ -223,7 +224,8 @@ impl Tracker {
         let began = Moment::now();
         loop {
             let patience = state.patience().min(began.left(params::upcall_timeout()));
-            if state.stage == Stage::Closed || patience == 0 {
+            // Who expires many clients leaves their records to the keeper.
+            if state.stage == Stage::Closed || patience == 0 || Expiring::is_current() {
                 break;
             }
             if state.stage == Stage::Ready {
