@@ -55,7 +55,7 @@ impl HeldBy<'_> {
         for fsid in &beside {
             let other = Scope::Export(*fsid);
             if self
-                .find(|place| other.covers(place).then_some(()))?
+                .find(|place| Some(()).filter(|()| other.covers(place)))?
                 .is_some()
             {
                 let mut busy = Text::default();
@@ -79,7 +79,7 @@ impl HeldBy<'_> {
                 let more = |all: &KVec<Fsid>| {
                     self.find(|place| {
                         let device = place.device.filter(|_| scope.covers(place))?;
-                        (!all.contains(&device)).then_some(device)
+                        Some(device).filter(|device| !all.contains(device))
                     })
                 };
                 while let Some(device) = more(&all)? {
@@ -90,7 +90,7 @@ impl HeldBy<'_> {
         let mut left = KVec::new();
         for device in all {
             let is_other = |place: &Place| {
-                (place.device == Some(device) && !scope.covers(place)).then_some(())
+                Some(()).filter(|()| place.device == Some(device) && !scope.covers(place))
             };
             if self.find(is_other)?.is_none() {
                 left.push(device, GFP_KERNEL)?;
