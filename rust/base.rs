@@ -14,6 +14,7 @@ pub(crate) mod net_end;
 pub(crate) mod params;
 pub(crate) mod private;
 pub(crate) mod raw;
+pub(crate) mod recent;
 pub(crate) mod setup;
 pub(crate) mod siphash;
 pub(crate) mod sockaddr;

@@ -61,6 +61,7 @@ impl NetEnd for OfNet {
     fn ended(net: Net<'_>) {
         in_grace::end_all(net);
         floating::forget(net);
+        clientids::forget(net);
     }
 }
 

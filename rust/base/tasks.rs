@@ -67,7 +67,8 @@ impl Iterator for Threads {
                     task: ARef::from_raw(found.cast()),
                     own_files: own!(files),
                     own_fs: own!(fs),
-                    own_mm: own!(mm),
+                    // A thread of the kernel has that of others, at times.
+                    own_mm: own!(mm) && (*task).flags & private::PF_KTHREAD == 0,
                 });
             }
         }

@@ -42,7 +42,7 @@ impl Inode {
 pub(crate) struct FileRef(ARef<LocalFile>);
 
 impl FileRef {
-    /// Takes a reference to the file that a pointer leads to (`get_file_rcu()`), if there is one.
+    /// Takes a reference to the file that a pointer leads to (`get_file_active()`), if there is one that is not just going.
     ///
     /// # Safety
     ///
@@ -50,7 +50,7 @@ impl FileRef {
     pub(crate) unsafe fn of_slot(slot: *mut *mut private::file) -> Option<Self> {
         // SAFETY: As the caller says. The reference is handed over.
         unsafe {
-            let file = NonNull::new(private::get_file_rcu(slot))?;
+            let file = NonNull::new(private::get_file_active(slot))?;
             Some(FileRef(ARef::from_raw(file.cast())))
         }
     }
@@ -120,10 +120,12 @@ impl PathRef {
                 }
             }
             let directory = private::dget_parent(at.dentry);
+            // The root of a file system, where a bind mount shows a directory that was moved away.
+            let is_root = ptr::eq(directory, at.dentry);
             private::dput(at.dentry);
             at.dentry = directory;
+            !is_root
         }
-        true
     }
 
     /// Adds the path to a text, as the current process sees it. May sleep.

@@ -118,6 +118,24 @@ impl Table {
         false
     }
 
+    /// Forgets those who were released, of some clients from one on. Returns where to go on.
+    fn forget_released(&mut self, mut from: Key) -> Option<Key> {
+        for _ in 0..BATCH {
+            let found = self.clients.as_ref()?.cursor_lower_bound(&from)?;
+            let (key, known) = (*found.current().0, *found.current().1);
+            if known.released {
+                self.remove(&key);
+            }
+            let (low, carry) = key.id[1].overflowing_add(1);
+            let (high, carry) = key.id[0].overflowing_add(u32::from(carry));
+            from = Key {
+                net: key.net + u64::from(carry),
+                id: [high, low],
+            };
+        }
+        Some(from)
+    }
+
     fn remove(&mut self, key: &Key) {
         let removed = self
             .clients
@@ -151,10 +169,9 @@ pub(crate) fn came_from(client: &Nfs4Client, address: IpAddr) {
     let mut room = None;
     for _ in 0..2 {
         let add = |known: &mut Known| {
-            if !known.addresses.contains(&Some(address)) {
-                known.addresses.rotate_right(1);
-                known.addresses[0] = Some(address);
-            }
+            let was = known.addresses.iter().position(|a| *a == Some(address));
+            known.addresses[..=was.unwrap_or(ADDRESSES - 1)].rotate_right(1);
+            known.addresses[0] = Some(address);
         };
         if KNOWN.lock().change(key, &mut room, add) {
             break;
@@ -173,7 +190,20 @@ pub(crate) fn addresses(client: &Nfs4Client) -> [Option<IpAddr>; 1 + ADDRESSES] 
     all
 }
 
-/// A client is about to be released. Takes `room` if it is new. Does not sleep.
+/// Forgets who was released earlier, if there are many: they have come back by now, or their leases have expired. Does not
+/// sleep.
+pub(crate) fn make_room() {
+    let mut from = Some(Key { net: 0, id: [0; 2] });
+    while let Some(first) = from {
+        let mut table = KNOWN.lock();
+        if table.count < MAX / 2 {
+            return;
+        }
+        from = table.forget_released(first);
+    }
+}
+
+/// A client is released, and cannot have noticed. Takes `room` if it is new. Does not sleep.
 pub(crate) fn release(client: &Nfs4Client, room: &mut Option<Room>) {
     KNOWN
         .lock()

@@ -12,6 +12,7 @@
 
 use crate::base::clock::since_boot;
 use crate::base::text::Text;
+use crate::nfs4::client_table::Confirmed;
 use crate::nfs4::clientids;
 use crate::nfs4::held::Held;
 use crate::nfs4::nfs4_client::Nfs4Client;
@@ -110,6 +111,7 @@ impl Server<'_> {
     pub(crate) fn release(&self, scope: &Scope) -> Released {
         let mut released = Released::default();
         let _expiring = Expiring::new();
+        clientids::make_room();
         let began = since_boot() / 1_000_000_000;
         let mut last = None;
         while let Some((client, held)) = self.take_client(scope, began, last.as_ref()) {
@@ -161,7 +163,7 @@ impl Server<'_> {
     ) -> Option<(Expired<'_>, Held)> {
         // Without memory, it is told that its lease has expired.
         let mut room = clientids::Room::new().ok();
-        self.expire(last, |client| {
+        let pick = |client: &Confirmed<'_>| {
             if client.connection(self).is_some() || client.holds_elsewhere(scope) {
                 return None;
             }
@@ -172,10 +174,12 @@ impl Server<'_> {
             {
                 return None;
             }
+            Some(held)
+        };
+        self.expire(last, pick, |client| {
             if client.minor_version() == 0 {
                 clientids::release(client, &mut room);
             }
-            Some(held)
         })
     }
 }

@@ -68,11 +68,12 @@ impl<'a> Server<'a> {
     }
 
     /// Takes the first client after `last` for which `pick` says something out of nfsd's tables, unless a request of
-    /// it is being processed; then goes on. Takes `client_lock`.
+    /// it is being processed, and tells `taken` of it, before it can notice; then goes on. Takes `client_lock`.
     pub(crate) fn expire<R>(
         &self,
         last: Option<&Expired<'_>>,
         mut pick: impl FnMut(&Confirmed<'_>) -> Option<R>,
+        mut taken: impl FnMut(&Confirmed<'_>),
     ) -> Option<(Expired<'_>, R)> {
         let last = last.map(|last| last.0);
         self.clients().find_after(last, |client| {
@@ -84,6 +85,7 @@ impl<'a> Server<'a> {
                 if private::mark_client_expired_locked(raw) != 0 {
                     return None;
                 }
+                taken(client);
                 // INVARIANT: Who takes a client out of the tables frees it, and the server does not stop as long as
                 // we are borrowed.
                 Some((Expired(Nfs4Client::from_raw(raw)), picked))

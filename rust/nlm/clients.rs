@@ -7,6 +7,7 @@
 use crate::base::fsfile::Opened;
 use crate::base::in_force;
 use crate::base::net::Net;
+use crate::base::recent::{Digest, Recent};
 use crate::base::setup::Setup;
 use crate::base::siphash::SipHash;
 use crate::base::text::Text;
@@ -83,6 +84,26 @@ impl State {
     }
 }
 
+impl Clients {
+    /// The state has changed, or is about to: who waits looks again.
+    fn changed(&self, _: &State) {
+        RECORDED.forget();
+        self.changed.notify_all();
+    }
+}
+
+/// Clients and forms of handles whose pair was there, and recorded, lately: most locks are of these. A client that chooses
+/// handles can make digests of its own only, of exports that it may not use.
+static RECORDED: Recent = Recent::new();
+
+/// The digest of a client and a form of handle, as the pairs and what is exported are now.
+fn digest(host: Host<'_>, form: &Form) -> Digest {
+    RECORDED.digest(Iterator::chain(
+        form.words(),
+        [host.as_ptr() as u64, exported::epoch()],
+    ))
+}
+
 /// Prepares this file. Fails with `ENOMEM`.
 pub(crate) fn init_module(_: &Setup) -> Result {
     let clients = Arc::pin_init(
@@ -137,6 +158,10 @@ pub(crate) fn peer(host: Host<'_>) -> Option<Peer> {
 /// Fails with `EIO` if the recorder takes too long, or has done so and not written since, and with
 /// `ENOMEM`; the client must not get a new lock then.
 pub(crate) fn note(host: Host<'_>, form: &Form, is_exported: impl FnOnce() -> bool) -> Result {
+    let mut lately = digest(host, form);
+    if RECORDED.has(lately) {
+        return Ok(());
+    }
     let (Some(clients), Some(peer)) = (clients(), peer(host)) else {
         return Ok(());
     };
@@ -154,19 +179,25 @@ pub(crate) fn note(host: Host<'_>, form: &Form, is_exported: impl FnOnce() -> bo
             return Ok(());
         }
         // It is known by now which export that is.
+        lately = digest(host, form);
         at = place();
         state = clients.state.lock();
         found = known(&mut state, &at);
         if let (None, Some(fsid)) = (found, at.shown()) {
             let add = |name: &[u8]| state.pairs.add(&peer, &fsid, &at, name);
             found = Some(host.with_name(add)?);
-            clients.changed.notify_all();
+            clients.changed(&state);
         }
     }
     let mut left = msecs_to_jiffies(RECORD_TIMEOUT);
     while let Some(sequence) = found {
+        if state.is_recorded(peer.net, sequence) {
+            // If something has changed since, nobody will find it.
+            RECORDED.add(lately);
+            break;
+        }
         // While we are switched off, recorders are not listened to.
-        if state.is_recorded(peer.net, sequence) || !in_force::is() {
+        if !in_force::is() {
             break;
         }
         // Only the first one waits in vain: lockd is there for others, too.
@@ -197,7 +228,7 @@ pub(crate) fn remember(host: Host<'_>, at: &Place) {
             if added.is_err() {
                 pr_warn!("no memory to remember a client that must be notified\n");
             }
-            clients.changed.notify_all();
+            clients.changed(&state);
         }
     }
 }
@@ -205,8 +236,9 @@ pub(crate) fn remember(host: Host<'_>, at: &Place) {
 /// lockd forgets a client. May sleep.
 pub(crate) fn forget(host: Host<'_>) {
     if let (Some(clients), Some(peer)) = (clients(), peer(host)) {
-        if clients.state.lock().pairs.forget(|pair| pair.peer == peer) {
-            clients.changed.notify_all();
+        let mut state = clients.state.lock();
+        if state.pairs.forget(|pair| pair.peer == peer) {
+            clients.changed(&state);
         }
     }
 }
@@ -223,8 +255,9 @@ pub(crate) fn forget_scope(net: Net<'_>, scope: &Scope) {
             }
     };
     if let Some(clients) = clients() {
-        if clients.state.lock().pairs.forget(is_of) {
-            clients.changed.notify_all();
+        let mut state = clients.state.lock();
+        if state.pairs.forget(is_of) {
+            clients.changed(&state);
         }
     }
 }
@@ -269,7 +302,7 @@ pub(crate) fn write(file: &Opened, data: &[u8], _: &mut Text) -> Result {
             state.recorders.push(recorder, GFP_KERNEL)?;
         }
     }
-    clients.changed.notify_all();
+    clients.changed(&state);
     while !file.nonblocking && state.pairs.sequence() == sequence {
         in_force::check()?;
         if clients.changed.wait_interruptible(&mut state) {
@@ -292,8 +325,9 @@ pub(crate) fn wake() {
 pub(crate) fn closed(file: &Opened) {
     if let Some(clients) = clients() {
         let id: *const Opened = file;
-        clients.state.lock().recorders.retain(|r| r.file != id);
-        clients.changed.notify_all();
+        let mut state = clients.state.lock();
+        state.recorders.retain(|r| r.file != id);
+        clients.changed(&state);
     }
 }
 

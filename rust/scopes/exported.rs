@@ -9,6 +9,7 @@
 
 use crate::base::net::Net;
 use crate::base::private::{self, auth_domain, path};
+use crate::base::recent::Recent;
 use crate::base::setup::{Once, Setup};
 use crate::base::vfs::PathRef;
 use crate::scopes::place::{Form, Place};
@@ -16,7 +17,6 @@ use crate::scopes::roots::{Export, Room, Root, Roots, MAX_DEPTH};
 use crate::scopes::scope::{Fsid, Scope};
 use crate::scopes::svc_export::{number, root, ExportRef, SvcExport};
 use core::ptr;
-use core::sync::atomic::{AtomicU64, Ordering};
 use kernel::pr_warn_once;
 use kernel::prelude::*;
 
@@ -25,12 +25,8 @@ kernel::sync::global_lock! {
     unsafe(uninit) static ROOTS: SpinLock<Option<Roots>> = None;
 }
 
-/// How many notes are compared without a lock.
-const RECENT: usize = 256;
-/// Digests of what was noted lately, each where its own last bits say.
-static NOTED: [AtomicU64; RECENT] = [const { AtomicU64::new(0) }; RECENT];
-/// How often something was forgotten. It is part of the digests, none of which is good any more then.
-static FORGOTTEN: AtomicU64 = AtomicU64::new(0);
+/// What was noted lately: rpc.mountd, and no client, decides of what there are digests.
+static NOTED: Recent = Recent::new();
 /// Notes that are forgotten under the lock in one go.
 const BATCH: usize = 64;
 
@@ -61,14 +57,14 @@ pub(crate) fn note(
     parent: &impl Fn(SvcExport<'_>) -> Result<Option<ExportRef>>,
 ) -> Result<Option<Place>> {
     let net = net.cookie();
-    let digest = export.digest(net, form, FORGOTTEN.load(Ordering::Relaxed));
-    let noted = &NOTED[digest as usize % RECENT];
-    if noted.load(Ordering::Relaxed) == digest {
+    let words = Iterator::chain(export.words().into_iter(), form.words());
+    let digest = NOTED.digest(Iterator::chain(words, [net]));
+    if NOTED.has(digest) {
         return Ok(None);
     }
     let export = describe(net, export, parent, MAX_DEPTH)?;
     if insert(net, Some(form), &export) {
-        noted.store(digest, Ordering::Relaxed);
+        NOTED.add(digest);
     }
     Ok(Some(place(net, form, Some(export.domain))))
 }
@@ -81,38 +77,36 @@ fn describe(
     depth: usize,
 ) -> Result<Export> {
     let mut own = export.describe();
-    if !export.is_mount() || depth == 0 {
+    if !export.is_mount() || own.how.pseudo || depth == 0 {
         return Ok(own);
     }
-    own.below = ROOTS
-        .lock()
-        .as_ref()
-        .and_then(|roots| roots.below(net, &own));
-    if own.below.is_some() {
-        return Ok(own);
+    let roots = ROOTS.lock();
+    let known = roots.as_ref().map(|roots| roots.below(net, &own));
+    drop(roots);
+    (own.below, own.how.asked) = known.unwrap_or_default();
+    // Once is enough: it would wait for rpc.mountd again and again.
+    if own.below.is_none() && !own.how.asked && (own.how.crossmnt || own.how.nohide) {
+        let above = parent(export)?;
+        own.how.asked = true;
+        if let Some(above) = above.as_ref().and_then(ExportRef::get) {
+            let above = describe(net, above, parent, depth - 1)?;
+            insert(net, None, &above);
+            own.below = Some(above.root);
+        }
     }
-    if !export.may_be_a_part() {
-        own.below = nearest(net, export);
-        return Ok(own);
-    }
-    let parent_ref = parent(export)?;
-    let above = parent_ref.as_ref().and_then(ExportRef::get);
-    if let Some(above) = above.filter(|above| above.has(export)) {
-        let above = describe(net, above, parent, depth - 1)?;
-        insert(net, None, &above);
-        own.below = Some(above.root);
-    }
+    own.below = own.below.or_else(|| nearest(net, export));
     Ok(own)
 }
 
-/// The first directory above an export that is noted as one. May sleep.
+/// The first directory above an export that is noted as one for more than that it leads to others. May sleep.
 fn nearest(net: u64, export: SvcExport<'_>) -> Option<Root> {
     let mut at = export.path();
     while at.up() {
         // SAFETY: The path is valid, and that of a directory with something in it.
         let root = unsafe { root(&*at.as_ptr()) };
-        if ROOTS.lock().as_ref()?.by_directory(net, &root).is_some() {
-            return Some(root);
+        let found = ROOTS.lock().as_ref()?.real(net, &root);
+        if found.is_some() {
+            return found;
         }
     }
     None
@@ -145,9 +139,14 @@ fn insert(net: u64, form: Option<&Form>, export: &Export) -> bool {
     false
 }
 
+/// A number that changes when what is known of an export may have changed, so that another may be meant by a handle.
+pub(crate) fn epoch() -> u64 {
+    NOTED.epoch()
+}
+
 /// Has each export noted again that somebody finds from now on: another scope is in grace. Does not sleep.
 pub(crate) fn note_again() {
-    FORGOTTEN.fetch_add(1, Ordering::Relaxed);
+    NOTED.forget();
 }
 
 /// Where a file is that is named by a handle of this form, by a client of a domain. Does not sleep.

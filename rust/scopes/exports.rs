@@ -135,20 +135,38 @@ pub(crate) fn find<'a>(
 
 /// The first export above another one. Asks rpc.mountd if the kernel does not know; fails as that does, and not because
 /// there is none. May sleep.
+///
+/// Below an export with `crossmnt`, rpc.mountd makes one of each directory that is asked for, without the number; and of
+/// each directory above an export, one that only leads there.
 fn parent(child: SvcExport<'_>, request: &Request<'_>) -> Result<Option<ExportRef>> {
     let mut at = child.path();
+    let mut nearest: Option<ExportRef> = None;
     while at.up() {
         // SAFETY: The request is the current one, and the path is valid. An export that is found comes with a reference.
         let found = unsafe {
             let export = private::rqst_exp_get_by_name(request.as_ptr(), at.as_ptr());
             from_err_ptr(export).map(|export| ExportRef::new(export))
         };
-        match found {
-            Err(e) if e == ENOENT => (),
-            found => return found.map(Some),
+        let found = match found {
+            Err(e) if e == ENOENT => continue,
+            found => found?,
+        };
+        let (Some(export), below) = (found.get(), nearest.as_ref().and_then(ExportRef::get)) else {
+            break;
+        };
+        if below.is_some_and(|below| below.device() != export.device()) {
+            break;
+        }
+        if export.is_pseudo_root() {
+            continue;
+        }
+        let is_made = !export.is_mount() && export.is_crossmnt() && !export.has_number();
+        nearest = Some(found);
+        if !is_made {
+            break;
         }
     }
-    Ok(None)
+    Ok(nearest)
 }
 
 /// What `rqst_exp_find()` answers.

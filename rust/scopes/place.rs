@@ -61,6 +61,13 @@ impl Form {
         &self.bytes
     }
 
+    /// All of it, in words.
+    pub(crate) fn words(&self) -> impl Iterator<Item = u64> + '_ {
+        let words = self.bytes.chunks_exact(8);
+        let words = words.map(|word| word.try_into().map_or(0, u64::from_ne_bytes));
+        core::iter::once(u64::from(self.kind)).chain(words)
+    }
+
     /// The fsid.
     pub(crate) fn fsid(&self) -> Option<Fsid> {
         Fsid::of_form(self.kind, &self.bytes)

@@ -48,10 +48,23 @@ pub(crate) struct Export {
     pub(crate) domain: u64,
     /// Its fsid.
     pub(crate) fsid: Fsid,
-    /// The directory of the export that it is below: `crossmnt`, or `nohide`.
+    /// The directory of the export that it is mounted below.
     pub(crate) below: Option<Root>,
-    /// It shows what is mounted below it: `crossmnt`.
+    /// How it is exported.
+    pub(crate) how: How,
+}
+
+/// How something is exported.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct How {
+    /// It shows what is mounted below it.
     pub(crate) crossmnt: bool,
+    /// It is shown by what it is mounted below.
+    pub(crate) nohide: bool,
+    /// It only leads to other exports.
+    pub(crate) pseudo: bool,
+    /// rpc.mountd was asked what it is below.
+    pub(crate) asked: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -74,7 +87,7 @@ struct Last {
     /// The number of the change that brought it.
     sequence: u64,
     below: Option<Root>,
-    crossmnt: bool,
+    how: How,
 }
 
 fn is_number(last: Last) -> bool {
@@ -162,7 +175,7 @@ impl Roots {
             fsid: export.fsid,
             sequence: self.sequence + 1,
             below: export.below,
-            crossmnt: export.crossmnt,
+            how: export.how,
         };
         let root_was = by_form.and_then(|form| self.forms.get(&form).copied());
         let fsid_was = self.exports.get(&by_root).map(|last| last.fsid);
@@ -235,12 +248,13 @@ impl Roots {
         let root = Root::FIRST;
         self.exports_from(Exported { net, root, domain })
             .take_while(move |(key, _)| key.net == net)
-            .map(move |(key, last)| (self.place(net, &key.root, last), last.crossmnt))
+            .map(move |(key, last)| (self.place(net, &key.root, last), last.how.crossmnt))
     }
 
-    /// Which directory is it below, if that is known?
-    pub(crate) fn below(&self, net: u64, export: &Export) -> Option<Root> {
-        self.last(net, &export.root, export.domain)?.below
+    /// Which directory is an export below, and was rpc.mountd asked for that, as far as is known?
+    pub(crate) fn below(&self, net: u64, export: &Export) -> (Option<Root>, bool) {
+        self.last(net, &export.root, export.domain)
+            .map_or((None, false), |last| (last.below, last.how.asked))
     }
 
     fn last(&self, net: u64, root: &Root, domain: u64) -> Option<Last> {
@@ -256,30 +270,35 @@ impl Roots {
         self.of_root(net, *root).max_by_key(|last| last.sequence)
     }
 
-    /// The exports that one is below, the nearest first.
-    fn all_above(&self, net: u64, last: Last) -> impl Iterator<Item = (Root, Last)> + '_ {
-        let mut below = last.below;
-        let next = move || {
-            let root = below?;
-            let last = self.latest(net, &root)?;
-            below = last.below;
-            Some((root, last))
-        };
-        core::iter::from_fn(next).take(MAX_DEPTH)
+    /// A directory that is exported for more than that it leads to other exports.
+    pub(crate) fn real(&self, net: u64, root: &Root) -> Option<Root> {
+        let mut all = self.of_root(net, *root);
+        all.find(|last| !last.how.pseudo).map(|_| *root)
     }
 
-    /// The export that one is a part of: the nearest one above that has a number, or the one above all others. One that has
-    /// a number is no part of another.
+    /// The export that one is mounted below.
+    fn up(&self, net: u64, last: Last) -> Option<(Root, Last)> {
+        let root = last.below?;
+        let all = self.of_root(net, root).filter(|last| !last.how.pseudo);
+        Some((root, all.max_by_key(|last| last.sequence)?))
+    }
+
+    /// The exports that one is mounted below, the nearest first.
+    fn all_above(&self, net: u64, last: Last) -> impl Iterator<Item = (Root, Last)> + '_ {
+        let first = self.up(net, last);
+        core::iter::successors(first, move |(_, last)| self.up(net, *last)).take(MAX_DEPTH)
+    }
+
+    /// The export that one is a part of: the nearest one above that has a number, or the topmost. One that has a number is no
+    /// part of another; nor is one of an export that does not show it.
     fn above(&self, net: u64, last: Last) -> Option<Fsid> {
-        if is_number(last) {
-            return None;
-        }
-        let mut topmost = None;
-        for (_, above) in self.all_above(net, last) {
-            topmost = Some(above.fsid);
-            if is_number(above) {
+        let (mut at, mut topmost) = (last, None);
+        for (_, up) in self.all_above(net, last) {
+            if is_number(at) || !(up.how.crossmnt || at.how.nohide) {
                 break;
             }
+            topmost = Some(up.fsid);
+            at = up;
         }
         topmost
     }

@@ -5,22 +5,15 @@
 //! C source: `struct svc_export` in `fs/nfsd/export.h`.
 
 use crate::base::private::{self, auth_domain, path, svc_export};
+use crate::base::recent::mix;
 use crate::base::vfs::PathRef;
-use crate::scopes::place::Form;
-use crate::scopes::roots::{Export, Root};
+use crate::scopes::roots::{Export, How, Root};
 use crate::scopes::scope::Fsid;
 use core::mem::ManuallyDrop;
 use core::ptr::{self, addr_of_mut};
 use kernel::bindings;
 use kernel::prelude::*;
 use kernel::str::CStr;
-
-/// Adds a word to a digest, as FNV does: rpc.mountd, and no client, decides of what there are digests.
-fn mix(digest: u64, word: u64) -> u64 {
-    (digest ^ word)
-        .wrapping_mul(0x0100_0000_01b3)
-        .rotate_left(23)
-}
 
 /// A number that stands for a domain.
 pub(crate) fn number(domain: &auth_domain) -> u64 {
@@ -105,7 +98,7 @@ impl<'a> SvcExport<'a> {
             domain,
             fsid: self.fsid(),
             below: None,
-            crossmnt: self.shows_below(),
+            how: self.how(),
         }
     }
 
@@ -115,20 +108,25 @@ impl<'a> SvcExport<'a> {
         unsafe { ptr::eq(self.0.ex_path.dentry, (*self.0.ex_path.mnt).mnt_root) }
     }
 
-    /// May it be a part of the export above it: is it exported with `crossmnt` or `nohide`?
-    pub(crate) fn may_be_a_part(self) -> bool {
-        let flags = private::NFSEXP_CROSSMOUNT | private::NFSEXP_NOHIDE;
-        self.0.ex_flags as u32 & flags != 0
+    /// Has it a number (`fsid=`)?
+    pub(crate) fn has_number(self) -> bool {
+        matches!(self.fsid(), Fsid::Num(_))
     }
 
-    /// Does it show whatever is mounted below it?
-    fn shows_below(self) -> bool {
-        self.0.ex_flags as u32 & private::NFSEXP_CROSSMOUNT != 0
+    /// Does it show what is mounted below it?
+    pub(crate) fn is_crossmnt(self) -> bool {
+        self.how().crossmnt
     }
 
-    /// Does it show what is mounted below it, if `child` is mounted there?
-    pub(crate) fn has(self, child: SvcExport<'_>) -> bool {
-        self.shows_below() || child.0.ex_flags as u32 & private::NFSEXP_NOHIDE != 0
+    /// How it is exported.
+    fn how(self) -> How {
+        let has = |flag| self.0.ex_flags as u32 & flag != 0;
+        How {
+            crossmnt: has(private::NFSEXP_CROSSMOUNT),
+            nohide: has(private::NFSEXP_NOHIDE),
+            pseudo: self.is_pseudo_root(),
+            asked: false,
+        }
     }
 
     /// Where it is.
@@ -137,25 +135,17 @@ impl<'a> SvcExport<'a> {
         unsafe { PathRef::new(self.0.ex_path) }
     }
 
-    /// A digest of all that a note of it depends on, and of the number of times that notes were forgotten.
-    pub(crate) fn digest(self, net: u64, form: &Form, forgotten: u64) -> u64 {
+    /// All that a note of it depends on.
+    pub(crate) fn words(self) -> [u64; 6] {
         let export = self.0;
-        let words = [
-            forgotten,
+        [
             ptr::from_ref(export) as u64,
             export.ex_path.dentry as u64,
             export.ex_path.mnt as u64,
             export.ex_client as u64,
             export.ex_uuid as u64,
             u64::from(export.ex_flags as u32) << 32 | u64::from(export.ex_fsid as u32),
-            u64::from(form.kind()),
-        ];
-        let bytes = form.bytes().chunks_exact(8);
-        let form = bytes.map(|word| word.try_into().map_or(0, u64::from_ne_bytes));
-        // None is 0, as before the first one.
-        Iterator::chain(words.into_iter(), form)
-            .fold(net, mix)
-            .max(1)
+        ]
     }
 }
 

@@ -22,7 +22,7 @@ fn export(inode: u64, domain: u64, fsid: Fsid) -> Export {
         domain,
         fsid,
         below: None,
-        crossmnt: false,
+        how: How::default(),
     }
 }
 
@@ -268,9 +268,20 @@ fn an_export_without_a_number_is_a_part_of_the_one_above() {
     let uuid_of = |n: u8| Fsid::Uuid([n; 16]);
     let below = |inode, domain, fsid, above: &Export| Export {
         below: Some(above.root),
+        how: How {
+            crossmnt: true,
+            ..How::default()
+        },
         ..export(inode, domain, fsid)
     };
-    let top = export(1, 0, Fsid::Num(31));
+    let crossmnt = How {
+        crossmnt: true,
+        ..How::default()
+    };
+    let top = Export {
+        how: crossmnt,
+        ..export(1, 0, Fsid::Num(31))
+    };
     let part = below(2, 0, uuid_of(2), &top);
     let deep = below(3, 0, uuid_of(3), &part);
     let own = below(4, 0, Fsid::Num(32), &part);
@@ -302,11 +313,52 @@ fn an_export_without_a_number_is_a_part_of_the_one_above() {
     assert_eq!(beside(&roots, Fsid::Num(41)), []);
     assert_eq!(beside(&roots, DISK), [], "all of it is on one");
     // The one above gets another number, or none.
-    note(&mut roots, 1, &number(7), &export(1, 0, Fsid::Num(7)));
+    let renamed = |fsid, how| Export {
+        how,
+        ..export(1, 0, fsid)
+    };
+    note(&mut roots, 1, &number(7), &renamed(Fsid::Num(7), crossmnt));
     assert_eq!(above(&roots, &deep), Some(Fsid::Num(7)));
-    note(&mut roots, 1, &number(7), &export(1, 0, uuid_of(1)));
+    note(&mut roots, 1, &number(7), &renamed(uuid_of(1), crossmnt));
     assert_eq!(above(&roots, &deep), Some(uuid_of(1)));
+    // It does not show what is below any more; or only leads to other exports.
+    note(
+        &mut roots,
+        1,
+        &number(7),
+        &renamed(uuid_of(1), How::default()),
+    );
+    assert_eq!(above(&roots, &part), None);
+    assert_eq!(above(&roots, &deep), Some(uuid_of(2)));
+    let pseudo = How {
+        pseudo: true,
+        ..crossmnt
+    };
+    note(&mut roots, 1, &number(7), &renamed(uuid_of(1), pseudo));
+    assert_eq!(above(&roots, &part), None);
+    // Only what is exported with nohide is shown.
+    note(
+        &mut roots,
+        1,
+        &number(7),
+        &renamed(uuid_of(1), How::default()),
+    );
+    let nohide = How {
+        nohide: true,
+        ..How::default()
+    };
+    note(
+        &mut roots,
+        1,
+        &uuid(2),
+        &Export {
+            how: nohide,
+            ..part
+        },
+    );
+    assert_eq!(above(&roots, &part), Some(uuid_of(1)));
     // In a circle, which cannot be, it ends.
     note(&mut roots, 1, &number(7), &below(1, 0, uuid_of(1), &deep));
+    note(&mut roots, 1, &uuid(2), &part);
     assert!(above(&roots, &deep).is_some());
 }

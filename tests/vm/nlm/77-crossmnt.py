@@ -3,7 +3,7 @@
 # vm: once=yes timeout=180 disk=top:64M disk=child:64M disk=own:64M disk=hidden:64M module=load
 """What is mounted below an export with crossmnt, or is exported with nohide, is a part of it, unless it has a number."""
 
-import os
+import uuid
 
 from control import command, read, release
 from fullserver import ROOT, FullServer, RawHost, device_scope
@@ -14,6 +14,9 @@ from nfs4 import Nfs4, putfh
 from nlm import Nlm
 
 TOP, CHILD, GRANDCHILD, OWN, HIDDEN = (f"{ROOT}/{path}" for path in ("t", "t/vol", "t/vol/deep", "t/own", "h/in"))
+# One of its own line in exports(5), two directories down; and two that show nothing of each other.
+FAR, PLAIN, INNER = f"{ROOT}/t/some/where", f"{ROOT}/p", f"{ROOT}/p/inner"
+UUIDS = {path: str(uuid.uuid4()) for path in (FAR, PLAIN, INNER)}
 OPTIONS = "rw,no_root_squash,no_subtree_check"
 
 
@@ -30,7 +33,7 @@ def export(path, options):
 
 def walk(nfs3, path):
     """The handle of a file, by a walk from the top of the export as a client of NFSv3 does it."""
-    export_of = TOP if path.startswith(TOP) else f"{ROOT}/h"
+    export_of = path if path in UUIDS else TOP if path.startswith(TOP) else f"{ROOT}/h"
     at = mount_handle(export_of, host.server_ip, **host.where)
     for name in (*path.removeprefix(export_of).split("/"), "f"):
         at = nfs3.lookup(at, name) if name else at
@@ -72,9 +75,15 @@ export(TOP, "fsid=31,crossmnt")
 export(OWN, "fsid=32")
 export(f"{ROOT}/h", "fsid=41")
 export(HIDDEN, "nohide")
+for path, options in ((FAR, ",crossmnt"), (PLAIN, ""), (INNER, "")):
+    sh(f"mkdir -p {path}; mount -t tmpfs tmpfs {path}; touch {path}/f; chmod 666 {path}/f")
+    export(path, f"fsid={UUIDS[path]}{options}")
+# As a client of NFSv4 does: rpc.mountd makes exports of all that leads to these.
+Nfs4(0, host.server_ip, "walker", **host.where).path("/p/inner")
 nfs3 = Nfs3(host.server_ip, **host.where)
 nlm = Nlm(4, host.server_ip, "nlm", **host.where)
 top, child, own, hidden = (walk(nfs3, path) for path in (TOP, CHILD, OWN, HIDDEN))
+far, plain, inner = (walk(nfs3, path) for path in UUIDS)
 uuids = {path: sh(f"findmnt -no UUID {path}").strip() for path in (CHILD, HIDDEN)}
 equal("a lock on each", [nlm.lock(fh) for fh in (top, child, own, hidden)], ["GRANTED"] * 4)
 mover = v41("mover")
@@ -82,13 +91,18 @@ opens = [nfs4_open(mover, fh) for fh in (top, child, own, hidden)]
 equal("and one of NFSv4", [status for _, status in opens], ["OK"] * 4)
 
 # Grace.
-for scope, parts, others in (("31", (top, child), (own, hidden)), ("41", (hidden,), (top, child, own)),
+for scope, parts, others in (("31", (top, child, far), (own, hidden, plain, inner)), ("41", (hidden,), (top, child, own)),
+                             (UUIDS[PLAIN], (plain,), (inner, top, far)), (UUIDS[INNER], (inner,), (plain,)),
+                             # The root shows all that has no number, but not what is below one that shows nothing.
+                             ("0", (plain,), (top, child, own, hidden, far, inner)),
                              ("32", (own,), (top, child, hidden)), (uuids[CHILD], (child,), (top, own, hidden))):
     command("fsid_grace", f"{scope} 60")
     answers = [nlm.lock(fh, svid=2, offset=9) for fh in parts], [v41("new").open_fh(fh).status for fh in parts]
     equal(f"{scope} in grace: no new locks on what is a part of it",
           answers, (["DENIED_GRACE"] * len(parts), ["GRACE"] * len(parts)))
     equal(f"{scope} in grace: reclaims there", [nlm.lock(fh, reclaim=True) for fh in parts], ["GRANTED"] * len(parts))
+    for fh in (far, plain, inner):
+        nlm.unlock(fh)
     equal(f"{scope} in grace: new locks elsewhere", [nlm.lock(fh, svid=2, offset=9) for fh in others],
           ["GRANTED"] * len(others))
     command("fsid_grace", f"{scope} 0")
@@ -110,9 +124,9 @@ result, answer = release("31")
 equal("then the one above, with its parts", (result, answer.get("locks"), answer.get("nfs4_locks"), answer.get("below")),
       ("ok", 2, 2, 32))
 equal("the other export keeps what it has", nlm.lock(hidden, svid=3), "DENIED")
-for path in (OWN, TOP):
+for path in (OWN, FAR, TOP):
     server.unexport_path(path)
-check("all of it can be unmounted at once", succeeds(f"umount {OWN} {GRANDCHILD} {CHILD} {TOP}"), sh("cat /proc/locks"))
+check("all of it can be unmounted at once", succeeds(f"umount {OWN} {FAR} {GRANDCHILD} {CHILD} {TOP}"), sh("cat /proc/locks"))
 result, answer = release("41")
 equal("so is the other one", (result, answer.get("locks")), ("ok", 1))
 
