@@ -56,7 +56,7 @@ const KERNEL_CALLBACKS: klp_callbacks = klp_callbacks {
 
 static NOTHING: [Func; 1] = [Func::end()];
 
-// SAFETY: The type is that of net/sunrpc/svcauth_unix.c. While it runs it holds a reference to this module.
+// SAFETY: The type is that of net/sunrpc/svcauth_unix.c.
 static SUNRPC: [Func; 2] = unsafe {
     [
         Func::new(
@@ -76,7 +76,7 @@ static GRACE: [Func; 3] = unsafe {
     ]
 };
 
-// SAFETY: The types are those of fs/lockd/mon.c. While they run they hold a reference to this module.
+// SAFETY: The types are those of fs/lockd/mon.c.
 static LOCKD: [Func; 3] = unsafe {
     [
         Func::new(c"nsm_monitor", replaced::nsm_monitor as *const c_void),
@@ -85,8 +85,7 @@ static LOCKD: [Func; 3] = unsafe {
     ]
 };
 
-// SAFETY: The types are those of fs/nfsd/nfs4recover.c, nfsctl.c, nfs4state.c and export.c. While they run they
-// hold a reference to this module.
+// SAFETY: The types are those of fs/nfsd/nfs4recover.c, nfsctl.c, nfs4state.c and export.c.
 static NFSD: [Func; 10] = unsafe {
     [
         Func::new(

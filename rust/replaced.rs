@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! The functions that take the place of others. See `attach.rs` for the list.
+//!
+//! They may sleep: as long as a task has one of them on its stack, livepatch does not end a transition to the functions that
+//! they replace, and the module cannot be unloaded before that. Those that are called for most requests rely on it; the
+//! others also hold a reference to the module.
 
 use crate::base::fsfile::Superblock;
 use crate::base::module_ref::ModuleRef;
@@ -98,9 +102,6 @@ pub(crate) unsafe extern "C" fn rqst_exp_find(
     fsid_type: c_int,
     fsid: *mut u32,
 ) -> *mut private::svc_export {
-    let Some(_module) = ModuleRef::get() else {
-        return ETIMEDOUT.to_ptr();
-    };
     // SAFETY: This is what nfsd asks, in a namespace that is alive.
     let question = unsafe {
         let nfsd = Nfsd::new(Net::from_raw(net));
@@ -120,9 +121,6 @@ pub(crate) unsafe extern "C" fn exp_get_by_name(
     request: *mut private::svc_rqst,
     path: *const private::path,
 ) -> *mut private::svc_export {
-    let Some(_module) = ModuleRef::get() else {
-        return ETIMEDOUT.to_ptr();
-    };
     // SAFETY: nfsd asks for a valid path inside of the processing of its request.
     unsafe {
         let found = private::rqst_exp_get_by_name(request, path);
@@ -148,9 +146,6 @@ pub(crate) unsafe extern "C" fn exp_get_by_name(
 pub(crate) unsafe extern "C" fn set_client(
     request: *mut private::svc_rqst,
 ) -> private::svc_auth_status {
-    let Some(_module) = ModuleRef::get() else {
-        return private::svc_auth_status_SVC_DROP;
-    };
     // SAFETY: The request is the current one, with a transport, which has a reference to its namespace; it has no client
     // yet, and is given a reference to one, as sunrpc gives it one. nfsd takes the client's name from there.
     unsafe {
@@ -315,7 +310,7 @@ pub(crate) unsafe extern "C" fn set_client_by_id(
         if is_known {
             return status;
         }
-        let (Some(_module), Some(request)) = (ModuleRef::get(), Request::current()) else {
+        let Some(request) = Request::current() else {
             return status;
         };
         if status == private::nfsstat4_NFS4ERR_EXPIRED.to_be()
@@ -362,9 +357,6 @@ pub(crate) unsafe extern "C" fn opens_in_grace(net: *mut private::net) -> bool {
 ///
 /// As for the function replaced: the host is valid.
 pub(crate) unsafe extern "C" fn nsm_monitor(host: *const private::nlm_host) -> c_int {
-    let Some(_module) = ModuleRef::get() else {
-        return ENODEV.to_errno();
-    };
     // SAFETY: This is where lockd calls it: for its server side while it processes a request.
     let (host, request) = unsafe { (Host::new(host), Request::current()) };
     match monitor::monitor(host, request.as_ref()) {
