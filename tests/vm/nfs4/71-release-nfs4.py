@@ -3,6 +3,9 @@
 # vm: timeout=240 module=load
 """nlm_unlock releases what NFSv4 clients hold of an export, when none of them can reach the server any more."""
 
+import concurrent.futures
+import time
+
 from control import NOTHING, command, read, release
 from fullserver import FullServer, RawHost
 from ktap import check, done, equal
@@ -131,6 +134,32 @@ equal("that export is released", found(release("5678")[1])[0], 1)
 address("add")
 was = both.clientid
 check("the client of both was expired then", both.establish() == "OK" and both.clientid != was)
+
+# One that comes back while its state is being released keeps what is left, and that is said.
+FILES = 400
+stays = stayer.open_fh(b)
+for attempt in range(30):
+    late = client(f"late-{attempt}")
+    elsewhere, opens = late.open_fh(b), [late.open_fh(a) for _ in range(FILES)]
+    late.close()
+    wait_until(lambda: any(line.split()[7:8] == ["-"] for line in read("nfs4_clients").splitlines() if f" {late.name} " in line), 5)
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        releasing = pool.submit(release, "1234")
+        time.sleep(0.0003 * (attempt % 8))
+        came = late.renew()
+        result, answer = releasing.result()
+    left = [opened for opened in opens if late.read(a, opened.stateid) == "OK"]
+    print(f"# {attempt}: {result}, {came}; {answer.get('nfs4_opens')} released, {len(left)} left; {answer.get('left')}", flush=True)
+    if result == "ok" and left:
+        break
+    late.destroy_session()
+    release("1234")
+check("a client came back in the midst of a release", result == "ok" and 0 < len(left) < FILES, (result, len(left)))
+equal("what was released, and what it keeps, is all", answer.get("nfs4_opens", 0) + len(left), FILES)
+check("the answer says so", late.name in str(answer.get("left")) and "come back" in answer["left"], answer)
+late.close()
+stayer.close_file(stays)
+release("1234"), release("5678")
 
 # A real client's delegation.
 sh("sysctl -q fs.leases-enable=1; echo data > /srv/root/a/g")
