@@ -95,9 +95,12 @@ pub(crate) const NO_CALLBACKS: klp_callbacks = unsafe { core::mem::zeroed() };
 pub(crate) unsafe fn begins_as_usual(function: *const c_void) -> bool {
     // SAFETY: The code of a function can be read.
     let start = unsafe { function.cast::<[u8; 9]>().read() };
-    let (branch, call) = start.split_at(4);
-    matches!(branch, [0xf3, 0x0f, 0x1e, 0xfa] | [0x0f, 0x1f, 0x40, 0xd6])
-        && matches!(call, [0xe8, ..] | [0x0f, 0x1f, 0x44, 0x00, 0x00])
+    let call = match start {
+        [0xf3, 0x0f, 0x1e, 0xfa, call @ ..] | [0x0f, 0x1f, 0x40, 0xd6, call @ ..] => call,
+        // A kernel without IBT.
+        [call @ .., _, _, _, _] => call,
+    };
+    matches!(call, [0xe8, ..] | [0x0f, 0x1f, 0x44, 0x00, 0x00])
 }
 
 /// A livepatch: all that this module replaces.

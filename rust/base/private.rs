@@ -75,7 +75,7 @@ extern "C" {
     pub(crate) fn nfsd(data: *mut ffi::c_void) -> ffi::c_int;
     pub(crate) static mut nfsd_mutex: mutex;
     pub(crate) fn nfs4_put_stid(stateid: *mut nfs4_stid);
-    pub(crate) fn put_client_no_renew(client: *mut nfs4_client);
+    pub(crate) static mut expiry_wq: wait_queue_head_t;
     pub(crate) fn revoke_one_stid(
         nn: *mut nfsd_net,
         client: *mut nfs4_client,

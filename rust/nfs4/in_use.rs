@@ -15,8 +15,12 @@ use crate::nfs4::server::Server;
 use crate::nfs4::stateids::{Kind, PinnedStateid};
 use crate::scopes::scope::Scope;
 use crate::scopes::svc_export::ExportRef;
-use core::ptr::addr_of_mut;
+use core::ptr::{self, addr_of_mut};
+use core::sync::atomic::{AtomicI32, Ordering};
 use kernel::bindings;
+
+/// All that sleep, but those that are stopped (`include/linux/sched.h`).
+const TASK_NORMAL: u32 = 1 | 2;
 
 /// How many exports are let go of after one look.
 const BATCH: usize = 16;
@@ -75,8 +79,17 @@ impl InUse<'_> {
 
 impl Drop for InUse<'_> {
     fn drop(&mut self) {
-        // SAFETY: The client is counted, by the type's invariant, and not used any more.
-        unsafe { private::put_client_no_renew(self.client.as_ptr()) };
+        // As put_client_no_renew(), which some compilers make a part of its caller.
+        let _table = self.server.clients();
+        let raw = self.client.as_ptr();
+        // SAFETY: The client is counted, by the type's invariant; nobody frees it while we have the lock. Who expires it waits
+        // there until it is not in use.
+        unsafe {
+            let users = AtomicI32::from_ptr(addr_of_mut!((*raw).cl_rpc_users.counter));
+            if users.fetch_sub(1, Ordering::AcqRel) == 1 && self.client.is_expired() {
+                private::__wake_up(&raw mut private::expiry_wq, TASK_NORMAL, 0, ptr::null_mut());
+            }
+        }
     }
 }
 
