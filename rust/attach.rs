@@ -18,7 +18,7 @@
 
 use crate::base::in_force;
 use crate::base::klp::{self, Func, Object, Patch, NO_CALLBACKS};
-use crate::base::module_ref::ModuleRef;
+use crate::base::mounted::LoadedNfsd;
 use crate::base::private::{klp_callbacks, klp_object};
 use crate::base::setup::Setup;
 use crate::control::mounts::Mounts;
@@ -149,16 +149,11 @@ extern "C" fn pre_patch(_object: *mut klp_object) -> c_int {
 }
 
 /// We are attached: all threads run our functions.
-///
-/// # Safety
-///
-/// For livepatch, with nfsd's object.
-unsafe extern "C" fn post_patch(object: *mut klp_object) {
+extern "C" fn post_patch(_object: *mut klp_object) {
     in_force::set(true);
     // There are some if switching off was reversed midway, or nfsd is loaded again.
     in_grace::report_resumed();
-    // SAFETY: livepatch calls this with nfsd's object while nfsd is there, be it coming or going.
-    Mounts::update(unsafe { ModuleRef::get_live((*object).mod_) }, true);
+    Mounts::update(LoadedNfsd::get(), true);
 }
 
 /// For livepatch: we shall be switched off, or nfsd is unloaded. From here on, some threads run nfsd's own functions.
@@ -169,11 +164,6 @@ extern "C" fn pre_unpatch(_object: *mut klp_object) {
 }
 
 /// We are not attached any more.
-///
-/// # Safety
-///
-/// For livepatch, with nfsd's object.
-unsafe extern "C" fn post_unpatch(object: *mut klp_object) {
-    // SAFETY: livepatch calls this with nfsd's object while nfsd is there, be it coming or going.
-    Mounts::update(unsafe { ModuleRef::get_live((*object).mod_) }, false);
+extern "C" fn post_unpatch(_object: *mut klp_object) {
+    Mounts::update(LoadedNfsd::get(), false);
 }

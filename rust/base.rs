@@ -2,6 +2,7 @@
 
 //! The kernel's ways in, and what has nothing to do with NFS.
 
+pub(crate) mod amount;
 pub(crate) mod backing;
 pub(crate) mod clock;
 pub(crate) mod fsfile;
@@ -9,9 +10,11 @@ pub(crate) mod in_force;
 pub(crate) mod index;
 pub(crate) mod klp;
 pub(crate) mod module_ref;
+pub(crate) mod mounted;
 pub(crate) mod net;
 pub(crate) mod net_end;
 pub(crate) mod params;
+pub(crate) mod posix_locks;
 pub(crate) mod private;
 pub(crate) mod raw;
 pub(crate) mod recent;

@@ -5,5 +5,6 @@
 pub(crate) mod files;
 pub(crate) mod fsid_grace;
 pub(crate) mod mounts;
+pub(crate) mod recount;
 pub(crate) mod release;
 pub(crate) mod umount;

@@ -4,6 +4,7 @@
 
 pub(crate) mod client_table;
 pub(crate) mod clientids;
+pub(crate) mod due;
 pub(crate) mod floating;
 pub(crate) mod held;
 pub(crate) mod identity;
@@ -13,9 +14,11 @@ pub(crate) mod nfs4_clients;
 pub(crate) mod nfs4_release;
 pub(crate) mod nfsd;
 pub(crate) mod reclaim;
+pub(crate) mod reclaim_line;
 pub(crate) mod reclaimers;
 pub(crate) mod record;
 pub(crate) mod records;
+pub(crate) mod returned;
 pub(crate) mod server;
 pub(crate) mod stateids;
 pub(crate) mod transports;

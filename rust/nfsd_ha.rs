@@ -33,7 +33,7 @@ mod tracking;
 use base::net::Net;
 use base::net_end::{AtEnd, NetEnd, Registered};
 use base::{private, setup::Setup};
-use control::{mounts::Mounts, release};
+use control::{mounts::Mounts, recount::Recount, release};
 use kernel::prelude::*;
 use kernel::sync::Arc;
 use nfs4::{clientids, floating, reclaimers};
@@ -69,6 +69,7 @@ static AT_NET_END: AtEnd = AtEnd::new::<OfNet>();
 
 struct NfsdHa {
     mounts: Arc<Mounts>,
+    recount: Arc<Recount>,
     _net_end: Registered,
 }
 
@@ -84,9 +85,11 @@ impl kernel::Module for NfsdHa {
         clientids::init_module(&setup);
         release::init_module(&setup);
         let net_end = AT_NET_END.register(&setup)?;
+        let recount = Recount::new(&setup)?;
         // From here on, what fails is undone by `drop()`.
         let this = NfsdHa {
-            mounts: Mounts::new(&setup)?,
+            mounts: Mounts::new(&setup).inspect_err(|_| recount.stop())?,
+            recount,
             _net_end: net_end,
         };
         clients::init_module(&setup)?;
@@ -106,6 +109,7 @@ impl kernel::Module for NfsdHa {
 impl Drop for NfsdHa {
     fn drop(&mut self) {
         self.mounts.stop();
+        self.recount.stop();
         tracker::exit_module();
         clientids::exit_module();
         floating::exit_module();

@@ -11,6 +11,7 @@ use crate::base::module_ref::ModuleRef;
 use crate::base::net::{Net, Nfsd};
 use crate::base::private;
 use crate::control::mounts::Mounts;
+use crate::control::recount::Recount;
 use crate::nfs4::clientids;
 use crate::nfs4::floating;
 use crate::nfs4::nfs4_client::Nfs4Client;
@@ -46,6 +47,7 @@ pub(crate) unsafe extern "C" fn tracking_init(net: *mut private::net) -> c_int {
     exported::forget(server.net());
     clientids::forget(server.net());
     floating::server_starts(server.net());
+    Recount::wake(server.net());
     match Tracker::start(&server) {
         Ok(()) => 0,
         Err(e) => {

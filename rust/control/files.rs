@@ -9,6 +9,7 @@ use crate::base::fsfile::{Kind, News, Opened};
 use crate::base::net::Nfsd;
 use crate::base::text::Text;
 use crate::control::fsid_grace;
+use crate::control::recount::Recount;
 use crate::control::release;
 use crate::nfs4::floating;
 use crate::nfs4::nfs4_clients;
@@ -92,12 +93,16 @@ fn unlock(file: &Opened, data: &[u8], out: &mut Text) -> Result {
 fn grace(file: &Opened, data: &[u8], out: &mut Text) -> Result {
     let own = NfsdNet::of(file.nfsd()).grace_seconds();
     let default = own.max(lockd::grace_seconds(file.nfsd()));
-    fsid_grace::write(file.nfsd().net(), default, data, out)
+    fsid_grace::write(file.nfsd().net(), default, data, out)?;
+    Recount::wake(file.nfsd().net());
+    Ok(())
 }
 
 /// For [`reclaimers::write`].
 fn list_clients(file: &Opened, data: &[u8], out: &mut Text) -> Result {
-    reclaimers::write(file.nfsd().net(), data, out)
+    reclaimers::write(file.nfsd().net(), data, out)?;
+    Recount::wake(file.nfsd().net());
+    Ok(())
 }
 
 /// For [`floating::write`].

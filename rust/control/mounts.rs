@@ -11,14 +11,11 @@
 
 use crate::base::fsfile::{self, Superblock};
 use crate::base::in_force;
-use crate::base::module_ref::ModuleRef;
-use crate::base::private::{self, super_block};
+use crate::base::mounted::LoadedNfsd;
 use crate::base::setup::{Once, Setup};
 use crate::control::files::FILES;
 use crate::nfs4::nfsd::NfsdNet;
 use crate::tracking::tracker::Tracker;
-use core::ptr;
-use kernel::ffi::c_void;
 use kernel::prelude::*;
 use kernel::sync::{new_condvar, new_mutex, Arc, CondVar, CondVarTimeoutResult, Mutex};
 use kernel::time::msecs_to_jiffies;
@@ -51,7 +48,7 @@ impl_has_work! {
 #[derive(Default)]
 struct State {
     /// nfsd, which must stay while there is work.
-    nfsd: Option<ModuleRef>,
+    nfsd: Option<LoadedNfsd>,
     /// Shall there be files?
     attached: bool,
     /// Attaching has begun, with nfsd loaded, and has not ended.
@@ -91,7 +88,7 @@ impl Mounts {
 
     /// We are now attached to nfsd, or not any more. It is `None` if it comes or goes: then it has no mounts.
     /// May sleep; `klp_mutex` may be held.
-    pub(crate) fn update(nfsd: Option<ModuleRef>, attached: bool) {
+    pub(crate) fn update(nfsd: Option<LoadedNfsd>, attached: bool) {
         let Some(mounts) = MOUNTS.lock().clone() else {
             return;
         };
@@ -158,17 +155,8 @@ impl WorkItem for Mounts {
         let mut state = this.state.lock();
         let (attached, nfsd) = (state.attached, state.nfsd.take());
         drop(state);
-        if nfsd.is_some() {
-            let visit = if attached { add } else { remove };
-            // SAFETY: nfsd stays loaded as we have a reference, and its symbols are those that
-            // were resolved when it was loaded: they change only when it is unloaded.
-            unsafe {
-                private::iterate_supers_type(
-                    &raw mut private::nfsd_fs_type,
-                    Some(visit),
-                    ptr::null_mut(),
-                );
-            }
+        if let Some(nfsd) = &nfsd {
+            nfsd.each_mount(if attached { add } else { remove });
         }
         drop(nfsd);
         let mut state = this.state.lock();
@@ -179,14 +167,8 @@ impl WorkItem for Mounts {
 }
 
 /// For each mount when we attach. `s_umount` is held for reading.
-///
-/// # Safety
-///
-/// For `iterate_supers_type()`, with a superblock of nfsd's.
-unsafe extern "C" fn add(sb: *mut super_block, _: *mut c_void) {
-    // SAFETY: `iterate_supers_type()` holds `s_umount`, and skips what has no root.
-    let sb = unsafe { Superblock::from_raw(sb) };
-    Mounts::add_files(&sb);
+fn add(sb: &Superblock<'_>) {
+    Mounts::add_files(sb);
     let nfsd = sb.nfsd();
     if NfsdNet::of(nfsd).is_running() && Tracker::with(nfsd.net(), |_| ()).is_none() {
         pr_info!(
@@ -197,14 +179,8 @@ unsafe extern "C" fn add(sb: *mut super_block, _: *mut c_void) {
 }
 
 /// For each mount when we detach. `s_umount` is held for reading.
-///
-/// # Safety
-///
-/// For `iterate_supers_type()`, with a superblock of nfsd's.
-unsafe extern "C" fn remove(sb: *mut super_block, _: *mut c_void) {
-    // SAFETY: `iterate_supers_type()` holds `s_umount`, and skips what has no root.
-    let sb = unsafe { Superblock::from_raw(sb) };
+fn remove(sb: &Superblock<'_>) {
     for kind in &FILES {
-        fsfile::remove(&sb, kind);
+        fsfile::remove(sb, kind);
     }
 }

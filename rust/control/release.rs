@@ -13,6 +13,7 @@ use crate::base::private;
 use crate::base::setup::{Once, Setup};
 use crate::base::text::Text;
 use crate::control::umount::{self, HeldBy};
+use crate::nfs4::held::Shown;
 use crate::nfs4::nfs4_release;
 use crate::nfs4::server::Server;
 use crate::nlm::lockd::Lockd;
@@ -111,20 +112,25 @@ impl Released {
         let Released { nlm, nfs4, beside } = self;
         let (locks, blocks, shares) = (nlm.locks, nlm.blocks, nlm.shares);
         let (files, clients, held) = (nlm.files, nlm.client_count, nfs4.held);
+        let holds = held.amount().map(|mut all| {
+            all += nlm.amount;
+            all
+        });
         for (what, number) in [
-            ("locks", locks),
-            ("blocks", blocks),
-            ("shares", shares),
-            ("files", files),
-            ("clients", clients),
-            ("nfs4_opens", held.opens),
-            ("nfs4_locks", held.locks),
-            ("nfs4_delegations", held.delegations),
-            ("nfs4_layouts", held.layouts),
-            ("nfs4_clients", nfs4.clients),
+            ("locks", Shown(Some(locks))),
+            ("blocks", Shown(Some(blocks))),
+            ("shares", Shown(Some(shares))),
+            ("files", Shown(Some(files))),
+            ("clients", Shown(Some(clients))),
+            ("nfs4_opens", Shown(Some(held.opens))),
+            ("nfs4_locks", held.shown_locks()),
+            ("nfs4_delegations", Shown(Some(held.delegations))),
+            ("nfs4_layouts", Shown(Some(held.layouts))),
+            ("nfs4_clients", Shown(Some(nfs4.clients))),
         ] {
             writeln!(out, "{what} {number}")?;
         }
+        writeln!(out, "holds {}", Shown(holds))?;
         for fsid in beside {
             writeln!(out, "below {fsid}")?;
         }
@@ -143,7 +149,7 @@ impl Released {
                 "released {}: {} opens, {} locks, {} delegations, {} layouts of {} NFSv4 clients\n",
                 format_args!("{scope}"),
                 held.opens,
-                held.locks,
+                format_args!("{}", held.shown_locks()),
                 held.delegations,
                 held.layouts,
                 nfs4.clients

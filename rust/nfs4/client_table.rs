@@ -90,7 +90,7 @@ impl<'a> ClientTable<'a> {
     }
 
     /// The client with a name.
-    fn with_name(&self, name: &[u8]) -> Option<Confirmed<'_>> {
+    pub(crate) fn with_name(&self, name: &[u8]) -> Option<Confirmed<'_>> {
         let mut next = self.root();
         while let Some(node) = next {
             let client = node.client();

@@ -38,6 +38,15 @@ pub(crate) fn any(net: u64) -> bool {
     ADDRESSES.lock().iter().any(|one| one.net == net)
 }
 
+/// The floating addresses of a namespace. Fails with `ENOMEM`. May sleep.
+pub(crate) fn addresses(net: u64) -> Result<KVVec<IpAddr>> {
+    let mut found = KVVec::new();
+    for one in ADDRESSES.lock().iter().filter(|one| one.net == net) {
+        found.push(one.address, GFP_KERNEL)?;
+    }
+    Ok(found)
+}
+
 /// Since when is an address of a namespace floating, if it is? May sleep.
 pub(crate) fn since(net: u64, address: IpAddr) -> Option<Since> {
     let addresses = ADDRESSES.lock();

@@ -2,27 +2,75 @@
 
 //! What an NFSv4 client holds of a scope.
 
+use crate::base::amount::Amount;
 use crate::nfs4::client_table::Confirmed;
 use crate::nfs4::identity;
-use crate::nfs4::stateids::{Kind, PinnedStateid, Stateid};
+use crate::nfs4::stateids::{Kind, PinnedStateid, Stateid, Steps};
 use crate::scopes::place::Place;
 use crate::scopes::scope::{Fsid, Scope};
 use crate::scopes::svc_export::ExportRef;
+use core::fmt;
 use core::ops::AddAssign;
 
-/// Stateids, by kind.
+/// Stateids by kind, but of locks the ranges of bytes.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Held {
     pub(crate) opens: usize,
     pub(crate) locks: usize,
     pub(crate) delegations: usize,
     pub(crate) layouts: usize,
+    /// How much all of this is.
+    amount: Amount,
+    /// There were too many locks to look at all of them.
+    uncounted: bool,
 }
 
 impl Held {
+    /// A stateid. Does not sleep; its client's `cl_lock` is held.
+    pub(crate) fn of(stateid: &Stateid<'_>, kind: Kind, steps: &mut Steps) -> Held {
+        let measured = stateid.measure(kind, steps);
+        let (locks, amount) = measured.unwrap_or_default();
+        let is = |k: Kind| usize::from(kind == k);
+        Held {
+            opens: is(Kind::Open),
+            locks,
+            delegations: is(Kind::Delegation),
+            layouts: is(Kind::Layout),
+            amount,
+            uncounted: measured.is_none(),
+        }
+    }
+
     /// Is there none?
     pub(crate) fn is_empty(&self) -> bool {
         *self == Held::default()
+    }
+
+    /// How much it is, if that is known.
+    pub(crate) fn amount(&self) -> Option<Amount> {
+        Some(self.amount).filter(|_| !self.uncounted)
+    }
+
+    /// The ranges, to be shown.
+    pub(crate) fn shown_locks(&self) -> Shown<usize> {
+        Shown(Some(self.locks).filter(|_| !self.uncounted))
+    }
+
+    /// How much it is, to be shown.
+    pub(crate) fn shown_amount(&self) -> Shown<Amount> {
+        Shown(self.amount())
+    }
+}
+
+/// A number, or a dash if it is not known.
+pub(crate) struct Shown<T>(pub(crate) Option<T>);
+
+impl<T: fmt::Display> fmt::Display for Shown<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Some(number) => number.fmt(f),
+            None => f.write_str("-"),
+        }
     }
 }
 
@@ -32,19 +80,8 @@ impl AddAssign for Held {
         self.locks += other.locks;
         self.delegations += other.delegations;
         self.layouts += other.layouts;
-    }
-}
-
-impl From<Kind> for Held {
-    fn from(kind: Kind) -> Held {
-        let mut one = Held::default();
-        match kind {
-            Kind::Open => one.opens = 1,
-            Kind::Lock => one.locks = 1,
-            Kind::Delegation => one.delegations = 1,
-            Kind::Layout => one.layouts = 1,
-        }
-        one
+        self.amount += other.amount;
+        self.uncounted |= other.uncounted;
     }
 }
 
@@ -68,10 +105,10 @@ impl Confirmed<'_> {
     }
 
     /// Counts what it holds of a scope. Does not sleep; takes `cl_lock`, as all of these do.
-    pub(crate) fn held(&self, scope: &Scope) -> Held {
+    pub(crate) fn held(&self, scope: &Scope, steps: &mut Steps) -> Held {
         let mut held = Held::default();
-        self.find_held(scope, |_, kind| {
-            held += Held::from(kind);
+        self.find_held(scope, |stateid, kind| {
+            held += Held::of(stateid, kind, steps);
             None::<()>
         });
         held
@@ -134,21 +171,23 @@ impl Confirmed<'_> {
         &self,
         scope: &Scope,
         from: usize,
-    ) -> Option<(PinnedStateid, Kind, usize)> {
+    ) -> Option<(PinnedStateid, Held, usize)> {
+        let mut steps = Steps::of_client();
         let all = self.came_to(scope);
         let state = self.lock_state();
         let mut stateids = state.stateids_from(from);
         stateids.find_map(|(number, stateid)| {
             let kind = stateid.kind().filter(|_| is_of(&stateid, scope, all))?;
-            Some((stateid.pin(), kind, number + 1))
+            let held = Held::of(&stateid, kind, &mut steps);
+            Some((stateid.pin(), held, number + 1))
         })
     }
 
     /// Calls `f` with what it holds, stateid by stateid, and on which export.
-    pub(crate) fn each_held(&self, mut f: impl FnMut(Fsid, Held)) {
+    pub(crate) fn each_held(&self, steps: &mut Steps, mut f: impl FnMut(Fsid, Held)) {
         for stateid in self.lock_state().stateids() {
             if let (Some(kind), Some(fsid)) = (stateid.kind(), stateid.place().shown()) {
-                f(fsid, kind.into());
+                f(fsid, Held::of(&stateid, kind, steps));
             }
         }
     }

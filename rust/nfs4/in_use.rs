@@ -10,9 +10,10 @@
 use crate::base::clock::since_boot;
 use crate::base::private;
 use crate::nfs4::client_table::Confirmed;
+use crate::nfs4::held::Held;
 use crate::nfs4::nfs4_client::Nfs4Client;
 use crate::nfs4::server::Server;
-use crate::nfs4::stateids::{Kind, PinnedStateid};
+use crate::nfs4::stateids::PinnedStateid;
 use crate::scopes::scope::Scope;
 use crate::scopes::svc_export::ExportRef;
 use core::ptr::{self, addr_of_mut};
@@ -39,8 +40,8 @@ pub(crate) struct InUse<'a> {
 impl InUse<'_> {
     /// Revokes what it holds of a scope from a stateid's number on, if it is not connected: the first one. Returns what
     /// that was, and the number to go on with. May sleep; takes `client_lock`, `cl_lock` and the stateid's mutex.
-    pub(crate) fn revoke_one(&self, scope: &Scope, from: usize) -> Option<(Kind, usize)> {
-        let (stateid, kind, next) = {
+    pub(crate) fn revoke_one(&self, scope: &Scope, from: usize) -> Option<(Held, usize)> {
+        let (stateid, held, next) = {
             let table = self.server.clients();
             let client = table.get(self.client)?;
             if client.connection(self.server).is_some() {
@@ -49,7 +50,7 @@ impl InUse<'_> {
             client.first_held(scope, from)?
         };
         self.revoke(&stateid);
-        Some((kind, next))
+        Some((held, next))
     }
 
     fn revoke(&self, stateid: &PinnedStateid) {

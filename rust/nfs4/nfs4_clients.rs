@@ -7,6 +7,7 @@ use crate::base::text::Text;
 use crate::nfs4::client_table::Confirmed;
 use crate::nfs4::held::Held;
 use crate::nfs4::server::Server;
+use crate::nfs4::stateids::Steps;
 use crate::scopes::scope::Fsid;
 use core::fmt::Write;
 use core::net::IpAddr;
@@ -56,11 +57,17 @@ impl Table {
     }
 
     /// Adds a client, as far as there is room, so that nothing is allocated.
-    fn add(&mut self, client: &Confirmed<'_>, server: &Server<'_>, size: &mut Size) {
+    fn add(
+        &mut self,
+        client: &Confirmed<'_>,
+        server: &Server<'_>,
+        size: &mut Size,
+        steps: &mut Steps,
+    ) {
         let name = client.name();
         let first = self.rows.len();
         let mut distinct = 0;
-        client.each_held(|fsid, held| {
+        client.each_held(steps, |fsid, held| {
             let known = self.rows[first..].iter_mut().find(|row| row.fsid == fsid);
             if let Some(row) = known {
                 row.held += held;
@@ -107,15 +114,15 @@ impl Table {
 /// Fails with `EBUSY` if the server starts or stops for long, with `EINTR` after a signal, and with
 /// `ENOMEM`.
 pub(crate) fn show(nfsd: Nfsd<'_>, out: &mut Text) -> Result {
-    out.write_str("# fsid client opens locks delegations layouts minor address principal\n")?;
+    out.write_str("# fsid client opens locks delegations layouts minor address principal holds\n")?;
     let Some(server) = Server::get(nfsd)? else {
         return Ok(());
     };
     let mut table = Table::default();
     loop {
-        let mut size = Size::default();
+        let (mut size, mut steps) = (Size::default(), Steps::of_listing());
         let clients = server.clients();
-        clients.for_each(|client| table.add(client, &server, &mut size));
+        clients.for_each(|client| table.add(client, &server, &mut size, &mut steps));
         drop(clients);
         if table.has(size) {
             break;
@@ -134,11 +141,12 @@ pub(crate) fn show(nfsd: Nfsd<'_>, out: &mut Text) -> Result {
         } = &table.clients[*client];
         write!(out, "{fsid} ")?;
         out.word(&table.names[begin..*name_end])?;
+        let (locks, amount) = (held.shown_locks(), held.shown_amount());
         let Held {
             opens,
-            locks,
             delegations,
             layouts,
+            ..
         } = held;
         write!(out, " {opens} {locks} {delegations} {layouts} {minor} ")?;
         match address {
@@ -149,7 +157,7 @@ pub(crate) fn show(nfsd: Nfsd<'_>, out: &mut Text) -> Result {
             Some(hash) => out.hex(hash)?,
             None => out.write_str("-")?,
         }
-        out.write_str("\n")?;
+        writeln!(out, " {amount}")?;
     }
     Ok(())
 }

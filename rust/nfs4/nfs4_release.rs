@@ -17,6 +17,7 @@ use crate::nfs4::clientids;
 use crate::nfs4::held::Held;
 use crate::nfs4::nfs4_client::Nfs4Client;
 use crate::nfs4::server::{Expired, Expiring, Server};
+use crate::nfs4::stateids::Steps;
 use crate::scopes::scope::Scope;
 use core::fmt::Write;
 use core::net::IpAddr;
@@ -140,8 +141,8 @@ impl Server<'_> {
             |client| {
                 let before = released.held;
                 let mut from = 0;
-                while let Some((kind, next)) = client.revoke_one(scope, from) {
-                    released.held += kind.into();
+                while let Some((held, next)) = client.revoke_one(scope, from) {
+                    released.held += held;
                     from = next;
                 }
                 released.clients += usize::from(released.held != before);
@@ -167,7 +168,7 @@ impl Server<'_> {
             if client.connection(self).is_some() || client.holds_elsewhere(scope) {
                 return None;
             }
-            let held = client.held(scope);
+            let held = client.held(scope, &mut Steps::of_client());
             if held.is_empty()
                 && !client.pins(scope)
                 && (!client.is_complete() || client.renewed() > began)

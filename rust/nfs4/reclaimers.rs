@@ -13,10 +13,12 @@ use crate::base::net::{Net, Nfsd};
 use crate::base::setup::{Once, Setup};
 use crate::base::siphash::SipHash;
 use crate::base::text::Text;
+use crate::nfs4::due::Wanted;
 use crate::nfs4::floating;
 use crate::nfs4::identity;
 use crate::nfs4::nfs4_client::Nfs4Client;
-use crate::nfs4::reclaim::{self, Claim, Lists};
+use crate::nfs4::reclaim::{Claim, Listed, Lists};
+use crate::nfs4::reclaim_line;
 use crate::nfs4::records::Progress;
 use crate::scopes::in_grace;
 use crate::scopes::request::Request;
@@ -45,12 +47,13 @@ pub(crate) fn exit_module() {
     *LISTS.lock() = Lists::new();
 }
 
-/// Does a command of `reclaim_clients`: lines of `SCOPE CLIENT-ID [PRINCIPAL-HASH]`. May sleep.
+/// Does a command of `reclaim_clients`: lines of `SCOPE CLIENT-ID [PRINCIPAL-HASH] [holds=AMOUNT]` and of
+/// `SCOPE nlm SERVER CLIENT VERSION [holds=AMOUNT]`. May sleep.
 ///
 /// Fails with `EINVAL` for another command, with `ETIME` if one of the scopes is not in grace, and
 /// with `ENOMEM`: then the lines that were taken before stay.
 pub(crate) fn write(net: Net<'_>, data: &[u8], out: &mut Text) -> Result {
-    let lines = reclaim::parse(data)?;
+    let lines = reclaim_line::parse(data)?;
     let net = net.cookie();
     let mut lists = LISTS.lock();
     lists.retain(in_grace::is_in_grace);
@@ -61,7 +64,7 @@ pub(crate) fn write(net: Net<'_>, data: &[u8], out: &mut Text) -> Result {
         return Err(not_in_grace());
     }
     for line in &lines {
-        lists.add(net, &line.scope, line.client(), SipHash::random())?;
+        lists.add(net, line, SipHash::random())?;
     }
     writeln!(out, "listed {}", lines.len())?;
     Ok(())
@@ -72,20 +75,31 @@ pub(crate) fn show(nfsd: Nfsd<'_>, out: &mut Text) -> Result {
     let net = nfsd.net().cookie();
     let mut lists = LISTS.lock();
     lists.retain(in_grace::is_in_grace);
-    for (scope, client, progress) in lists.clients(net) {
+    lists.each(net, |scope, client, holds, progress| {
         write!(out, "{scope} ")?;
-        out.word(client.name)?;
-        if !client.hash.is_empty() {
-            out.write_str(" ")?;
-            out.hex(client.hash)?;
+        match client {
+            Listed::Nfs4(client) => {
+                out.word(client.name)?;
+                if !client.hash.is_empty() {
+                    out.write_str(" ")?;
+                    out.hex(client.hash)?;
+                }
+            }
+            Listed::Nlm(one) => {
+                let (server, client, version) = (one.server, one.client, one.version);
+                write!(out, "nlm {server} {client} {version}")?;
+            }
+        }
+        if let Some(holds) = holds {
+            write!(out, " holds={holds}")?;
         }
         let progress = match progress {
             Progress::Waiting => "waiting",
             Progress::Reclaimed => "reclaimed",
             Progress::Complete => "complete",
         };
-        writeln!(out, " # {progress}")?;
-    }
+        writeln!(out, " # {progress}")
+    })?;
     Ok(())
 }
 
@@ -106,6 +120,29 @@ pub(crate) fn close(net: u64, scope: &Scope) -> Result {
         end(net, scope);
     }
     Ok(())
+}
+
+/// Does a closed list of a namespace wait for somebody who must be looked for, as it cannot say that it has finished?
+/// May sleep.
+pub(crate) fn waits(net: u64) -> bool {
+    let mut lists = LISTS.lock();
+    lists.retain(in_grace::is_in_grace);
+    lists.waits(net)
+}
+
+/// A tick: who is to be looked for now in a namespace. Fails with `ENOMEM`. May sleep.
+pub(crate) fn wanted(net: u64) -> Result<KVVec<Wanted>> {
+    let reclaims = |scope: &Scope| in_grace::reclaims(net, scope);
+    LISTS.lock().wanted(net, reclaims)
+}
+
+/// Notes who of those that were looked for in a namespace has all, or that not all could be looked for. Ends the scope's
+/// grace period if nobody is waited for any more. May sleep.
+pub(crate) fn found(net: u64, wanted: &Wanted, all: bool) {
+    let mut lists = LISTS.lock();
+    if lists.found(wanted, all) && in_grace::is_in_grace(net, &wanted.scope) {
+        end(net, &wanted.scope);
+    }
 }
 
 /// `ETIME`, which the kernel crate of 7.2 does not have.

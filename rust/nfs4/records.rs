@@ -116,7 +116,8 @@ impl<H: KeyedHash> RecordTable<H> {
         }
     }
 
-    fn position(&self, name: &[u8]) -> Option<usize> {
+    /// Where the record of a name is among those that [`RecordTable::iter`] goes through.
+    pub(crate) fn position(&self, name: &[u8]) -> Option<usize> {
         if self.records.is_empty() {
             return None;
         }

@@ -33,10 +33,9 @@ impl<'a> Server<'a> {
     /// stops for long, and with `EINTR` after a signal. May sleep.
     pub(crate) fn get(nfsd: Nfsd<'a>) -> Result<Option<Self>> {
         let began = Instant::<Monotonic>::now();
-        let mutex = loop {
-            // SAFETY: nfsd, whose mutex it is, stays loaded. Should this task have it, it is not had twice.
-            if let Some(mutex) = unsafe { MutexGuard::try_new(&raw mut private::nfsd_mutex) } {
-                break mutex;
+        loop {
+            if let Some(server) = Self::try_get(nfsd) {
+                return Ok(server);
             }
             if began.elapsed() > PATIENCE {
                 return Err(EBUSY);
@@ -45,10 +44,16 @@ impl<'a> Server<'a> {
                 return Err(EINTR);
             }
             fsleep(PAUSE);
-        };
+        }
+    }
+
+    /// As [`Server::get`], but does not wait: `None` if a server starts or stops. Does not sleep.
+    pub(crate) fn try_get(nfsd: Nfsd<'a>) -> Option<Option<Self>> {
+        // SAFETY: nfsd, whose mutex it is, stays loaded. Should this task have it, it is not had twice.
+        let mutex = unsafe { MutexGuard::try_new(&raw mut private::nfsd_mutex) }?;
         let nn = NfsdNet::of(nfsd);
         // INVARIANT: We have the mutex, under which alone it goes up and down.
-        Ok(nn.is_up().then(|| Server { nn, _mutex: mutex }))
+        Some(nn.is_up().then(|| Server { nn, _mutex: mutex }))
     }
 
     /// nfsd's state of its namespace.

@@ -2,9 +2,13 @@
 
 //! The stateids of an NFSv4 client, under its `cl_lock`.
 //!
-//! C source: `struct nfs4_stid` in `fs/nfsd/state.h`.
+//! C source: `struct nfs4_stid` in `fs/nfsd/state.h`; `check_for_locks()` in `fs/nfsd/nfs4state.c`.
+//!
+//! Lock order, as there: `client_lock`, `cl_lock`, a file's `fi_lock`, the `flc_lock` of its inode.
 
+use crate::base::amount::Amount;
 use crate::base::net::Net;
+use crate::base::posix_locks::LockList;
 use crate::base::private;
 use crate::base::raw::SpinGuard;
 use crate::nfs4::nfs4_client::Nfs4Client;
@@ -12,6 +16,7 @@ use crate::scopes::exported;
 use crate::scopes::place::Place;
 use crate::scopes::scope::Fsid;
 use crate::scopes::svc_export::{ExportRef, SvcExport};
+use core::ffi::c_void;
 use core::marker::PhantomData;
 use core::ptr::{self, addr_of_mut, NonNull};
 use kernel::bindings;
@@ -78,6 +83,28 @@ pub(crate) enum Kind {
     Layout,
 }
 
+/// How many locks may still be looked at. A stateid of locks is that of an owner and a file, and all of the file's
+/// locks are looked at for it, under spinlocks: with many owners on one file that would take long.
+pub(crate) struct Steps(usize);
+
+impl Steps {
+    /// For what is shown of all clients.
+    pub(crate) fn of_listing() -> Self {
+        Steps(250_000)
+    }
+
+    /// For one client.
+    pub(crate) fn of_client() -> Self {
+        Steps(100_000)
+    }
+
+    /// One of them, if there is one left.
+    fn take(&mut self) -> Option<()> {
+        self.0 = self.0.checked_sub(1)?;
+        Some(())
+    }
+}
+
 /// A stateid (`struct nfs4_stid`).
 ///
 /// # Invariants
@@ -114,6 +141,67 @@ impl Stateid<'_> {
             (0, private::nfsd_ha_stid_NFSD_HA_DELEG) => Some(Kind::Delegation),
             (0, private::nfsd_ha_stid_NFSD_HA_LAYOUT) => Some(Kind::Layout),
             _ => None,
+        }
+    }
+
+    /// What its open file is used for, and denied to others: one bit each, also if that was said in several OPENs.
+    fn modes(&self) -> [u32; 2] {
+        let raw: *const private::nfs4_ol_stateid = self.0.as_ptr().cast();
+        // SAFETY: A stateid of an open begins with what they have in common. The bits are read in one go.
+        let maps = unsafe {
+            [
+                (&raw const (*raw).st_access_bmap).read_volatile(),
+                (&raw const (*raw).st_deny_bmap).read_volatile(),
+            ]
+        };
+        // Each bit of a map is a mode that was asked for, by its number (`bmap_to_share_mode()`).
+        let modes = |map: u8| (1..4).filter(move |mode| map >> mode & 1 != 0);
+        maps.map(|map| modes(map).fold(0, |all, mode| all | mode))
+    }
+
+    /// Calls `f` with the locks of its file, and with who owns those that are of it, if the file is open. Takes the file's
+    /// `fi_lock`.
+    fn with_locks<R>(&self, f: impl FnOnce(&LockList<'_>, *mut c_void) -> R) -> Option<R> {
+        let raw: *mut private::nfs4_ol_stateid = self.0.as_ptr().cast();
+        // SAFETY: A stateid of locks begins with what they have in common. It keeps its file, whose lock nfsd takes in
+        // process context, and its owner. As long as the file is open, which changes under its lock, its inode is there.
+        unsafe {
+            let file = (*raw).st_stid.sc_file;
+            let _lock = SpinGuard::new(addr_of_mut!((*file).fi_lock));
+            if (*file).fi_fds.iter().all(|open| open.is_null()) {
+                return None;
+            }
+            let list = LockList::of((*file).fi_inode)?;
+            Some(f(&list, (*raw).st_stateowner.cast()))
+        }
+    }
+
+    /// The ranges of bytes that are locked with it, and how much they are; nothing if there were no steps left. Does not
+    /// sleep.
+    fn ranges(&self, steps: &mut Steps) -> Option<(usize, Amount)> {
+        let counted = self.with_locks(|list, owner| {
+            let (mut ranges, mut amount) = (0, Amount::default());
+            for lock in list.locks() {
+                steps.take()?;
+                if lock.owner == owner {
+                    ranges += 1;
+                    amount += Amount::of_range(lock.range);
+                }
+            }
+            Some((ranges, amount))
+        });
+        counted.unwrap_or_default()
+    }
+
+    /// The ranges that are locked with it, and how much it is; nothing if there were no steps left. Does not sleep.
+    pub(crate) fn measure(&self, kind: Kind, steps: &mut Steps) -> Option<(usize, Amount)> {
+        match kind {
+            Kind::Open => {
+                let [access, deny] = self.modes();
+                Some((0, Amount::of_modes(access, deny)))
+            }
+            Kind::Lock => self.ranges(steps),
+            Kind::Delegation | Kind::Layout => Some((0, Amount::default())),
         }
     }
 

@@ -1,15 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What `nlm_clients` shows: what each client has on each export.
+//! What each client has on each export: what `nlm_clients` shows, and whether those who are waited for have all.
 
+use crate::base::amount::Amount;
 use crate::base::net::{Net, Nfsd};
 use crate::base::text::Text;
+use crate::nfs4::due::Missing;
+use crate::nfs4::held::Shown;
+use crate::nfs4::reclaim_line::NlmClient;
 use crate::nlm::clients;
 use crate::nlm::host::Host;
 use crate::nlm::lockd::Lockd;
+use crate::nlm::nlm_release;
 use crate::nlm::seen::Peer;
 use crate::nlm::shares;
-use crate::scopes::scope::Fsid;
+use crate::scopes::place::Place;
+use crate::scopes::scope::{Fsid, Scope};
 use core::fmt::{self, Write};
 use core::net::IpAddr;
 use kernel::prelude::*;
@@ -26,9 +32,42 @@ pub(crate) fn show(nfsd: Nfsd<'_>, out: &mut Text) -> Result {
     writeln!(out, "sequence {sequence}")?;
     let lockd = Lockd::try_get(nfsd);
     if let Ok(Some(lockd)) = &lockd {
-        lines.count_all(lockd, nfsd.net())?;
+        let net = nfsd.net();
+        let ours = |host: Host<'_>| host.net() == net;
+        lines.count_all(lockd, net, Place::shown, ours)?;
     }
     Ok(lines.show(lockd.is_ok(), out)?)
+}
+
+/// Notes who has as much on a scope as it held. Fails with `ENOMEM`. May sleep.
+pub(crate) fn find(
+    lockd: &Lockd,
+    net: Net<'_>,
+    scope: &Scope,
+    missing: &mut [Missing<NlmClient>],
+) -> Result {
+    let mut lines = Lines::default();
+    // All that is of the scope is one export here.
+    let one = Fsid::Num(0);
+    let wanted = |host: Host<'_>| nlm_release::is_of(host, net, scope);
+    let place = |place: &Place| Some(one).filter(|_| nlm_release::may_be_of(scope, place));
+    lines.count_all(lockd, net, place, wanted)?;
+    for missing in missing {
+        let NlmClient {
+            server,
+            client,
+            version,
+        } = missing.client;
+        let key = Key {
+            fsid: one,
+            server,
+            client,
+            version,
+        };
+        let amount = lines.0.get(&key).map(|line| line.amount);
+        missing.found = amount.is_some_and(|amount| amount >= missing.holds);
+    }
+    Ok(())
 }
 
 /// What a line is about.
@@ -47,6 +86,7 @@ struct Line {
     locks: u64,
     blocks: u64,
     shares: u64,
+    amount: Amount,
 }
 
 /// The lines, in order.
@@ -84,24 +124,35 @@ impl Lines {
         Ok(())
     }
 
-    /// Adds all that lockd holds for the clients of a namespace.
-    fn count_all(&mut self, lockd: &Lockd, net: Net<'_>) -> Result {
-        let ours = |host: Host<'_>| host.net() == net;
-        for file in lockd.files(net, |place| place.shown().is_some())? {
-            let Some(fsid) = file.place(net).shown() else {
+    /// Adds all that lockd holds for clients that are wanted, on the export that a file's place stands for.
+    fn count_all(
+        &mut self,
+        lockd: &Lockd,
+        net: Net<'_>,
+        export: impl Fn(&Place) -> Option<Fsid>,
+        wanted: impl Fn(Host<'_>) -> bool,
+    ) -> Result {
+        for file in lockd.files(net, |place| export(place).is_some())? {
+            let Some(fsid) = export(&file.place(net)) else {
                 continue;
             };
-            for lock in file.locks(ours)? {
-                self.count(fsid, lock.host(), |line| line.locks += 1)?;
+            for lock in file.locks(&wanted)? {
+                self.count(fsid, lock.host(), |line| {
+                    line.locks += 1;
+                    line.amount += Amount::of_range(lock.range());
+                })?;
             }
-            for block in file.blocks(ours)? {
+            for block in file.blocks(&wanted)? {
                 self.count(fsid, block.host(), |line| line.blocks += 1)?;
             }
             if file.has_shares() {
                 let mut result = Ok(());
-                shares::count(&file, |host| {
-                    if result.is_ok() && ours(host) {
-                        result = self.count(fsid, host, |line| line.shares += 1);
+                shares::count(&file, |host, amount| {
+                    if result.is_ok() && wanted(host) {
+                        result = self.count(fsid, host, |line| {
+                            line.shares += 1;
+                            line.amount += amount;
+                        });
                     }
                 });
                 result?;
@@ -120,6 +171,7 @@ impl Lines {
                 version,
             } = key;
             write!(out, "{fsid} {server} {client} {version} ")?;
+            let holds = Shown(Some(line.amount).filter(|_| counted));
             if counted {
                 let (locks, blocks, shares) = (line.locks, line.blocks, line.shares);
                 write!(out, "{locks} {blocks} {shares} ")?;
@@ -127,7 +179,7 @@ impl Lines {
                 out.write_str("- - - ")?;
             }
             out.name(&line.name)?;
-            out.write_str("\n")?;
+            writeln!(out, " {holds}")?;
         }
         Ok(())
     }

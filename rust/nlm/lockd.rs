@@ -53,15 +53,21 @@ impl Lockd {
     /// when it stops.
     pub(crate) fn try_get(nfsd: Nfsd<'_>) -> Result<Option<Self>> {
         for _ in 0..TRIES {
-            // SAFETY: As in `get()`.
-            unsafe {
-                if let Some(guard) = MutexGuard::try_new(&raw mut private::nlmsvc_mutex) {
-                    return Ok(Self::if_running(nfsd, guard));
-                }
+            if let Some(lockd) = Self::try_once(nfsd) {
+                return Ok(lockd);
             }
             fsleep(PAUSE);
         }
         Err(EBUSY)
+    }
+
+    /// As [`Lockd::get`], but does not wait: `None` if lockd starts, stops or is held. Does not sleep.
+    pub(crate) fn try_once(nfsd: Nfsd<'_>) -> Option<Option<Self>> {
+        // SAFETY: As in `get()`.
+        unsafe {
+            let guard = MutexGuard::try_new(&raw mut private::nlmsvc_mutex)?;
+            Some(Self::if_running(nfsd, guard))
+        }
     }
 
     /// lockd, if it runs.

@@ -5,14 +5,13 @@
 //! C source: `fs/lockd/svclock.c`, `fs/locks.c`. They are POSIX locks of the VFS, in the list of
 //! the inode, which has a spinlock; their owner is lockd's `struct nlm_lockowner`.
 
+use crate::base::posix_locks::LockList;
 use crate::base::private::{self, nlm_lockowner};
-use crate::base::raw::{list_entries, SpinGuard};
 use crate::nlm::host::Host;
 use crate::nlm::lockd::{Lockd, NlmFile};
 use core::marker::PhantomData;
-use core::mem::{offset_of, ManuallyDrop, MaybeUninit};
+use core::mem::{ManuallyDrop, MaybeUninit};
 use core::ptr::{self, addr_of_mut, NonNull};
-use core::sync::atomic::{AtomicPtr, Ordering};
 use kernel::bindings;
 use kernel::prelude::*;
 
@@ -21,63 +20,23 @@ const FL_POSIX: u32 = 1;
 /// `FOP_ASYNC_LOCK` (`include/linux/fs.h`).
 const FOP_ASYNC_LOCK: u32 = 1 << 6;
 
-/// The POSIX locks of an inode.
-///
-/// # Invariants
-///
-/// This thread holds the list's spinlock, and the inode, which keeps the list, is there: so the
-/// locks in it stay, as do the owners that they have references to, and neither changes.
-struct LockList<'a> {
-    context: NonNull<private::file_lock_context>,
-    _guard: SpinGuard,
-    _file: PhantomData<&'a NlmFile<'a>>,
-}
-
-impl<'a> LockList<'a> {
-    /// Those of the inode of a file, if there were ever any. No sleeping while they are there.
-    fn of(file: &'a NlmFile<'_>) -> Option<Self> {
-        // SAFETY: The file is pinned, so its inode is there. The pointer is set once, and read
-        // as `locks_inode_context()` does. An inode keeps its context, with its lock.
-        let (context, guard) = unsafe {
-            let slot = addr_of_mut!((*file.inode()).i_flctx);
-            let context =
-                (*slot.cast::<AtomicPtr<private::file_lock_context>>()).load(Ordering::Acquire);
-            let context = NonNull::new(context)?;
-            let lock = addr_of_mut!((*context.as_ptr()).flc_lock);
-            (context, SpinGuard::new(lock))
-        };
-        // INVARIANT: The guard is that of the list's lock; the file keeps the inode.
-        Some(LockList {
-            context,
-            _guard: guard,
-            _file: PhantomData,
+/// Those of the locks in a list that are lockd's.
+fn of_lockd<'a>(list: &'a LockList<'_>) -> impl Iterator<Item = NlmLock<'a>> {
+    let manager = &raw const private::nlmsvc_lock_operations;
+    let ours = list
+        .locks()
+        .filter(move |lock| ptr::eq(lock.manager, manager));
+    ours.filter_map(|lock| {
+        let owner = NonNull::new(lock.owner.cast())?;
+        Some(NlmLock {
+            // INVARIANT: A lock of lockd's, by its operations, has a reference to its owner.
+            owner: ManuallyDrop::new(Owner(owner, PhantomData)),
+            open: lock.open,
+            range: lock.range,
+            pid: lock.pid,
+            kind: lock.kind,
         })
-    }
-
-    /// Those of them that are lockd's.
-    fn of_lockd(&self) -> impl Iterator<Item = NlmLock<'_>> {
-        const OFFSET: usize =
-            offset_of!(private::file_lock, c) + offset_of!(private::file_lock_core, flc_list);
-        let context = self.context.as_ptr();
-        // SAFETY: The list's lock is held while the iterator is there. Each node is in a lock; one of
-        // lockd's, by its operations, has a reference to its owner.
-        unsafe {
-            list_entries(addr_of_mut!((*context).flc_posix)).filter_map(|node| {
-                let fl: *const private::file_lock = node.wrapping_byte_sub(OFFSET).cast();
-                if !ptr::eq((*fl).fl_lmops, &raw const private::nlmsvc_lock_operations) {
-                    return None;
-                }
-                let owner = NonNull::new((*fl).c.flc_owner.cast())?;
-                Some(NlmLock {
-                    owner: ManuallyDrop::new(Owner(owner, PhantomData)),
-                    open: (*fl).c.flc_file,
-                    range: ((*fl).fl_start, (*fl).fl_end),
-                    pid: (*fl).c.flc_pid,
-                    kind: (*fl).c.flc_type,
-                })
-            })
-        }
-    }
+    })
 }
 
 /// What a lock of lockd's is, in its list.
@@ -91,6 +50,12 @@ struct NlmLock<'a> {
 }
 
 impl NlmFile<'_> {
+    /// The POSIX locks of its inode, if there were ever any. No sleeping while they are there.
+    fn posix_locks(&self) -> Option<LockList<'_>> {
+        // SAFETY: The file is pinned for as long as it is borrowed, so its inode is there.
+        unsafe { LockList::of(self.inode()) }
+    }
+
     /// May its file system answer a lock request later, and then tell lockd
     /// (`locks_can_async_lock()`)? It keeps what it was asked with until then.
     pub(crate) fn locks_are_deferred(&self) -> bool {
@@ -103,7 +68,8 @@ impl NlmFile<'_> {
 
     /// Are there locks of lockd's on its inode, set through whatever file? Does not sleep.
     pub(crate) fn has_nlm_locks(&self) -> bool {
-        LockList::of(self).is_some_and(|list| list.of_lockd().next().is_some())
+        self.posix_locks()
+            .is_some_and(|list| of_lockd(&list).next().is_some())
     }
 
     /// The locks that lockd set through this file and whose host is wanted, in the order of the
@@ -116,10 +82,10 @@ impl NlmFile<'_> {
         loop {
             let mut missing = 0;
             {
-                let Some(list) = LockList::of(self) else {
+                let Some(list) = self.posix_locks() else {
                     return Ok(locks);
                 };
-                for lock in list.of_lockd() {
+                for lock in of_lockd(&list) {
                     let Some(open) = NonNull::new(lock.open) else {
                         continue;
                     };

@@ -24,6 +24,7 @@
 //! server is in grace, or a share, for which lockd looks at the grace period too early or, for one
 //! that reclaims, not at all. If that fails, the answer says what is left.
 
+use crate::base::amount::Amount;
 use crate::base::net::Net;
 use crate::base::private;
 use crate::base::text::Text;
@@ -35,6 +36,7 @@ use crate::nlm::lockd::{Lockd, NlmFile};
 use crate::nlm::locks::HeldLock;
 use crate::nlm::openers;
 use crate::nlm::shares;
+use crate::scopes::place::Place;
 use crate::scopes::scope::{Fsid, Scope};
 use core::fmt;
 use core::iter::Peekable;
@@ -60,6 +62,8 @@ pub(crate) struct Released {
     pub(crate) blocks: usize,
     pub(crate) shares: usize,
     pub(crate) files: usize,
+    /// How much all of this is.
+    pub(crate) amount: Amount,
     clients: RBTree<IpAddr, ()>,
     pub(crate) client_count: usize,
     /// What came meanwhile, and could not be released, and why.
@@ -82,6 +86,7 @@ impl Released {
         self.blocks += later.blocks;
         self.shares += later.shares;
         self.files += later.files;
+        self.amount += later.amount;
         for (client, ()) in &later.clients {
             self.client(Some(*client))?;
         }
@@ -135,20 +140,28 @@ pub(crate) fn release(
     Ok(Ok(total))
 }
 
-/// Releases what there is of a scope, or nothing.
-fn round(lockd: &Lockd, net: Net<'_>, scope: Scope, leave: &[Fsid]) -> Result<Outcome> {
-    let of_scope = |host: Host<'_>| {
-        host.net() == net
-            && match scope {
-                Scope::Export(_) => true,
-                Scope::Server(address) => host.server() == Some(address),
-            }
-    };
-    let mut files = KVVec::new();
-    for file in lockd.files(net, |place| match scope {
+/// Is a host's client of a scope, as far as its addresses say?
+pub(crate) fn is_of(host: Host<'_>, net: Net<'_>, scope: &Scope) -> bool {
+    host.net() == net
+        && match scope {
+            Scope::Export(_) => true,
+            Scope::Server(address) => host.server() == Some(*address),
+        }
+}
+
+/// May a file at a place be of a scope, as far as that says?
+pub(crate) fn may_be_of(scope: &Scope, place: &Place) -> bool {
+    match scope {
         Scope::Export(_) => scope.covers(place),
         Scope::Server(_) => true,
-    })? {
+    }
+}
+
+/// Releases what there is of a scope, or nothing.
+fn round(lockd: &Lockd, net: Net<'_>, scope: Scope, leave: &[Fsid]) -> Result<Outcome> {
+    let of_scope = |host: Host<'_>| is_of(host, net, &scope);
+    let mut files = KVVec::new();
+    for file in lockd.files(net, |place| may_be_of(&scope, place))? {
         if file.has_shares()
             || !file.blocks(of_scope)?.is_empty()
             || !file.locks(of_scope)?.is_empty()
@@ -256,8 +269,10 @@ fn attempt(
     };
     for lock in &locks {
         lose(lock.file(), lock.host());
+        released.amount += Amount::of_range(lock.range());
     }
     for share in &shares {
+        released.amount += share.amount();
         // Without memory it is not counted.
         let _ = released.client(share.client());
     }

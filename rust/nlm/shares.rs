@@ -6,6 +6,7 @@
 //! it is counted as a user of the file; whoever holds `nlm_file_mutex` and sees no user has the
 //! list for itself.
 
+use crate::base::amount::Amount;
 use crate::base::private::{lockd_share, nlm_file};
 use crate::nlm::clients;
 use crate::nlm::host::Host;
@@ -25,12 +26,18 @@ pub(crate) struct Share {
     /// The file whose it was, to compare.
     file: *const nlm_file,
     client: Option<IpAddr>,
+    amount: Amount,
 }
 
 impl Share {
     /// Was it one of this file's?
     pub(crate) fn is_of(&self, file: &NlmFile<'_>) -> bool {
         ptr::eq(self.file, file.as_ptr())
+    }
+
+    /// How much it was.
+    pub(crate) fn amount(&self) -> Amount {
+        self.amount
     }
 
     /// The address of the client whose it was.
@@ -73,19 +80,19 @@ impl<'a> IdleFiles<'a> {
         }
     }
 
-    /// Whose shares there are: a host for each.
-    fn hosts(&self) -> impl Iterator<Item = Host<'_>> {
+    /// The shares: of each the host, and how much it is.
+    fn shares(&self) -> impl Iterator<Item = (Host<'_>, Amount)> {
         self.files.iter().flat_map(|file| {
             let mut next = file.first_share();
             core::iter::from_fn(move || {
                 // SAFETY: The list does not change, as nobody else looks at it, and who changes it by
                 // this type has it borrowed. A share in a file has a host, which lockd keeps for it.
-                let (host, after) = unsafe {
+                let (host, amount, after) = unsafe {
                     let share = next.as_ref()?;
-                    (Host::new(share.s_host), share.s_next)
+                    (Host::new(share.s_host), amount(share), share.s_next)
                 };
                 next = after;
-                Some(host)
+                Some((host, amount))
             })
         })
     }
@@ -99,7 +106,7 @@ impl<'a> IdleFiles<'a> {
             loop {
                 // SAFETY: Nobody else looks at the list. The link is the file's, or that of a share in it,
                 // and leads to a share or is the end. A share in a file has a host, which lockd keeps.
-                let (raw, client) = unsafe {
+                let (raw, client, amount) = unsafe {
                     let Some(raw) = NonNull::new(*link) else {
                         break;
                     };
@@ -113,13 +120,14 @@ impl<'a> IdleFiles<'a> {
                     clients::remember(host, &file.place(host.net()));
                     let client = host.client();
                     *link = *next;
-                    (raw, client)
+                    (raw, client, amount(raw.as_ref()))
                 };
                 // INVARIANT: No link leads to it any more, and nobody else looks at the list.
                 let share = Share {
                     raw,
                     file: file.as_ptr(),
                     client,
+                    amount,
                 };
                 shares.push(share, GFP_KERNEL)?;
             }
@@ -139,7 +147,7 @@ pub(crate) fn take(
     loop {
         let count = match IdleFiles::new(lockd, files) {
             Ok(mut idle) => {
-                let count = idle.hosts().filter(|host| want(*host)).count();
+                let count = idle.shares().filter(|(host, _)| want(*host)).count();
                 if count <= shares.capacity() {
                     idle.take(&want, &mut shares)?;
                     return Ok(Ok(shares));
@@ -152,11 +160,16 @@ pub(crate) fn take(
     }
 }
 
-/// The number of shares of a file, by host. May sleep.
+/// How much a share is. (7.2 knows of the modes that an owner asked for the last ones only.)
+fn amount(share: &lockd_share) -> Amount {
+    Amount::of_modes(share.s_access, share.s_mode)
+}
+
+/// The shares of a file: of each the host, and how much it is. May sleep.
 ///
 /// Somebody who uses the file may change them meanwhile: it then counts as without any.
-pub(crate) fn count(file: &NlmFile<'_>, each: impl FnMut(Host<'_>)) {
+pub(crate) fn count(file: &NlmFile<'_>, mut each: impl FnMut(Host<'_>, Amount)) {
     if let Ok(idle) = IdleFiles::new(file.lockd(), &[file]) {
-        idle.hosts().for_each(each);
+        idle.shares().for_each(|(host, amount)| each(host, amount));
     }
 }

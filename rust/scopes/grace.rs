@@ -419,6 +419,11 @@ impl<H: KeyedHash> GraceTable<H> {
             .any(|entry| is_export(&entry.scope) && !entry.found)
     }
 
+    /// A number that grows when somebody reclaims in a scope.
+    pub(crate) fn reclaims(&mut self, net: u64, scope: &Scope) -> u64 {
+        self.find(net, scope).map_or(0, |entry| entry.half_reclaims)
+    }
+
     /// Is a scope in grace by command?
     pub(crate) fn is_in_grace(&mut self, now: i64, net: u64, scope: &Scope) -> bool {
         self.find(net, scope).is_some_and(|entry| now < entry.until)

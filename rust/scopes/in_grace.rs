@@ -159,6 +159,12 @@ pub(crate) fn is_in_grace(net: u64, scope: &Scope) -> bool {
         .is_some_and(|table| table.is_in_grace(now(), net, scope))
 }
 
+/// A number that grows when somebody reclaims in a scope that is in grace by command. Does not sleep.
+pub(crate) fn reclaims(net: u64, scope: &Scope) -> u64 {
+    let mut table = SCOPES.lock();
+    table.as_mut().map_or(0, |table| table.reclaims(net, scope))
+}
+
 /// Ends a scope's grace period. Does not sleep.
 pub(crate) fn end(net: u64, scope: &Scope) {
     if let Some(table) = SCOPES.lock().as_mut() {

@@ -2,6 +2,8 @@
 
 //! The room of the same name.
 
+#[path = "../../../rust/base/amount.rs"]
+pub(crate) mod amount;
 #[path = "../../../rust/base/index.rs"]
 pub(crate) mod index;
 #[path = "../../../rust/base/text.rs"]

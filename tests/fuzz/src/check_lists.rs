@@ -4,8 +4,10 @@
 
 use crate::base::text::Text;
 use crate::check_commands::{line, shown};
-use crate::nfs4::reclaim;
+use crate::nfs4::reclaim_line::{self, NlmClient, Who};
+use core::fmt::Write;
 use kernel::prelude::*;
+use std::net::IpAddr;
 
 /// The bytes that pairs of hexadecimal digits stand for.
 fn hex(digits: &str) -> Option<Vec<u8>> {
@@ -36,18 +38,88 @@ fn name(word: &str) -> Option<Vec<u8>> {
     Some(name)
 }
 
-/// A line: the scope as it is to be shown, the client's name and its principal's hash.
-fn wanted(data: &[u8]) -> Option<(String, Vec<u8>, Vec<u8>)> {
+/// What a line says: who is listed for which scope, as it is to be shown, and how much it held.
+#[derive(Debug, PartialEq)]
+struct Said {
+    scope: String,
+    nfs4: Option<(Vec<u8>, Vec<u8>)>,
+    nlm: Option<NlmClient>,
+    holds: Option<u128>,
+}
+
+/// A number of hexadecimal digits.
+fn amount(digits: &str) -> Option<u128> {
+    let good = !digits.is_empty() && digits.bytes().all(|c| c.is_ascii_hexdigit());
+    (good && digits.len() <= 32).then(|| u128::from_str_radix(digits, 16).unwrap())
+}
+
+/// An address, one of IPv4 in IPv6 as one of IPv4.
+fn address(word: &str) -> Option<IpAddr> {
+    word.parse()
+        .ok()
+        .map(|address: IpAddr| address.to_canonical())
+}
+
+/// What a line says, as docs/moving.md has it.
+fn wanted(data: &[u8]) -> Option<Said> {
     // What ends a line has been taken away: another newline is none.
     let line = line(data).filter(|line| line.len() == data.len())?;
-    let words: Vec<_> = line.split(' ').collect();
-    let hash = match words[..] {
-        [_, _] => Vec::new(),
-        [_, _, digits] => hex(digits).filter(|hash| hash.len() == 32)?,
+    let mut words: Vec<_> = line.split(' ').collect();
+    let mut holds = None;
+    if let [_, _, .., last] = words[..] {
+        if let Some(digits) = last.strip_prefix("holds=") {
+            holds = Some(amount(digits)?);
+            words.pop();
+        }
+    }
+    let (mut nfs4, mut nlm) = (None, None);
+    match words[..] {
+        [_, id] => nfs4 = Some((name(id)?, Vec::new())),
+        [_, id, digits] => {
+            nfs4 = Some((name(id)?, hex(digits).filter(|hash| hash.len() == 32)?));
+        }
+        [_, "nlm", server, client, version] => {
+            nlm = Some(NlmClient {
+                server: address(server)?,
+                client: address(client)?,
+                version: ["1", "3", "4"]
+                    .contains(&version)
+                    .then(|| version.parse().unwrap())?,
+            });
+        }
         _ => return None,
+    }
+    if nfs4
+        .as_ref()
+        .is_some_and(|(name, _)| !(1..=1024).contains(&name.len()))
+    {
+        return None;
+    }
+    Some(Said {
+        scope: shown(words[0])?,
+        nfs4,
+        nlm,
+        holds,
+    })
+}
+
+/// What was read of a command.
+fn read(data: &[u8]) -> Result<Vec<Said>> {
+    let said = |line: &reclaim_line::Line| {
+        let (nfs4, nlm) = match &line.who {
+            Who::Nfs4(name, hash) => (Some((name.to_vec(), hash.to_vec())), None),
+            Who::Nlm(client) => (None, Some(*client)),
+        };
+        Said {
+            scope: line.scope.to_string(),
+            nfs4,
+            nlm,
+            holds: line
+                .holds
+                .map(|holds| u128::from_str_radix(&holds.to_string(), 16).unwrap()),
+        }
     };
-    let name = name(words[1]).filter(|name| (1..=1024).contains(&name.len()))?;
-    Some((shown(words[0])?, name, hash))
+    Ok(reclaim_line::parse(data)?.iter().map(said).collect())
 }
 
 /// An admin writes: all lines are as they should be, or nothing is taken.
@@ -57,28 +129,34 @@ pub(crate) fn check_lists(data: &[u8]) {
         .unwrap_or(data)
         .split(|c| *c == b'\n');
     let wanted: Option<Vec<_>> = lines.map(wanted).collect();
-    let got = reclaim::parse(data);
-    let Ok(got) = got else {
-        assert_eq!((got.err(), wanted), (Some(EINVAL), None));
-        return;
+    let seen = match read(data) {
+        Err(e) => {
+            assert_eq!((e, wanted), (EINVAL, None));
+            return;
+        }
+        Ok(seen) => seen,
     };
-    let seen: Vec<_> = got
-        .iter()
-        .map(|line| {
-            let client = line.client();
-            (
-                line.scope.to_string(),
-                client.name.to_vec(),
-                client.hash.to_vec(),
-            )
-        })
-        .collect();
     assert_eq!(Some(&seen), wanted.as_ref());
     // What is shown can be written again.
-    for (scope, name, _) in &seen {
+    for one in &seen {
         let mut text = Text::default();
-        text.word(name).unwrap();
-        let again = reclaim::parse(format!("{scope} {}\n", text.as_str()).as_bytes()).unwrap();
-        assert_eq!(again[0].client().name, name);
+        match (&one.nfs4, &one.nlm) {
+            (Some((name, hash)), _) => {
+                text.word(name).unwrap();
+                if !hash.is_empty() {
+                    text.write_str(" ").unwrap();
+                    text.hex(hash).unwrap();
+                }
+            }
+            (_, Some(nlm)) => {
+                write!(text, "nlm {} {} {}", nlm.server, nlm.client, nlm.version).unwrap();
+            }
+            _ => unreachable!(),
+        }
+        if let Some(holds) = one.holds {
+            write!(text, " holds={holds:x}").unwrap();
+        }
+        let again = format!("{} {}\n", one.scope, text.as_str());
+        assert_eq!(&read(again.as_bytes()).unwrap()[0], one);
     }
 }

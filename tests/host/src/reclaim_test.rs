@@ -2,11 +2,12 @@
 
 //! The lists of clients that may reclaim, and who a client is.
 
+use crate::base::amount::Amount;
 use crate::base::index::KeyedHash;
 use crate::nfs4::identity;
 use crate::nfs4::reclaim::*;
+use crate::nfs4::reclaim_line::{parse, Line, NlmClient, Who};
 use crate::nfs4::record::Client;
-use crate::nfs4::records::Progress;
 use crate::scopes::grace::Subject;
 use crate::scopes::place::Place;
 use crate::scopes::scope::{Fsid, Scope};
@@ -37,14 +38,63 @@ fn about(fsid: u32) -> Subject {
     }
 }
 
+/// Lists with these lines.
+fn listed(lines: &str) -> Lists<Same> {
+    let mut lists = Lists::new();
+    add(&mut lists, lines);
+    lists
+}
+
+/// Adds lines.
+fn add(lists: &mut Lists<Same>, lines: &str) {
+    for line in &parse(lines.as_bytes()).unwrap() {
+        lists.add(NET, line, Same).unwrap();
+    }
+}
+
 /// Lists of the clients `a` and `b`, of scope 1.
 fn lists() -> Lists<Same> {
-    let mut lists = Lists::new();
-    for name in [b"a", b"b"] {
-        let client = Client { name, hash: b"" };
-        lists.add(NET, &scope(1), client, Same).unwrap();
+    listed("1 a\n1 b")
+}
+
+/// Who is listed for scope 1, and how far: the lines as they are shown.
+fn shown(lists: &Lists<Same>) -> Vec<String> {
+    let mut all = Vec::new();
+    let each = |_: &Scope, who: Listed<'_>, holds: Option<Amount>, progress| {
+        let who = match who {
+            Listed::Nfs4(client) => String::from_utf8(client.name.to_vec()).unwrap(),
+            Listed::Nlm(client) => format!("nlm {}", client.client),
+        };
+        let holds = holds.map_or(String::new(), |holds| format!(" {holds}"));
+        all.push(format!("{who}{holds} {progress:?}"));
+        Ok::<_, ()>(())
+    };
+    lists.each(NET, each).unwrap();
+    all
+}
+
+/// A client reclaims something in scope 1.
+fn claim(lists: &mut Lists<Same>, name: &[u8]) -> Claim {
+    lists.claim(NET, &about(1), |_| true, &[name], None)
+}
+
+/// A tick, with a look if it is time for one, that finds these. Returns who was looked for, and whether all is over.
+fn tick(lists: &mut Lists<Same>, reclaims: u64, found: &[&str]) -> (Vec<String>, bool) {
+    let (mut looked_for, mut over) = (Vec::new(), false);
+    for mut wanted in lists.wanted(NET, |_| reclaims).unwrap() {
+        for one in &mut wanted.nfs4 {
+            let name = String::from_utf8(one.client.get().name.to_vec()).unwrap();
+            one.found = found.contains(&&*name);
+            looked_for.push(name);
+        }
+        for one in &mut wanted.nlm {
+            let name = one.client.client.to_string();
+            one.found = found.contains(&&*name);
+            looked_for.push(name);
+        }
+        over |= lists.found(&wanted, true);
     }
-    lists
+    (looked_for, over)
 }
 
 /// The scopes that end when these clients finish, in this order.
@@ -67,25 +117,15 @@ fn only_who_is_listed_may_reclaim_and_only_there() {
     assert!(!may(NET, 1, b"c", true));
     assert!(!may(NET, 2, b"a", true));
     assert!(!may(NET + 1, 1, b"a", true));
-    let progress: Vec<_> = lists
-        .clients(NET)
-        .map(|(_, client, p)| (client.name, p))
-        .collect();
-    assert_eq!(
-        progress,
-        [(&b"a"[..], Progress::Reclaimed), (b"b", Progress::Waiting)]
-    );
-    assert_eq!(lists.clients(NET + 1).count(), 0);
+    assert_eq!(shown(&lists), ["a Reclaimed", "b Waiting"]);
+    lists
+        .each(NET + 1, |_, _, _, _| Err("another namespace"))
+        .unwrap();
 }
 
 #[test]
 fn a_listed_principal_must_be_the_clients() {
-    let mut lists = Lists::new();
-    let client = Client {
-        name: b"a",
-        hash: &[7; 32],
-    };
-    lists.add(NET, &scope(1), client, Same).unwrap();
+    let mut lists = listed(&format!("1 a {}", "07".repeat(32)));
     lists.close(NET, &scope(1), Same).unwrap();
     let mut claim = |principal| lists.claim(NET, &about(1), |_| true, &[b"a"], principal);
     assert_eq!(claim(None), Claim::Unlisted);
@@ -120,12 +160,7 @@ fn who_has_finished_a_file_system_is_told_so() {
     assert!(!complete(&mut lists, 1, b"c"));
     assert!(!complete(&mut lists, 1, b"c"));
     // Another scope with the same file waits for it.
-    let client = Client {
-        name: b"a",
-        hash: b"",
-    };
-    let address = Scope::Server(IpAddr::from([192, 0, 2, 1]));
-    lists.add(NET, &address, client, Same).unwrap();
+    add(&mut lists, "ip:192.0.2.1 a");
     let both = Subject {
         server: Some(IpAddr::from([192, 0, 2, 1])),
         ..about(1)
@@ -154,11 +189,7 @@ fn a_scope_ends_when_all_have_finished_and_nobody_else_is_expected() {
 #[test]
 fn one_file_system_is_no_other() {
     let mut lists = lists();
-    let client = Client {
-        name: b"a",
-        hash: b"",
-    };
-    lists.add(NET, &scope(2), client, Same).unwrap();
+    add(&mut lists, "2 a");
     for fsid in [1, 2] {
         lists.close(NET, &scope(fsid), Same).unwrap();
     }
@@ -178,6 +209,161 @@ fn lists_are_forgotten() {
     assert_eq!(claim, Claim::Unlisted);
 }
 
+/// The client of NFSv4 in a line.
+fn client(line: &Line) -> Client<'_> {
+    match &line.who {
+        Who::Nfs4(name, hash) => Client { name, hash },
+        Who::Nlm(_) => panic!("a client of NLM"),
+    }
+}
+
+#[test]
+fn who_cannot_say_so_has_finished_when_all_is_back() {
+    let lines = "1 a holds=5\n1 nlm 192.0.2.1 192.0.2.7 4 holds=3\n1 b";
+    let mut lists = listed(lines);
+    assert!(!lists.waits(NET));
+    assert_eq!(tick(&mut lists, 0, &["a"]), (vec![], false));
+    lists.close(NET, &scope(1), Same).unwrap();
+    assert!(lists.waits(NET) && !lists.waits(NET + 1));
+    // Who has reclaimed nothing is not looked for, and NLM does not say who has.
+    assert_eq!(tick(&mut lists, 0, &[]), (vec!["192.0.2.7".into()], false));
+    assert_eq!(claim(&mut lists, b"a"), Claim::May);
+    // Not as long as somebody reclaims.
+    assert_eq!(tick(&mut lists, 1, &["a"]).0, Vec::<String>::new());
+    assert_eq!(tick(&mut lists, 2, &["a"]).0, Vec::<String>::new());
+    assert_eq!(
+        tick(&mut lists, 2, &["a"]),
+        (vec!["a".into(), "192.0.2.7".into()], false)
+    );
+    assert_eq!(
+        shown(&lists),
+        ["a 5 Complete", "b Waiting", "nlm 192.0.2.7 3 Waiting"]
+    );
+    // It may go on, which another server's records may want.
+    assert_eq!(claim(&mut lists, b"a"), Claim::May);
+    assert_eq!(shown(&lists)[0], "a 5 Complete");
+    // More and more seldom.
+    let looks: Vec<_> = (2..=64)
+        .filter(|_| !tick(&mut lists, 2, &[]).0.is_empty())
+        .collect();
+    assert_eq!(looks, [2, 4, 8, 16, 32, 64]);
+    assert_eq!(tick(&mut lists, 3, &[]).0.len(), 0);
+    assert_eq!(
+        tick(&mut lists, 3, &["192.0.2.7"]),
+        (vec!["192.0.2.7".into()], false)
+    );
+    assert!(!lists.waits(NET));
+    assert_eq!(ended(&mut lists, None, &[b"b"]), [scope(1)]);
+}
+
+#[test]
+fn the_last_one_who_is_back_ends_it() {
+    for last_by_count in [false, true] {
+        let mut lists = listed("1 a holds=5\n1 b");
+        lists.close(NET, &scope(1), Same).unwrap();
+        claim(&mut lists, b"a");
+        if last_by_count {
+            assert_eq!(ended(&mut lists, None, &[b"b"]), []);
+            assert_eq!(tick(&mut lists, 0, &["a"]), (vec!["a".into()], true));
+        } else {
+            assert_eq!(tick(&mut lists, 0, &["a"]), (vec!["a".into()], false));
+            assert_eq!(ended(&mut lists, None, &[b"b"]), [scope(1)]);
+        }
+    }
+    // In both ways, it is one client nevertheless.
+    let mut lists = listed("1 a holds=5\n1 b");
+    lists.close(NET, &scope(1), Same).unwrap();
+    claim(&mut lists, b"a");
+    assert!(!tick(&mut lists, 0, &["a"]).1);
+    assert_eq!(ended(&mut lists, None, &[b"a", b"a"]), []);
+    assert_eq!(ended(&mut lists, None, &[b"b"]), [scope(1)]);
+}
+
+#[test]
+fn a_line_that_comes_again_may_say_more() {
+    let nlm = "1 nlm 192.0.2.1 192.0.2.7 4";
+    let mut lists = listed("1 a");
+    add(&mut lists, nlm);
+    lists.close(NET, &scope(1), Same).unwrap();
+    assert!(!lists.waits(NET));
+    for (more, wanted) in [
+        ("holds=0", "0 Complete"),
+        ("holds=7", "7 Waiting"),
+        ("holds=2", "7 Waiting"),
+    ] {
+        add(&mut lists, &format!("1 a {more}\n{nlm} {more}"));
+        assert_eq!(
+            shown(&lists),
+            [format!("a {wanted}"), format!("nlm 192.0.2.7 {wanted}")]
+        );
+    }
+    add(&mut lists, "1 a");
+    claim(&mut lists, b"a");
+    let mut wanted = lists.wanted(NET, |_| 0).unwrap();
+    // Meanwhile it is said that there was more.
+    add(&mut lists, "1 a holds=8");
+    (wanted[0].nfs4[0].found, wanted[0].nlm[0].found) = (true, true);
+    assert!(!lists.found(&wanted[0], true));
+    assert_eq!(shown(&lists), ["a 8 Reclaimed", "nlm 192.0.2.7 7 Complete"]);
+    // The list is another one meanwhile.
+    lists.retain(|_, _| false);
+    add(&mut lists, "1 a holds=7");
+    lists.close(NET, &scope(1), Same).unwrap();
+    assert!(!lists.found(&wanted[0], true));
+    assert_eq!(shown(&lists), ["a 7 Waiting"]);
+    // All who held nothing have it.
+    let mut nothing = listed(&format!("1 a holds=0\n{nlm} holds=0"));
+    assert!(nothing.close(NET, &scope(1), Same).unwrap());
+}
+
+#[test]
+fn amounts_are_what_is_covered() {
+    let range = |first, last| Amount::of_range((first, last));
+    let mut pieces = range(0, 9);
+    pieces += range(10, 10);
+    assert_eq!(pieces, range(5, 15));
+    assert_eq!(range(0, i64::MAX).to_string(), "8000000000000000");
+    let mut two = range(0, i64::MAX);
+    two += range(0, i64::MAX);
+    assert_eq!(two.to_string(), "10000000000000000");
+    assert!(Amount::of_modes(1, 0) < Amount::of_modes(3, 0));
+    assert_eq!(Amount::of_modes(3, 2).to_string(), "4");
+    for good in ["0", "5f", "F", &"f".repeat(32)] {
+        let shown = Amount::parse(good).unwrap().to_string();
+        assert_eq!(shown, good.to_lowercase());
+    }
+    for bad in ["", "g", "+1", " 1", &"f".repeat(33)] {
+        assert_eq!(Amount::parse(bad), None);
+    }
+}
+
+#[test]
+fn lines_of_nlm_are_read() {
+    let text = "1 nlm 2001:db8::1 ::ffff:192.0.2.7 3 holds=1F\n1 nlm\n1 nlm holds=2\n1 holds=3";
+    let lines = parse(text.as_bytes()).unwrap();
+    let Who::Nlm(one) = lines[0].who else {
+        panic!("none of NLM");
+    };
+    let wanted = NlmClient {
+        server: "2001:db8::1".parse().unwrap(),
+        client: "192.0.2.7".parse().unwrap(),
+        version: 3,
+    };
+    assert_eq!((one, lines[0].holds), (wanted, Amount::parse("1f")));
+    let rest: Vec<_> = lines[1..]
+        .iter()
+        .map(|line| (client(line).name, line.holds))
+        .collect();
+    assert_eq!(
+        rest,
+        [
+            (&b"nlm"[..], None),
+            (b"nlm", Amount::parse("2")),
+            (b"holds=3", None)
+        ]
+    );
+}
+
 #[test]
 fn lines_are_read() {
     let hash = "0123456789abcdefABCDEF".to_string() + &"0".repeat(42);
@@ -185,7 +371,7 @@ fn lines_are_read() {
     let lines = parse(text.as_bytes()).unwrap();
     let seen: Vec<_> = lines
         .iter()
-        .map(|l| (l.scope.to_string(), l.client()))
+        .map(|l| (l.scope.to_string(), client(l)))
         .collect();
     let bytes = [
         0x01, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef, 0xab, 0xcd, 0xef,
@@ -251,6 +437,16 @@ fn other_lines_are_refused() {
         "1 m\n\n",
         "1 m\n1",
         "1 m\n\n1 m",
+        "1 m holds=",
+        "1 m holds=1 ",
+        "1 m holds=1 holds=1",
+        "1 nlm 192.0.2.1 192.0.2.7",
+        "1 nlm 192.0.2.1 192.0.2.7 2",
+        "1 nlm 192.0.2.1 192.0.2.7 4 x",
+        "1 nlm 192.0.2.1 192.0.2.300 4",
+        "1 nlm  192.0.2.1 192.0.2.7 4",
+        "1 mln 192.0.2.1 192.0.2.7 4",
+        "1 nlm 192.0.2.1 192.0.2.7 4 holds=0x1",
         &long,
         &format!("1 m {}", "0".repeat(62)),
         &format!("1 m {} x", "0".repeat(64)),
@@ -293,7 +489,7 @@ proptest! {
         let hex: String = name.iter().map(|b| format!("{b:02x}")).collect();
         for text in [format!("1 {octal}"), format!("1 \\x{hex}\n")] {
             let lines = parse(text.as_bytes()).unwrap();
-            prop_assert_eq!(lines[0].client().name, &*name);
+            prop_assert_eq!(client(&lines[0]).name, &*name);
         }
     }
 }

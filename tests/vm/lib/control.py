@@ -32,16 +32,17 @@ def read(name, directory="/proc/fs/nfsd"):
 
 
 def release(scope, directory="/proc/fs/nfsd"):
-    """Releases a scope; returns what was released, by key, or what is in the way as 'busy'."""
+    """Releases a scope; returns what was released, by key but for `holds`, or what is in the way as 'busy'."""
     result, text = command("nlm_unlock", scope, directory)
     answer = dict(line.split(" ", 1) for line in text.splitlines())
+    answer.pop("holds", None)
     return result, {k: int(v) if v.isdigit() else v for k, v in answer.items()}
 
 
 def clients(directory="/proc/fs/nfsd"):
     """The lines of nlm_clients, each as (fsid, server, client, version, locks, blocks, shares, name)."""
     lines = [line.split() for line in read("nlm_clients", directory).splitlines()[1:]]
-    return [(f, s, c, *map(int, counts), name) for f, s, c, *counts, name in lines]
+    return [(f, s, c, *map(int, counts), name) for f, s, c, *counts, name, _ in lines]
 
 
 def sequence():

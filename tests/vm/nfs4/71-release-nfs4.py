@@ -63,10 +63,10 @@ stay_lock = stayer.lock(stays)
 nlm = Nlm(4, FLOATING, "three", **host.where)
 equal("and one of NLM", nlm.lock(a, offset=900), "GRANTED")
 shown = sorted(line.split() for line in read("nfs4_clients").splitlines()[1:])
-equal("they are shown", shown, [["1234", "old", "1", "1", "0", "0", "0", FLOATING, "-"],
-                                ["1234", "one", "1", "1", "0", "0", "1", FLOATING, "-"],
-                                ["1234", "two", "1", "1", "0", "0", "2", FLOATING, "-"],
-                                ["5678", "stayer", "1", "1", "0", "0", "1", HOME, "-"]])
+equal("they are shown", shown, [["1234", "old", "1", "1", "0", "0", "0", FLOATING, "-", "d"],
+                                ["1234", "one", "1", "1", "0", "0", "1", FLOATING, "-", "d"],
+                                ["1234", "two", "1", "1", "0", "0", "2", FLOATING, "-", "d"],
+                                ["5678", "stayer", "1", "1", "0", "0", "1", HOME, "-", "4"]])
 idle = client("idle")
 keeper = client("keeper", 0, HOME)
 closed, kept = (keeper.open(keeper.path(path), "f", create=False) for path in ("/a", "/b"))
@@ -81,7 +81,7 @@ equal("also NLM's", checker.lock(a, offset=900), "DENIED")
 
 address("del")
 equal("when the address is gone, it is released", release("1234"), ("ok", NOTHING | {
-    "scope": 1234, "locks": 1, "files": 1, "clients": 1, "nfs4_opens": 3, "nfs4_locks": 3, "nfs4_clients": 3}))
+    "scope": 1234, "locks": 1, "files": 1, "clients": 1, "nfs4_opens": 3, "nfs4_locks": 4, "nfs4_clients": 3}))
 server.unexport("a")
 check("the file system can be unmounted", wait_until(lambda: succeeds("umount /srv/root/a"), 5, patient=False),
       sh("dmesg | tail -3"))

@@ -55,7 +55,7 @@ for scope in GOOD:
     released = command("nlm_unlock", scope)
     shown = released[1].splitlines()[0].removeprefix("scope ")
     equal(f"nlm_unlock takes {scope}, where there is nothing to release",
-          released, ("ok", f"scope {shown}\n" + "".join(f"{key} 0\n" for key in NOTHING)))
+          released, ("ok", f"scope {shown}\n" + "".join(f"{key} 0\n" for key in [*NOTHING, "holds"])))
     equal("once more", command("nlm_unlock", scope + "\n"), released)
     equal(f"fsid_grace takes it, though nobody exports it yet: {shown}",
           command("fsid_grace", f"{scope} 100\n"), ("ok", f"{shown} left 100 reclaims 0 refused 0\n"))

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The POSIX locks of an inode.
+//!
+//! C source: `fs/locks.c`. They are in a list of the inode, which has a spinlock, `flc_lock`; it may be taken under
+//! nfsd's `fi_lock`, and nothing is taken under it.
+
+use crate::base::private;
+use crate::base::raw::{list_entries, SpinGuard};
+use core::ffi::c_void;
+use core::marker::PhantomData;
+use core::mem::offset_of;
+use core::ptr::{addr_of_mut, NonNull};
+use core::sync::atomic::{AtomicPtr, Ordering};
+
+/// The POSIX locks of an inode.
+///
+/// # Invariants
+///
+/// This thread holds the list's spinlock, and the inode, which keeps the list, is there for `'a`: so the
+/// locks in it stay, as do the owners that they have references to, and neither changes.
+pub(crate) struct LockList<'a> {
+    context: NonNull<private::file_lock_context>,
+    _guard: SpinGuard,
+    _inode: PhantomData<&'a private::inode>,
+}
+
+impl LockList<'_> {
+    /// Those of an inode, if there were ever any. No sleeping while they are there.
+    ///
+    /// # Safety
+    ///
+    /// The inode is there for the lifetime.
+    pub(crate) unsafe fn of(inode: *mut private::inode) -> Option<Self> {
+        // SAFETY: The inode is there. The pointer is set once, and read as `locks_inode_context()` does. An inode
+        // keeps its context, with its lock.
+        let (context, guard) = unsafe {
+            let slot = addr_of_mut!((*inode).i_flctx);
+            let context =
+                (*slot.cast::<AtomicPtr<private::file_lock_context>>()).load(Ordering::Acquire);
+            let context = NonNull::new(context)?;
+            let lock = addr_of_mut!((*context.as_ptr()).flc_lock);
+            (context, SpinGuard::new(lock))
+        };
+        // INVARIANT: The guard is that of the list's lock; the caller keeps the inode.
+        Some(LockList {
+            context,
+            _guard: guard,
+            _inode: PhantomData,
+        })
+    }
+
+    /// The locks, in the order of the VFS.
+    pub(crate) fn locks(&self) -> impl Iterator<Item = PosixLock<'_>> {
+        const OFFSET: usize =
+            offset_of!(private::file_lock, c) + offset_of!(private::file_lock_core, flc_list);
+        let context = self.context.as_ptr();
+        // SAFETY: The list's lock is held while the iterator is there. Each node is in a lock.
+        unsafe {
+            list_entries(addr_of_mut!((*context).flc_posix)).map(|node| {
+                let fl: *const private::file_lock = node.wrapping_byte_sub(OFFSET).cast();
+                PosixLock {
+                    owner: (*fl).c.flc_owner,
+                    manager: (*fl).fl_lmops,
+                    open: (*fl).c.flc_file,
+                    range: ((*fl).fl_start, (*fl).fl_end),
+                    pid: (*fl).c.flc_pid,
+                    kind: (*fl).c.flc_type,
+                    _list: PhantomData,
+                }
+            })
+        }
+    }
+}
+
+/// What a lock is, in its list.
+pub(crate) struct PosixLock<'a> {
+    /// Whose it is. What a lock manager set has a reference to it.
+    pub(crate) owner: *mut c_void,
+    /// The operations of the lock manager that set it, or null.
+    pub(crate) manager: *const private::lock_manager_operations,
+    /// The open file that it was set through.
+    pub(crate) open: *mut private::file,
+    /// Its first and last byte.
+    pub(crate) range: (private::loff_t, private::loff_t),
+    /// The process.
+    pub(crate) pid: private::pid_t,
+    /// `F_RDLCK` or `F_WRLCK`.
+    pub(crate) kind: u8,
+    _list: PhantomData<&'a ()>,
+}
