@@ -69,11 +69,12 @@ status, text, _ = tool("status")
 check("status as tables", status == DONE and "NFSv4 clients:" in text and f"  1234 {ODD}" in text, text)
 
 status, exported, _ = tool("export-clients", "1234")
-lines = ["# nfsd-ha clients 1", f"# server-scope {scope}", "# nlm-clients 1", f"1234 {ODD}", "1234 one", "# end 2"]
+lines = ["# nfsd-ha clients 2", f"# server-scope {scope}", "# nlm-clients 1", "# held 1 0 2 2 9",
+         f"1234 {ODD}", "1234 one", f"1234 nlm {FLOATING} {HOME[:-1]}2 4 holds=1", "# end 3"]
 equal("the clients of an export", (status, exported.splitlines()), (DONE, lines))
 equal("written in another way", tool("export-clients", "0x4D2")[1], exported)
 equal("of another one: none", tool("export-clients", "5678")[1].splitlines(),
-      [*lines[:2], "# nlm-clients 0", "# end 0"])
+      [*lines[:2], "# nlm-clients 0", "# held 0 0 0 0 0", "# end 0"])
 status, _, error = tool("export-clients", "ip:2001:DB8::1")
 check("of an address that is not floating, it is not known", status == FAILED and "echo 2001:db8::1 >" in error, error)
 with open("/dev/full", "w", encoding="ascii") as full:
@@ -81,7 +82,7 @@ with open("/dev/full", "w", encoding="ascii") as full:
                                                           stdout=full, stderr=subprocess.DEVNULL).returncode, FAILED)
 check("both are on record", wait_until(lambda: len(server.records()["current"]) == 2, 10))
 status, recorded, _ = tool("--database", server.state, "export-clients", "1234")
-names = sorted(bytes.fromhex(line.split()[1][2:]).decode() for line in recorded.splitlines()[3:-1])
+names = sorted(bytes.fromhex(line.split()[1][2:]).decode() for line in recorded.splitlines()[4:-1])
 equal("from the daemon's database", (status, names), (DONE, sorted(['o"d\\d two', "one"])))
 equal("there is no such database", tool("--database", "/nowhere", "export-clients", "1234")[0], FAILED)
 
@@ -103,7 +104,8 @@ equal("nothing has begun", read("fsid_grace"), "")
 equal("it can be forced", tool("--force", "takeover", "1234", "60", given=other)[0], DONE)
 equal("and ended", (tool("end", "1234")[0], read("fsid_grace")), (DONE, ""))
 status, said = in_json("takeover", "1234", "60", given=exported)
-equal("taken over", (status, said), (DONE, {"scope": "1234", "seconds": 60, "nfs4_clients": 2, "nobody_else": False,
+equal("taken over", (status, said), (DONE, {"scope": "1234", "seconds": 60, "nfs4_clients": 2, "nlm_clients": 0,
+                                            "nobody_else": False,
                                             "also_clients_here": 0}))
 equal("they may reclaim", sorted(read("reclaim_clients").splitlines()), [f"1234 {ODD} # waiting", "1234 one # waiting"])
 equal("status says so", [(c["client"], c["state"]) for c in in_json("status")[1]["listed"]],
@@ -111,7 +113,7 @@ equal("status says so", [(c["client"], c["state"]) for c in in_json("status")[1]
 tool("end", "1234")
 equal("who may still reclaim is listed, too, and others may still come",
       (tool("takeover", "1234", "60", given=exported)[0], tool("export-clients", "1234")[1].splitlines()),
-      (DONE, [*lines[:2], "# nlm-clients -", *lines[3:]]))
+      (DONE, [*lines[:2], "# nlm-clients -", "# held 0 0 0 0 0", *lines[4:6], "# end 2"]))
 tool("end", "1234")
 many = [*lines[:2], "# nlm-clients 0", *(f"1234 \\x{f'client {n}'.encode().hex()}" for n in range(500)), "# end 500"]
 status, said = in_json("takeover", "1234", "60", given="\n".join(many) + "\n")
@@ -141,7 +143,7 @@ assert (long.establish(), long.reclaim_complete()) == ("OK", "OK")
 long.name = "long"  # in the names of its open-owners
 assert long.open_fh(a).status == "OK"
 status, exported, _ = tool("export-clients", f"ip:{FLOATING}")
-digits = exported.splitlines()[3].removeprefix(f"ip:{FLOATING} \\x")
+digits = exported.splitlines()[4].removeprefix(f"ip:{FLOATING} \\x")
 equal("a long name", (status, len(digits)), (DONE, 2 * len(bytes(996) + f"@{FLOATING}".encode())))
 equal("can be listed", (tool("takeover", "1234", "60", given=exported)[0], len(read("reclaim_clients").splitlines())),
       (DONE, 1))
@@ -153,5 +155,63 @@ server.stop()
 server.start()
 status, exported, _ = tool("export-clients", "1234")
 equal("in the server's own grace period, who is on record may come, and others of NLM",
-      (status, len(exported.splitlines()), exported.splitlines()[2]), (DONE, 6, "# nlm-clients -"))
+      (status, len(exported.splitlines()), exported.splitlines()[2]), (DONE, 7, "# nlm-clients -"))
+
+# Clients that cannot say that they have finished: a list that is confirmed ends when they have all.
+server.end_grace()
+command("floating_addresses", f"-{FLOATING}")
+for this in (one, odd, here, long, nlm):
+    this.close()
+LIST = "/tmp/list"
+
+
+def exports(later=None):
+    """Clients take something, and are listed, then released; one may take more in between."""
+    nlm, old = Nlm(4, FLOATING, "three", **host.where), Nfs4(0, FLOATING, "old", **host.where)
+    assert old.establish() == "OK"
+    nlm.free_all()
+    opened = old.open(old.path("/a"), "f")
+    assert old.lock(opened, 0, 5).status == "OK"
+    assert (nlm.lock(a, offset=99, length=0), nlm.share(a)) == ("GRANTED", "GRANTED")
+    text = tool("export-clients", "1234")[1]
+    with open(LIST, "w", encoding="ascii") as file:
+        file.write(text)
+    if later:
+        nlm.lock(a, **later)
+    host.on_server(f"ip addr del {FLOATING}/24 dev {host.near}")
+    answer = tool("release", "1234", LIST)
+    host.on_server(f"ip addr add {FLOATING}/24 dev {host.near}")
+    with open(LIST, encoding="ascii") as file:
+        return text, answer, file.read()
+
+
+before, (status, _, error), after = exports()
+equal("a list of clients that cannot say that they have finished", before.splitlines()[3:], [
+    "# held 1 1 1 1 281474976710567", "1234 old holds=8",
+    f"1234 nlm {FLOATING} {HOME[:-1]}2 4 holds=7fffffffffffff9f", "# end 2"])
+equal("it was all that was released", (status, error), (DONE, ""))
+equal("the list says so", after, before.replace("clients 2\n", "clients 2\n# released\n"))
+equal("if it does not, it is not known whether that is all",
+      in_json("takeover", "1234", "60", given=before)[1] | {"seconds": 0},
+      {"scope": "1234", "seconds": 0, "nfs4_clients": 1, "nlm_clients": 0, "nobody_else": False,
+       "also_clients_here": 0})
+tool("end", "1234")
+equal("if it does, nobody else is expected", in_json("takeover", "1234", "60", given=after)[1] | {"seconds": 0},
+      {"scope": "1234", "seconds": 0, "nfs4_clients": 1, "nlm_clients": 1, "nobody_else": True,
+       "also_clients_here": 0})
+equal("they are waited for", read("reclaim_clients").splitlines(),
+      [f"{line} # waiting" for line in after.splitlines() if line[0] != "#"])
+check("and shown", f"nlm:{FLOATING}" in tool("status")[1])
+nlm, old = Nlm(4, FLOATING, "three", **host.where), Nfs4(0, FLOATING, "old", **host.where)
+assert old.establish() == "OK"
+opened = old.open_reclaim(a)
+equal("they reclaim", (old.lock(opened, 0, 5, reclaim=True).status, nlm.lock(a, offset=99, length=0, reclaim=True),
+                       nlm.share(a, reclaim=True)), ("OK", "GRANTED", "GRANTED"))
+check("and it ends", wait_until(lambda: read("fsid_grace") == "", 3))
+nlm.close()
+old.close()
+before, (status, _, error), after = exports({"offset": 98})
+check("somebody has taken more since the list was written", status == DONE and "lists something else" in error, error)
+equal("the list stays as it is", after, before)
+equal("there is no such list", tool("release", "1234", "/nowhere/list")[0], USAGE)
 done()
