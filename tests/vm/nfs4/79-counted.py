@@ -27,7 +27,7 @@ a, b = (host.create(server.export(name, f"fsid={fsid}")) for name, fsid in (("a"
 
 
 def client(name, minor=0, address=HOME):
-    """A client of NFSv4 that has come anew: what it held here is gone."""
+    """A client of NFSv4 that has come anew: what it held here is gone. nfsd takes eight bytes of each name."""
     this = Nfs4(minor, address, name, **host.where)
     assert this.establish() == "OK"
     return this
@@ -141,14 +141,14 @@ ends("and has all")
 nlm.free_all()
 
 # NFSv4.0: many ranges of one owner have one stateid.
-old = client("old")
+old = client("old-client")
 opened = old.open(old.path("/a"), "f")
 lock = old.lock(opened, 0, 2)
 equal("one of NFSv4.0 has many ranges", {old.lock_more(lock, 4 * n, 2) for n in range(1, 30)}, {"OK"})
-line = line_of("old")
+line = line_of("old-client")
 equal("of one owner", [f for f in read("nfs4_clients").splitlines()[1].split()[2:4]], ["1", "30"])
-equal("which are 60 bytes, and an open for both", line, "old holds=3f")
-old = client("old")
+equal("which are 60 bytes, and an open for both", line, "old-client holds=3f")
+old = client("old-client")
 begin(line)
 opened = old.open_reclaim(a)
 lock = old.lock(opened, 0, 2, reclaim=True)
@@ -161,9 +161,9 @@ old.lock_more(lock, 4 * 29, 2, reclaim=True)
 ends("with the last range it ends")
 
 # It holds less than it did before it was seen with all.
-old = client("old")
-begin("old holds=5", seconds=3)
+old = client("old-client")
 began = time.monotonic()
+begin("old-client holds=5", seconds=3)
 opened = old.open_reclaim(a)
 lock = old.lock(opened, 0, 1, reclaim=True)
 equal("one unlocks before it has all", old.unlock(lock, 0, 1), "OK")
@@ -173,8 +173,8 @@ check("the grace period ends by its time", wait_until(lambda: not grace_of(), 10
 check("which is the full time", time.monotonic() - began >= 3, time.monotonic() - began)
 
 # Modes, and a client that is listed without an amount; the list is not closed.
-old = client("old")
-begin("old holds=3", closed=False)
+old = client("old-client")
+begin("old-client holds=3", closed=False)
 opened = old.open_reclaim(a, READ)
 goes_on("an open for reading is not one for both")
 equal("it has reclaimed something", states(), ["reclaimed"])
@@ -182,16 +182,16 @@ equal("the other one", old.open_reclaim(a).status, "OK")
 goes_on("has all, but others may come")
 command("fsid_grace", "1234 listed")
 ends("when nobody else is expected, it ends")
-old = client("old")
-begin("old")
+old = client("old-client")
+begin("old-client")
 equal("one without an amount", old.open_reclaim(a).status, "OK")
 goes_on("is waited for")
-command("reclaim_clients", "1234 old holds=3")
+command("reclaim_clients", "1234 old-client holds=3")
 ends("until there is an amount")
 
 # Several, one of which has finished first; and one of NFSv4.1.
-old, new = client("old"), client("new", 1)
-begin("old holds=4", "new holds=1", f"nlm {HOME} {HOST} 4 holds=3")
+old, new = client("old-client"), client("new-client", 1)
+begin("old-client holds=4", "new-client holds=1", f"nlm {HOME} {HOST} 4 holds=3")
 opened = old.open_reclaim(a)
 lock = old.lock(opened, 0, 1, reclaim=True)
 check("one has all", wait_until(lambda: "complete" in states(), 1, 0.02), states())
@@ -222,27 +222,27 @@ nlm_client(address=OTHER).free_all()
 
 # Floating addresses.
 command("floating_addresses", OTHER)
-old, same = client("old", address=OTHER), client("old")
-begin("old holds=3")
+old, same = client("old-client", address=OTHER), client("old-client")
+begin("old-client holds=3")
 equal("one came to a floating address", old.open_reclaim(a).status, "OK")
 ends("and is listed without it")
 for this in (old, same):
     this.close()
 command("floating_addresses", f"-{OTHER}")
-old = client("old")
-begin(f"old@{OTHER} holds=3")
+old = client("old-client")
+begin(f"old-client@{OTHER} holds=3")
 equal("one came to another address", old.open_reclaim(a).status, "RECLAIM_BAD")
 goes_on("than it is listed with")
-old = client("old", address=OTHER)
+old = client("old-client", address=OTHER)
 equal("where the address is not floating", old.open_reclaim(a).status, "OK")
 ends("it may be listed with it")
 old.close()
 
 # One that has gone costs the full time; what there was before is not what was reclaimed.
-old = client("old")
+old = client("old-client")
 assert old.open(old.path("/a"), "f").status == "OK"
 began = time.monotonic()
-begin("gone holds=1", "old holds=3", seconds=3)
+begin("gone holds=1", "old-client holds=3", seconds=3)
 goes_on("who has gone is waited for")
 equal("and who has reclaimed nothing", states(), ["waiting", "waiting"])
 check("until the time is over", wait_until(lambda: not grace_of(), 10, patient=False) and time.monotonic() - began >= 3)
