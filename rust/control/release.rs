@@ -2,8 +2,9 @@
 
 //! `nlm_unlock`: releasing what the clients of NLM and of NFSv4 hold of a scope.
 //!
-//! The scope is held in grace meanwhile. First it is decided whether an NFSv4 client is in the way, as
-//! what they hold cannot be put back, or something else that would keep the file system from being unmounted; then the NLM locks are released, all or none; then NFSv4's.
+//! The scope is held in grace meanwhile. First it is decided whether an NFSv4 client is in the way, as what they hold cannot
+//! be put back, or something else that would keep the file system from being unmounted; then the NLM locks are released,
+//! all or none; then NFSv4's.
 //!
 //! One release runs at a time. Lock order: [`RELEASE`], `nfsd_mutex`, then lockd's.
 

@@ -47,6 +47,12 @@ impl HeldBy<'_> {
         Ok(files.first().and_then(|file| pick(&file.place(self.net))))
     }
 
+    /// Does a client hold something in such a place, or has lockd a file there? As [`HeldBy::find`].
+    fn any(&self, is_wanted: impl Fn(&Place) -> bool) -> Result<bool> {
+        let found = self.find(|place| Some(()).filter(|()| is_wanted(place)))?;
+        Ok(found.is_some())
+    }
+
     /// What is exported below a scope and is one of its own; or that something is held there, as who releases the one above
     /// means to unmount it, which takes the other away, too. May sleep.
     pub(crate) fn beside(&self, scope: &Scope) -> Result<Result<KVVec<Fsid>, Text>> {
@@ -54,10 +60,7 @@ impl HeldBy<'_> {
         exported::each_beside(self.net, scope, |fsid| Ok(beside.push(fsid, GFP_KERNEL)?))?;
         for fsid in &beside {
             let other = Scope::Export(*fsid);
-            if self
-                .find(|place| Some(()).filter(|()| other.covers(place)))?
-                .is_some()
-            {
+            if self.any(|place| other.covers(place))? {
                 let mut busy = Text::default();
                 write!(
                     busy,
@@ -89,10 +92,8 @@ impl HeldBy<'_> {
         }
         let mut left = KVec::new();
         for device in all {
-            let is_other = |place: &Place| {
-                Some(()).filter(|()| place.device == Some(device) && !scope.covers(place))
-            };
-            if self.find(is_other)?.is_none() {
+            let is_other = |place: &Place| place.device == Some(device) && !scope.covers(place);
+            if !self.any(is_other)? {
                 left.push(device, GFP_KERNEL)?;
             }
         }

@@ -31,7 +31,7 @@ kernel::sync::global_lock! {
     unsafe(uninit) static KNOWN: SpinLock<Table> = Table::new();
 }
 
-/// A clientid (`clientid_t`) of a net namespace, by its cookie.
+/// A clientid (`clientid_t`), its two words, of a net namespace, by its cookie.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Key {
     net: u64,
@@ -39,6 +39,11 @@ struct Key {
 }
 
 impl Key {
+    /// None of the namespace is before this.
+    fn first(net: u64) -> Self {
+        Key { net, id: [0; 2] }
+    }
+
     fn of(client: &Nfs4Client) -> Self {
         Key {
             net: client.nfsd().net().cookie(),
@@ -103,35 +108,17 @@ impl Table {
         true
     }
 
-    /// Forgets some clients of a namespace. Returns whether that was all.
-    fn forget(&mut self, net: u64) -> bool {
-        let first = Key { net, id: [0; 2] };
+    /// Looks at some clients from one on, and forgets those that are unwanted. Returns where to go on, unless that was all.
+    fn forget(&mut self, mut from: Key, is_unwanted: impl Fn(&Key, &Known) -> bool) -> Option<Key> {
         for _ in 0..BATCH {
-            let found = self.clients.as_ref();
-            let found = found.and_then(|clients| clients.cursor_lower_bound(&first));
-            let key = found.map(|at| *at.current().0);
-            let Some(key) = key.filter(|key| key.net == net) else {
-                return true;
-            };
-            self.remove(&key);
-        }
-        false
-    }
-
-    /// Forgets those who were released, of some clients from one on. Returns where to go on.
-    fn forget_released(&mut self, mut from: Key) -> Option<Key> {
-        for _ in 0..BATCH {
-            let found = self.clients.as_ref()?.cursor_lower_bound(&from)?;
-            let (key, known) = (*found.current().0, *found.current().1);
-            if known.released {
+            let at = self.clients.as_ref()?.cursor_lower_bound(&from)?;
+            let (key, known) = at.current();
+            let (key, unwanted) = (*key, is_unwanted(key, known));
+            let next = at.peek_next().map(|(key, _)| *key);
+            if unwanted {
                 self.remove(&key);
             }
-            let (low, carry) = key.id[1].overflowing_add(1);
-            let (high, carry) = key.id[0].overflowing_add(u32::from(carry));
-            from = Key {
-                net: key.net + u64::from(carry),
-                id: [high, low],
-            };
+            from = next?;
         }
         Some(from)
     }
@@ -193,13 +180,13 @@ pub(crate) fn addresses(client: &Nfs4Client) -> [Option<IpAddr>; 1 + ADDRESSES] 
 /// Forgets who was released earlier, if there are many: they have come back by now, or their leases have expired. Does not
 /// sleep.
 pub(crate) fn make_room() {
-    let mut from = Some(Key { net: 0, id: [0; 2] });
+    let mut from = Some(Key::first(0));
     while let Some(first) = from {
         let mut table = KNOWN.lock();
         if table.count < MAX / 2 {
             return;
         }
-        from = table.forget_released(first);
+        from = table.forget(first, |_, known| known.released);
     }
 }
 
@@ -230,5 +217,9 @@ pub(crate) fn gone(client: &Nfs4Client) {
 
 /// A server stops: its clientids mean nothing any more. Does not sleep.
 pub(crate) fn forget(net: Net<'_>) {
-    while !KNOWN.lock().forget(net.cookie()) {}
+    let net = net.cookie();
+    let mut from = Some(Key::first(net));
+    while let Some(first) = from {
+        from = KNOWN.lock().forget(first, |key, _| key.net == net);
+    }
 }

@@ -104,9 +104,8 @@ fn nearest(net: u64, export: SvcExport<'_>) -> Option<Root> {
     while at.up() {
         // SAFETY: The path is valid, and that of a directory with something in it.
         let root = unsafe { root(&*at.as_ptr()) };
-        let found = ROOTS.lock().as_ref()?.real(net, &root);
-        if found.is_some() {
-            return found;
+        if ROOTS.lock().as_ref()?.is_real(net, &root) {
+            return Some(root);
         }
     }
     None

@@ -270,10 +270,9 @@ impl Roots {
         self.of_root(net, *root).max_by_key(|last| last.sequence)
     }
 
-    /// A directory that is exported for more than that it leads to other exports.
-    pub(crate) fn real(&self, net: u64, root: &Root) -> Option<Root> {
-        let mut all = self.of_root(net, *root);
-        all.find(|last| !last.how.pseudo).map(|_| *root)
+    /// Is a directory exported for more than that it leads to other exports?
+    pub(crate) fn is_real(&self, net: u64, root: &Root) -> bool {
+        self.of_root(net, *root).any(|last| !last.how.pseudo)
     }
 
     /// The export that one is mounted below.
