@@ -99,9 +99,13 @@ impl Place {
 
     /// Its identities, each once.
     pub(crate) fn fsids(&self) -> impl Iterator<Item = Fsid> {
-        let all = [self.handle, self.export, self.device, self.above];
-        let once = move |at: usize| all[at].filter(|_| !all[..at].contains(&all[at]));
-        (0..all.len()).filter_map(once)
+        let mut all = [self.handle, self.export, self.device, self.above];
+        for at in 1..all.len() {
+            if all[..at].contains(&all[at]) {
+                all[at] = None;
+            }
+        }
+        all.into_iter().flatten()
     }
 
     /// Its export, as lists show it: the same by whatever handle it was reached, if that is known.
