@@ -102,6 +102,8 @@ pub(crate) struct GraceTable<H> {
     live: usize,
     /// There is, or was, a scope of a device: else, to look for one is in vain.
     devices: bool,
+    /// The same for an address.
+    addresses: bool,
     /// No local process is kept out from this time on.
     local_deadline: i64,
 }
@@ -117,6 +119,7 @@ impl<H: KeyedHash> GraceTable<H> {
             deadline: 0,
             live: 0,
             devices: false,
+            addresses: false,
             local_deadline: 0,
         }
     }
@@ -164,6 +167,7 @@ impl<H: KeyedHash> GraceTable<H> {
         let at = self.entries.len();
         if at < self.room && self.entries.push(entry, GFP_KERNEL).is_ok() {
             self.devices |= matches!(entry.scope, Scope::Export(Fsid::Dev { .. }));
+            self.addresses |= matches!(entry.scope, Scope::Server(_));
             for key in entry.scope.keys() {
                 self.index.insert(self.hash(entry.net, &key), at);
             }
@@ -352,7 +356,8 @@ impl<H: KeyedHash> GraceTable<H> {
         let keys = fsids
             .filter(|fsid| self.devices || !matches!(fsid, Fsid::Dev { .. }))
             .map(|fsid| fsid.key());
-        let mut keys = Iterator::chain(keys, subject.server.map(address_key));
+        let server = subject.server.filter(|_| self.addresses);
+        let mut keys = Iterator::chain(keys, server.map(address_key));
         keys.find_map(|key| {
             let covers = |at: usize| {
                 let entry = &self.entries[at];

@@ -99,13 +99,15 @@ impl Place {
 
     /// Its identities, each once.
     pub(crate) fn fsids(&self) -> impl Iterator<Item = Fsid> {
-        let mut all = [self.handle, self.export, self.device, self.above];
-        for at in 1..all.len() {
-            if all[..at].contains(&all[at]) {
-                all[at] = None;
-            }
-        }
-        all.into_iter().flatten()
+        // For each lock while something is in grace: a loop over all of them would cost more.
+        let export = self.export.filter(|_| self.export != self.handle);
+        let device = self
+            .device
+            .filter(|_| self.device != self.handle && self.device != self.export);
+        let above = self
+            .above
+            .filter(|_| ![self.handle, self.export, self.device].contains(&self.above));
+        [self.handle, export, device, above].into_iter().flatten()
     }
 
     /// Its export, as lists show it: the same by whatever handle it was reached, if that is known.
