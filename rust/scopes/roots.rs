@@ -28,6 +28,8 @@ pub(crate) struct Root {
     /// Where that inode is in memory, which is only compared: the roots of all subvolumes of a btrfs have one number, and
     /// a device's number is used again.
     pub(crate) address: usize,
+    /// Its generation: that of a tmpfs' root is random, while all the others are often the same for one tmpfs after another.
+    pub(crate) generation: u32,
 }
 
 impl Root {
@@ -36,6 +38,7 @@ impl Root {
         device: Fsid::Dev { major: 0, minor: 0 },
         inode: 0,
         address: 0,
+        generation: 0,
     };
 }
 

@@ -36,6 +36,7 @@ pub(crate) unsafe fn root(path: &path) -> Root {
             device: Fsid::of_device((*(*path.mnt).mnt_sb).s_dev),
             inode: (*inode).i_ino,
             address: inode as usize,
+            generation: (*inode).i_generation,
         }
     }
 }

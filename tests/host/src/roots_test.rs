@@ -16,6 +16,7 @@ fn export(inode: u64, domain: u64, fsid: Fsid) -> Export {
         device: DISK,
         inode,
         address: usize::try_from(inode).unwrap(),
+        generation: 0,
     };
     Export {
         root,
