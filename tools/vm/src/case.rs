@@ -124,6 +124,7 @@ impl Case<'_> {
         env.push(("VM_ARGS", self.bench.args.join(",")));
         env.push(("VM_SLOW", self.bench.slow.to_string()));
         let payload = |form| self.bench.payloads.get(form, self.kernel, &self.spec.path);
+        let boot = [&self.bench.boot[..], &vm.spec.boot].concat();
         let (image, initrd);
         let (start, limit) = if let Some(snapshot) = &self.snapshots[id] {
             image = payload(Form::Image)?;
@@ -145,7 +146,7 @@ impl Case<'_> {
             disks: &self.disks,
             net,
             env,
-            boot: &self.bench.boot,
+            boot: &boot,
         };
         vm.start(id, &machine, &self.sender)?;
         self.vms[id].up_by = Some(self.clock.deadline(limit));

@@ -90,7 +90,7 @@ impl Snapshots {
 
     /// The snapshot that a VM of a test can go on from, if there is one, or can be.
     pub fn get(&self, kernel: &Kernel, spec: &Spec, vm: &VmSpec, accel: Accel) -> Option<Snapshot> {
-        if vm.icount || accel != Accel::Tcg || spec.disks.len() > SPARES {
+        if vm.icount || !vm.boot.is_empty() || accel != Accel::Tcg || spec.disks.len() > SPARES {
             return None;
         }
         let machine = |start| Machine {

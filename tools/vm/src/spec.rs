@@ -21,6 +21,8 @@ pub struct VmSpec {
     pub icount: bool,
     /// What to do with nfsd_ha.ko: `load` it before the test, `ship` it only, or `none`.
     pub module: String,
+    /// Words more on the kernel's command line, as `--boot` has them.
+    pub boot: Vec<String>,
 }
 
 /// A test: one VM, or the several of a scenario.
@@ -139,7 +141,7 @@ impl Spec {
                 name: value.into(),
                 ..VmSpec::default()
             }),
-            "test" | "mem" | "smp" | "icount" | "module" => {
+            "test" | "mem" | "smp" | "icount" | "module" | "boot" => {
                 let vm = self
                     .vms
                     .last_mut()
@@ -148,6 +150,7 @@ impl Spec {
                     "test" => vm.test = value.into(),
                     "mem" => vm.mem = value.parse()?,
                     "smp" => vm.smp = value.parse()?,
+                    "boot" => vm.boot.push(value.into()),
                     "icount" if value == "yes" => vm.icount = true,
                     "icount" => bail!("want icount=yes"),
                     _ if ["load", "ship", "none"].contains(&value) => vm.module = value.into(),
@@ -155,7 +158,7 @@ impl Spec {
                 }
             }
             _ => bail!(
-                "unknown key: known are timeout disk once=yes weight alone=yes mem smp icount=yes module, and in a scenario vm test"
+                "unknown key: known are timeout disk once=yes weight alone=yes mem smp icount=yes module boot, and in a scenario vm test"
             ),
         }
         Ok(())
@@ -171,6 +174,7 @@ impl Default for VmSpec {
             smp: 2,
             icount: false,
             module: "load".into(),
+            boot: Vec::new(),
         }
     }
 }
@@ -189,8 +193,11 @@ mod tests {
         .unwrap();
         spec.words("vm=a test=n.sh mem=512", Path::new("x"))
             .unwrap();
-        spec.words("vm=b test=n.sh icount=yes module=ship", Path::new("x"))
-            .unwrap();
+        spec.words(
+            "vm=b test=n.sh icount=yes module=ship boot=slab_debug=P",
+            Path::new("x"),
+        )
+        .unwrap();
         assert_eq!(spec.timeout, Duration::from_secs(5));
         assert!(spec.once && spec.alone);
         assert_eq!(spec.weight, Some(90));
@@ -198,6 +205,7 @@ mod tests {
         assert_eq!(spec.vms[0].mem, 512);
         assert_eq!(spec.vms[1].name, "b");
         assert_eq!(spec.vms[1].module, "ship");
+        assert_eq!(spec.vms[1].boot, ["slab_debug=P"]);
         assert_eq!([spec.vms[0].icount, spec.vms[1].icount], [false, true]);
     }
 
