@@ -166,8 +166,8 @@ impl Confirmed<'_> {
         stateids.next().map(|(number, _)| number)
     }
 
-    /// The first stateid of a scope from a number on: the stateid, what it is, and the number to go on with.
-    pub(crate) fn first_held(
+    /// The first stateid of a scope from a number on, to be revoked: the stateid, what it is, and the number to go on with.
+    pub(crate) fn first_to_revoke(
         &self,
         scope: &Scope,
         from: usize,
@@ -179,6 +179,9 @@ impl Confirmed<'_> {
         stateids.find_map(|(number, stateid)| {
             let kind = stateid.kind().filter(|_| is_of(&stateid, scope, all))?;
             let held = Held::of(&stateid, kind, &mut steps);
+            if kind == Kind::Lock {
+                stateid.leave_owner();
+            }
             Some((stateid.pin(), held, number + 1))
         })
     }

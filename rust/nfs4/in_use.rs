@@ -47,7 +47,7 @@ impl InUse<'_> {
             if client.connection(self.server).is_some() {
                 return None;
             }
-            client.first_held(scope, from)?
+            client.first_to_revoke(scope, from)?
         };
         self.revoke(&stateid);
         Some((held, next))

@@ -10,7 +10,7 @@ use crate::base::amount::Amount;
 use crate::base::net::Net;
 use crate::base::posix_locks::LockList;
 use crate::base::private;
-use crate::base::raw::SpinGuard;
+use crate::base::raw::{unlink, SpinGuard};
 use crate::nfs4::nfs4_client::Nfs4Client;
 use crate::scopes::exported;
 use crate::scopes::place::Place;
@@ -238,6 +238,17 @@ impl Stateid<'_> {
             let export = addr_of_mut!((*self.0.as_ptr()).sc_export);
             ExportRef::new(export.replace(ptr::null_mut()))
         })
+    }
+
+    /// Has its lock owner forget it, before it is revoked. `nfs4_lockowner_has_blockers()` reads the inode of each that an
+    /// owner knows, also of one that was revoked, whose file system may be unmounted by then.
+    ///
+    /// Only for one that [`Self::kind`] calls a lock.
+    pub(crate) fn leave_owner(&self) {
+        let raw: *mut private::nfs4_ol_stateid = self.0.as_ptr().cast();
+        // SAFETY: A stateid of locks begins with what they have in common. One with no status is in its owner's list, which
+        // changes under the lock of its client. What takes it from that list later finds a list of itself.
+        unsafe { unlink(addr_of_mut!((*raw).st_perstateowner)) };
     }
 
     /// A reference to it, which keeps it when the lock is gone.
