@@ -17,7 +17,7 @@
 //! | `security_file_lock` | the kernel | the same, then waits where a scope in grace keeps local processes out |
 
 use crate::base::in_force;
-use crate::base::klp::{self, Func, Object, Patch, NO_CALLBACKS};
+use crate::base::klp::{self, Func, Funcs, Object, Objects, Patch, NO_CALLBACKS};
 use crate::base::mounted::LoadedNfsd;
 use crate::base::private::{klp_callbacks, klp_object};
 use crate::base::setup::Setup;
@@ -30,7 +30,7 @@ use kernel::prelude::*;
 
 static PATCH: Patch = Patch::new(&OBJECTS);
 
-static OBJECTS: [Object; 7] = [
+static OBJECTS: Objects<6> = Objects::new([
     Object::new(None, &KERNEL, KERNEL_CALLBACKS),
     Object::new(Some(c"grace"), &GRACE, NO_CALLBACKS),
     // For its symbols.
@@ -38,55 +38,49 @@ static OBJECTS: [Object; 7] = [
     Object::new(Some(c"lockd"), &LOCKD, NO_CALLBACKS),
     Object::new(Some(c"nfsd"), &NFSD, NFSD_CALLBACKS),
     Object::new(Some(c"sunrpc"), &SUNRPC, NO_CALLBACKS),
-    Object::end(),
-];
+]);
 
 // SAFETY: The type is that of security/security.c. While it waits it holds a reference to this module.
-static KERNEL: [Func; 2] = unsafe {
-    [
-        Func::new(c"security_file_lock", replaced::file_lock as *const c_void),
-        Func::end(),
-    ]
-};
+static KERNEL: Funcs<1> = Funcs::new(unsafe {
+    [Func::new(
+        c"security_file_lock",
+        replaced::file_lock as *const c_void,
+    )]
+});
 
 const KERNEL_CALLBACKS: klp_callbacks = klp_callbacks {
     pre_patch: Some(check_start),
     ..NO_CALLBACKS
 };
 
-static NOTHING: [Func; 1] = [Func::end()];
+static NOTHING: Funcs<0> = Funcs::new([]);
 
 // SAFETY: The type is that of net/sunrpc/svcauth_unix.c.
-static SUNRPC: [Func; 2] = unsafe {
-    [
-        Func::new(
-            c"svcauth_unix_set_client",
-            replaced::set_client as *const c_void,
-        ),
-        Func::end(),
-    ]
-};
+static SUNRPC: Funcs<1> = Funcs::new(unsafe {
+    [Func::new(
+        c"svcauth_unix_set_client",
+        replaced::set_client as *const c_void,
+    )]
+});
 
 // SAFETY: The types are those of fs/nfs_common/grace.c. They do not sleep.
-static GRACE: [Func; 3] = unsafe {
+static GRACE: Funcs<2> = Funcs::new(unsafe {
     [
         Func::new(c"locks_in_grace", replaced::locks_in_grace as *const c_void),
         Func::new(c"opens_in_grace", replaced::opens_in_grace as *const c_void),
-        Func::end(),
     ]
-};
+});
 
 // SAFETY: The types are those of fs/lockd/mon.c.
-static LOCKD: [Func; 3] = unsafe {
+static LOCKD: Funcs<2> = Funcs::new(unsafe {
     [
         Func::new(c"nsm_monitor", replaced::nsm_monitor as *const c_void),
         Func::new(c"nsm_unmonitor", replaced::nsm_unmonitor as *const c_void),
-        Func::end(),
     ]
-};
+});
 
 // SAFETY: The types are those of fs/nfsd/nfs4recover.c, nfsctl.c, nfs4state.c and export.c.
-static NFSD: [Func; 10] = unsafe {
+static NFSD: Funcs<9> = Funcs::new(unsafe {
     [
         Func::new(
             c"nfsd4_client_tracking_init",
@@ -109,9 +103,8 @@ static NFSD: [Func; 10] = unsafe {
             c"rqst_exp_get_by_name",
             replaced::exp_get_by_name as *const c_void,
         ),
-        Func::end(),
     ]
-};
+});
 
 const NFSD_CALLBACKS: klp_callbacks = klp_callbacks {
     pre_patch: Some(pre_patch),
@@ -122,10 +115,8 @@ const NFSD_CALLBACKS: klp_callbacks = klp_callbacks {
 };
 
 /// Attaches to nfsd, now or when it is loaded, which ends the module's setup. May sleep.
-pub(crate) fn attach(module: &'static ThisModule, _: Setup) -> Result {
-    // SAFETY: There is one setup, so this is done once, by the module's init. The lists above are static and have
-    // their ends.
-    unsafe { PATCH.enable(module) }
+pub(crate) fn attach(module: &'static ThisModule, setup: Setup) -> Result {
+    PATCH.enable(module, setup)
 }
 
 /// We are about to be attached to the kernel: calls lead behind the start of its function.
@@ -134,8 +125,9 @@ pub(crate) fn attach(module: &'static ThisModule, _: Setup) -> Result {
 ///
 /// For livepatch, with the kernel's object.
 unsafe extern "C" fn check_start(object: *mut klp_object) -> c_int {
-    // SAFETY: livepatch has found the first function of its object.
-    if unsafe { klp::begins_as_usual((*(*object).funcs).old_func) } {
+    // SAFETY: livepatch has found the first function of its object, whose code can be read.
+    let start = unsafe { *(*(*object).funcs).old_func.cast::<[u8; 9]>() };
+    if klp::begins_as_usual(start) {
         return 0;
     }
     pr_err!("a function of this kernel does not begin as those of its modules do\n");

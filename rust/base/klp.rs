@@ -6,7 +6,8 @@
 //! into its lists for as long as this module is loaded.
 
 use crate::base::module_ref::ModuleRef;
-use crate::base::private::{klp_callbacks, klp_func, klp_object, klp_patch};
+use crate::base::private::{self, klp_callbacks, klp_func, klp_object, klp_patch};
+use crate::base::setup::Setup;
 use core::cell::UnsafeCell;
 use core::ptr::{self, NonNull};
 use core::sync::atomic::{AtomicPtr, Ordering};
@@ -25,10 +26,8 @@ unsafe impl Sync for Func {}
 
 impl Func {
     /// Ends a list of functions.
-    pub(crate) const fn end() -> Self {
-        // SAFETY: All zeros is a value of this type: numbers, pointers that may be null, and lists that livepatch
-        // initialises. It is the one that ends a list.
-        Func(UnsafeCell::new(unsafe { core::mem::zeroed() }))
+    const fn end() -> Self {
+        Func(UnsafeCell::new(pin_init::zeroed()))
     }
 
     /// Replaces `old`, a function of the object, by `new`.
@@ -47,6 +46,21 @@ impl Func {
     }
 }
 
+/// Functions to replace in an object, as livepatch wants them: one after the other, and then the end.
+#[repr(C)]
+pub(crate) struct Funcs<const N: usize> {
+    funcs: [Func; N],
+    end: Func,
+}
+
+impl<const N: usize> Funcs<N> {
+    /// A list of them.
+    pub(crate) const fn new(funcs: [Func; N]) -> Self {
+        let end = Func::end();
+        Funcs { funcs, end }
+    }
+}
+
 /// A kernel module or the kernel itself, and what to replace in it.
 #[repr(transparent)]
 pub(crate) struct Object(UnsafeCell<klp_object>);
@@ -56,45 +70,50 @@ unsafe impl Sync for Object {}
 
 impl Object {
     /// Ends a list of objects.
-    pub(crate) const fn end() -> Self {
-        // SAFETY: All zeros is a value of this type, and the one that ends a list.
-        Object(UnsafeCell::new(unsafe { core::mem::zeroed() }))
+    const fn end() -> Self {
+        Object(UnsafeCell::new(pin_init::zeroed()))
     }
 
-    /// The functions to replace in the module `name`, or without a name in the kernel itself, ended by
-    /// [`Func::end()`]; with none, the object is there for its symbols only. The callbacks are called under livepatch's lock
-    /// (`klp_mutex`), which the loading of every module takes: they must not wait for anything
-    /// that a mount or a server holds.
-    pub(crate) const fn new(
+    /// The functions to replace in the module `name`, or without a name in the kernel itself; with none, the object is
+    /// there for its symbols only. The callbacks are called under livepatch's lock (`klp_mutex`), which the loading of
+    /// every module takes: they must not wait for anything that a mount or a server holds.
+    pub(crate) const fn new<const N: usize>(
         name: Option<&'static CStr>,
-        funcs: &'static [Func],
+        funcs: &'static Funcs<N>,
         callbacks: klp_callbacks,
     ) -> Self {
-        assert!(!funcs.is_empty(), "Func::end() is missing");
         let mut object = Self::end().0.into_inner();
         if let Some(name) = name {
             object.name = as_char_ptr_in_const_context(name);
         }
-        object.funcs = funcs.as_ptr().cast_mut().cast();
+        object.funcs = ptr::from_ref(funcs).cast_mut().cast();
         object.callbacks = callbacks;
         Object(UnsafeCell::new(object))
     }
 }
 
-/// No callbacks.
-// SAFETY: All zeros is a value of this type: callbacks that are not there.
-pub(crate) const NO_CALLBACKS: klp_callbacks = unsafe { core::mem::zeroed() };
+/// The objects of a livepatch, as it wants them: one after the other, and then the end.
+#[repr(C)]
+pub(crate) struct Objects<const N: usize> {
+    objects: [Object; N],
+    end: Object,
+}
 
-/// Does a function of the kernel's begin with `ENDBR64`, or what takes its place, and a call of `__fentry__` or what takes
-/// its (`gen_endbr_poison()` in `arch/x86/include/asm/ibt.h`, and what ftrace makes of the call)? `klp-link` takes this for
-/// granted where it cannot see the kernel's code, and calls lead behind that.
-///
-/// # Safety
-///
-/// It is the address of a function.
-pub(crate) unsafe fn begins_as_usual(function: *const c_void) -> bool {
-    // SAFETY: The code of a function can be read.
-    let start = unsafe { function.cast::<[u8; 9]>().read() };
+impl<const N: usize> Objects<N> {
+    /// A list of them.
+    pub(crate) const fn new(objects: [Object; N]) -> Self {
+        let end = Object::end();
+        Objects { objects, end }
+    }
+}
+
+/// No callbacks.
+pub(crate) const NO_CALLBACKS: klp_callbacks = pin_init::zeroed();
+
+/// Does a function of the kernel's that starts so begin with `ENDBR64`, or what takes its place, and a call of `__fentry__`
+/// or what takes its (`gen_endbr_poison()` in `arch/x86/include/asm/ibt.h`, and what ftrace makes of the call)? `klp-link`
+/// takes this for granted where it cannot see the kernel's code, and calls lead behind that.
+pub(crate) fn begins_as_usual(start: [u8; 9]) -> bool {
     let call = match start {
         [0xf3, 0x0f, 0x1e, 0xfa, call @ ..] | [0x0f, 0x1f, 0x40, 0xd6, call @ ..] => call,
         // A kernel without IBT.
@@ -110,30 +129,25 @@ pub(crate) struct Patch(UnsafeCell<klp_patch>);
 unsafe impl Sync for Patch {}
 
 impl Patch {
-    /// A livepatch of `objects`, ended by [`Object::end()`].
-    pub(crate) const fn new(objects: &'static [Object]) -> Self {
-        assert!(!objects.is_empty(), "Object::end() is missing");
-        // SAFETY: All zeros is a value of this type, as for `Func`.
-        let mut patch: klp_patch = unsafe { core::mem::zeroed() };
-        patch.objs = objects.as_ptr().cast_mut().cast();
+    /// A livepatch of these objects.
+    pub(crate) const fn new<const N: usize>(objects: &'static Objects<N>) -> Self {
+        let mut patch: klp_patch = pin_init::zeroed();
+        patch.objs = ptr::from_ref(objects).cast_mut().cast();
         Patch(UnsafeCell::new(patch))
     }
 
-    /// Puts the livepatch in force, object by object as these are loaded. May sleep.
+    /// Puts the livepatch in force, object by object as these are loaded, which ends the module's setup. May sleep.
     ///
     /// Fails if a function to replace is not there, or is not known by that name only.
-    ///
-    /// # Safety
-    ///
-    /// Called once, from this module's init, for a static whose lists end as they should.
-    pub(crate) unsafe fn enable(&'static self, module: &'static ThisModule) -> Result {
+    pub(crate) fn enable(&'static self, module: &'static ThisModule, _: Setup) -> Result {
         let patch = self.0.get();
-        // SAFETY: Nobody else knows the patch before `klp_enable_patch()`, and, as the caller says,
-        // all that it leads to is static. It takes the module for what it is.
+        // SAFETY: There is one setup, so this is done once, by the module's init, and nobody else knows the patch before
+        // `klp_enable_patch()`. All that it leads to is static, and its lists have their ends. It takes the module for what
+        // it is.
         unsafe {
             ptr::addr_of_mut!((*patch).mod_).write(module.as_ptr().cast());
             OBJECTS.store((*patch).objs, Ordering::Release);
-            to_result(crate::base::private::klp_enable_patch(patch))
+            to_result(private::klp_enable_patch(patch))
         }
     }
 }
@@ -153,8 +167,12 @@ pub(crate) fn module(name: &CStr) -> Option<ModuleRef> {
             // The kernel itself has no name.
             let own = (*object).name;
             if !own.is_null() && CStr::from_char_ptr(own) == name {
-                let module = NonNull::new((&raw const (*object).mod_).read_volatile())?;
-                return ModuleRef::get_live(module.as_ptr());
+                let module = (&raw const (*object).mod_).read_volatile();
+                // It is not while it is being loaded.
+                return match (*NonNull::new(module)?.as_ptr()).state {
+                    private::module_state_MODULE_STATE_LIVE => ModuleRef::get_other(module.cast()),
+                    _ => None,
+                };
             }
             object = object.add(1);
         }

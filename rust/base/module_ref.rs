@@ -2,7 +2,6 @@
 
 //! References to kernel modules.
 
-use crate::base::private;
 use core::ptr::NonNull;
 use kernel::bindings;
 use kernel::types::Opaque;
@@ -37,21 +36,6 @@ impl ModuleRef {
     pub(crate) fn get() -> Option<Self> {
         // SAFETY: The module that this code belongs to is there.
         unsafe { Self::get_other(this_module()) }
-    }
-
-    /// A reference to `module`; `None` if it is being loaded or unloaded.
-    ///
-    /// # Safety
-    ///
-    /// The module's structure is valid during the call.
-    pub(crate) unsafe fn get_live(module: *mut private::module) -> Option<Self> {
-        // SAFETY: The structure is valid, as the caller says; a word is read.
-        unsafe {
-            match (*module).state {
-                private::module_state_MODULE_STATE_LIVE => Self::get_other(module.cast()),
-                _ => None,
-            }
-        }
     }
 
     /// A reference to `module`; `None` if it is being unloaded.

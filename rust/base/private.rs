@@ -25,10 +25,15 @@
 )]
 
 use kernel::ffi;
+use pin_init::{MaybeZeroable, Zeroable};
 
 type __kernel_size_t = usize;
 type __kernel_ssize_t = isize;
 type __kernel_ptrdiff_t = isize;
+
+// As in the kernel's own bindings: bindgen does not derive it.
+// SAFETY: The type has a field of this other type, and no other.
+unsafe impl<Storage: Zeroable> Zeroable for __BindgenBitfieldUnit<Storage> {}
 
 include!(concat!(env!("NFSD_HA_GENERATED"), "/private_generated.rs"));
 
