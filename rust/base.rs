@@ -6,6 +6,7 @@ pub(crate) mod amount;
 pub(crate) mod backing;
 pub(crate) mod clock;
 pub(crate) mod fsfile;
+pub(crate) mod global;
 pub(crate) mod in_force;
 pub(crate) mod index;
 pub(crate) mod klp;

@@ -84,6 +84,7 @@ impl kernel::Module for NfsdHa {
         floating::init_module(&setup);
         clientids::init_module(&setup);
         release::init_module(&setup);
+        clients::init_module(&setup);
         let net_end = AT_NET_END.register(&setup)?;
         let recount = Recount::new(&setup)?;
         // From here on, what fails is undone by `drop()`.
@@ -92,7 +93,6 @@ impl kernel::Module for NfsdHa {
             recount,
             _net_end: net_end,
         };
-        clients::init_module(&setup)?;
         attach::attach(module, setup)?;
         if this.mounts.wait_attached() {
             pr_info!("loaded: servers started from now on use its client tracking\n");

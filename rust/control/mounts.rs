@@ -10,9 +10,10 @@
 //! Lock order: `s_umount`, then the root directory's inode lock.
 
 use crate::base::fsfile::{self, Superblock};
+use crate::base::global::Global;
 use crate::base::in_force;
 use crate::base::mounted::LoadedNfsd;
-use crate::base::setup::{Once, Setup};
+use crate::base::setup::Setup;
 use crate::control::files::FILES;
 use crate::nfs4::nfsd::NfsdNet;
 use crate::tracking::tracker::Tracker;
@@ -25,10 +26,7 @@ use kernel::workqueue::{self, impl_has_work, new_work, Work, WorkItem};
 /// when no task is inside one of them; usually that takes less than two seconds.
 const ATTACH_TIMEOUT: u32 = 10_000;
 
-kernel::sync::global_lock! {
-    // SAFETY: Initialised by `Mounts::new()`, before the module attaches.
-    unsafe(uninit) static MOUNTS: Mutex<Option<Arc<Mounts>>> = None;
-}
+static MOUNTS: Global<Mutex<Option<Arc<Mounts>>>> = Global::new();
 
 /// The worker.
 #[pin_data]
@@ -61,12 +59,8 @@ struct State {
 
 impl Mounts {
     /// Makes the worker. For this module's init, which does it once.
-    pub(crate) fn new(_: &Setup) -> Result<Arc<Self>> {
-        static READY: Once = Once::new();
-        if READY.is_first() {
-            // SAFETY: This is the first time, and during the setup nobody else uses the lock.
-            unsafe { MOUNTS.init() };
-        }
+    pub(crate) fn new(setup: &Setup) -> Result<Arc<Self>> {
+        MOUNTS.init(setup, new_mutex!(None, "nfsd_ha::MOUNTS"));
         let mounts = Arc::pin_init(
             pin_init!(Self {
                 work <- new_work!("nfsd_ha::Mounts"),

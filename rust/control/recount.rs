@@ -9,10 +9,11 @@
 //! Lock order: a mount's `s_umount`, `nfsd_mutex`, then lockd's; the lists' lock is not held during a look.
 
 use crate::base::fsfile::Superblock;
+use crate::base::global::Global;
 use crate::base::in_force;
 use crate::base::mounted::LoadedNfsd;
 use crate::base::net::{Net, Nfsd};
-use crate::base::setup::{Once, Setup};
+use crate::base::setup::Setup;
 use crate::nfs4::due::Wanted;
 use crate::nfs4::nfsd::NfsdNet;
 use crate::nfs4::reclaimers;
@@ -30,10 +31,7 @@ const TICK: u32 = 250;
 /// It is idle for so many times as long as a look takes, at least.
 const IDLE: i64 = 9;
 
-kernel::sync::global_lock! {
-    // SAFETY: Initialised by `Recount::new()`, before the module attaches.
-    unsafe(uninit) static RECOUNT: Mutex<Option<Arc<Recount>>> = None;
-}
+static RECOUNT: Global<Mutex<Option<Arc<Recount>>>> = Global::new();
 
 /// The worker.
 #[pin_data]
@@ -62,12 +60,8 @@ struct State {
 
 impl Recount {
     /// Makes the worker. For this module's init, which does it once.
-    pub(crate) fn new(_: &Setup) -> Result<Arc<Self>> {
-        static READY: Once = Once::new();
-        if READY.is_first() {
-            // SAFETY: This is the first time, and during the setup nobody else uses the lock.
-            unsafe { RECOUNT.init() };
-        }
+    pub(crate) fn new(setup: &Setup) -> Result<Arc<Self>> {
+        RECOUNT.init(setup, new_mutex!(None, "nfsd_ha::RECOUNT"));
         let recount = Arc::pin_init(
             pin_init!(Self {
                 work <- new_work!("nfsd_ha::Recount"),

@@ -8,10 +8,11 @@
 //!
 //! One release runs at a time. Lock order: [`RELEASE`], `nfsd_mutex`, then lockd's.
 
+use crate::base::global::Global;
 use crate::base::in_force;
 use crate::base::net::Nfsd;
 use crate::base::private;
-use crate::base::setup::{Once, Setup};
+use crate::base::setup::Setup;
 use crate::base::text::Text;
 use crate::control::umount::{self, HeldBy};
 use crate::nfs4::held::Shown;
@@ -23,19 +24,13 @@ use crate::scopes::in_grace::Hold;
 use crate::scopes::scope::{command, Fsid, Scope};
 use core::fmt::{self, Write};
 use kernel::prelude::*;
+use kernel::sync::{new_mutex, Mutex};
 
-kernel::sync::global_lock! {
-    // SAFETY: Initialised by `init_module()` before anything can use it.
-    unsafe(uninit) static RELEASE: Mutex<()> = ();
-}
+static RELEASE: Global<Mutex<()>> = Global::new();
 
 /// Prepares this file's lock.
-pub(crate) fn init_module(_: &Setup) {
-    static READY: Once = Once::new();
-    if READY.is_first() {
-        // SAFETY: This is the first time, and during the setup nobody else uses the lock.
-        unsafe { RELEASE.init() };
-    }
+pub(crate) fn init_module(setup: &Setup) {
+    RELEASE.init(setup, new_mutex!((), "nfsd_ha::RELEASE"));
 }
 
 /// What was released.

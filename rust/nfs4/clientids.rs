@@ -12,12 +12,14 @@
 //!
 //! Lock order: [`KNOWN`] is taken alone, or under `client_lock`; nothing is taken under it.
 
+use crate::base::global::Global;
 use crate::base::net::Net;
-use crate::base::setup::{Once, Setup};
+use crate::base::setup::Setup;
 use crate::nfs4::nfs4_client::Nfs4Client;
 use core::net::IpAddr;
 use kernel::prelude::*;
 use kernel::rbtree::{RBTree, RBTreeNodeReservation};
+use kernel::sync::{new_spinlock, SpinLock};
 
 /// How many addresses of a client are kept, the latest ones. Whoever knows its clientid can add some.
 const ADDRESSES: usize = 4;
@@ -26,10 +28,7 @@ const MAX: usize = 1 << 16;
 /// Clients that are forgotten under the lock in one go.
 const BATCH: usize = 64;
 
-kernel::sync::global_lock! {
-    // SAFETY: Initialised by `init_module()` before anything can use it.
-    unsafe(uninit) static KNOWN: SpinLock<Table> = Table::new();
-}
+static KNOWN: Global<SpinLock<Table>> = Global::new();
 
 /// A clientid (`clientid_t`), its two words, of a net namespace, by its cookie.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -133,12 +132,8 @@ impl Table {
 }
 
 /// Prepares this file's lock.
-pub(crate) fn init_module(_: &Setup) {
-    static READY: Once = Once::new();
-    if READY.is_first() {
-        // SAFETY: This is the first time, and during the setup nobody else uses the lock.
-        unsafe { KNOWN.init() };
-    }
+pub(crate) fn init_module(setup: &Setup) {
+    KNOWN.init(setup, new_spinlock!(Table::new(), "nfsd_ha::KNOWN"));
 }
 
 /// Frees what this file keeps. For this module's exit.

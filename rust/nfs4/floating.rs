@@ -2,8 +2,9 @@
 
 //! `floating_addresses`: the addresses of the server that move between servers.
 
+use crate::base::global::Global;
 use crate::base::net::{Net, Nfsd};
-use crate::base::setup::{Once, Setup};
+use crate::base::setup::Setup;
 use crate::base::text::Text;
 use crate::nfs4::identity::{self, Since};
 use crate::nfs4::nfsd::NfsdNet;
@@ -11,11 +12,9 @@ use crate::scopes::scope::command;
 use core::fmt::Write;
 use core::net::IpAddr;
 use kernel::prelude::*;
+use kernel::sync::{new_mutex, Mutex};
 
-kernel::sync::global_lock! {
-    // SAFETY: Initialised by `init_module()` before anything can use it.
-    unsafe(uninit) static ADDRESSES: Mutex<KVVec<Floating>> = KVVec::new();
-}
+static ADDRESSES: Global<Mutex<KVVec<Floating>>> = Global::new();
 
 /// A floating address.
 struct Floating {
@@ -72,12 +71,8 @@ pub(crate) fn server_starts(net: Net<'_>) {
 }
 
 /// Prepares this file's lock.
-pub(crate) fn init_module(_: &Setup) {
-    static READY: Once = Once::new();
-    if READY.is_first() {
-        // SAFETY: This is the first time, and during the setup nobody else uses the lock.
-        unsafe { ADDRESSES.init() };
-    }
+pub(crate) fn init_module(setup: &Setup) {
+    ADDRESSES.init(setup, new_mutex!(KVVec::new(), "nfsd_ha::ADDRESSES"));
 }
 
 /// Frees what this file keeps. For this module's exit.

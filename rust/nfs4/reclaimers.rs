@@ -9,8 +9,9 @@
 //!
 //! Lock order: [`LISTS`], then the lock of the scopes.
 
+use crate::base::global::Global;
 use crate::base::net::{Net, Nfsd};
-use crate::base::setup::{Once, Setup};
+use crate::base::setup::Setup;
 use crate::base::siphash::SipHash;
 use crate::base::text::Text;
 use crate::nfs4::due::Wanted;
@@ -27,19 +28,13 @@ use core::fmt::Write;
 use core::net::IpAddr;
 use kernel::bindings;
 use kernel::prelude::*;
+use kernel::sync::{new_mutex, Mutex};
 
-kernel::sync::global_lock! {
-    // SAFETY: Initialised by `init_module()` before anything can use it.
-    unsafe(uninit) static LISTS: Mutex<Lists<SipHash>> = Lists::new();
-}
+static LISTS: Global<Mutex<Lists<SipHash>>> = Global::new();
 
 /// Prepares this file's lock.
-pub(crate) fn init_module(_: &Setup) {
-    static READY: Once = Once::new();
-    if READY.is_first() {
-        // SAFETY: This is the first time, and during the setup nobody else uses the lock.
-        unsafe { LISTS.init() };
-    }
+pub(crate) fn init_module(setup: &Setup) {
+    LISTS.init(setup, new_mutex!(Lists::new(), "nfsd_ha::LISTS"));
 }
 
 /// Frees what this file keeps. For this module's exit.

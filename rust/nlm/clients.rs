@@ -5,6 +5,7 @@
 //! Lock order: [`Clients::state`] is taken alone, or under lockd's `nlm_host_mutex`.
 
 use crate::base::fsfile::Opened;
+use crate::base::global::Global;
 use crate::base::in_force;
 use crate::base::net::Net;
 use crate::base::recent::{Digest, Recent};
@@ -16,20 +17,17 @@ use crate::nlm::seen::{self, Pair, Pairs, Peer};
 use crate::scopes::exported;
 use crate::scopes::place::{Form, Place};
 use crate::scopes::scope::{command, Scope};
-use core::ptr;
-use core::sync::atomic::{AtomicPtr, Ordering};
 use kernel::fs::File;
 use kernel::prelude::*;
 use kernel::sync::poll::{PollCondVar, PollTable};
-use kernel::sync::{new_mutex, Arc, CondVarTimeoutResult, Mutex};
+use kernel::sync::{new_mutex, CondVarTimeoutResult, Mutex};
 use kernel::time::msecs_to_jiffies;
 
 /// How long a client's first lock on an export waits for the recorder, in milliseconds. lockd
 /// has one thread: nobody else gets a lock in this time.
 const RECORD_TIMEOUT: u32 = 5_000;
 
-/// The table, with the module's reference to it. Without a lock, as it is asked for each lock.
-static CLIENTS: AtomicPtr<Clients> = AtomicPtr::new(ptr::null_mut());
+static CLIENTS: Global<Clients> = Global::new();
 
 /// The clients of all net namespaces.
 #[pin_data]
@@ -62,6 +60,13 @@ struct Recorder {
 unsafe impl Send for Recorder {}
 
 impl State {
+    fn new() -> Self {
+        State {
+            pairs: Pairs::new(SipHash::random()),
+            recorders: KVec::new(),
+        }
+    }
+
     /// Is a change of a namespace on stable storage, as far as anybody cares?
     fn is_recorded(&self, net: u64, sequence: u64) -> bool {
         let mut recorders = self.recorders.iter().filter(|r| r.net == net).peekable();
@@ -104,40 +109,20 @@ fn digest(host: Host<'_>, form: &Form) -> Digest {
     ))
 }
 
-/// Prepares this file. Fails with `ENOMEM`.
-pub(crate) fn init_module(_: &Setup) -> Result {
-    let clients = Arc::pin_init(
+/// Prepares this file.
+pub(crate) fn init_module(setup: &Setup) {
+    CLIENTS.init(
+        setup,
         pin_init!(Clients {
-            state <- new_mutex!(
-                State {
-                    pairs: Pairs::new(SipHash::random()),
-                    recorders: KVec::new(),
-                },
-                "nfsd_ha::Clients"
-            ),
+            state <- new_mutex!(State::new(), "nfsd_ha::Clients"),
             changed <- kernel::new_poll_condvar!("nfsd_ha::Clients"),
         }),
-        GFP_KERNEL,
-    )?;
-    CLIENTS.store(Arc::into_raw(clients).cast_mut(), Ordering::Release);
-    Ok(())
+    );
 }
 
-/// Frees what this file keeps. For this module's exit, when no file of ours is open.
+/// Frees what this file keeps. For this module's exit, when no file of ours is open, so that nobody polls.
 pub(crate) fn exit_module() {
-    let clients = CLIENTS.swap(ptr::null_mut(), Ordering::AcqRel);
-    if !clients.is_null() {
-        // SAFETY: The reference is that of `init_module()`, and nobody uses the table any more: who
-        // does has a reference to this module, or an open file of ours.
-        drop(unsafe { Arc::from_raw(clients.cast_const()) });
-    }
-}
-
-/// The table. Whoever asks has a reference to this module, or is its init or exit.
-fn clients() -> Option<&'static Clients> {
-    // SAFETY: The table is there until this module's exit, which comes when nobody has a
-    // reference to the module.
-    unsafe { CLIENTS.load(Ordering::Acquire).as_ref() }
+    *CLIENTS.state.lock() = State::new();
 }
 
 /// The client that a host is.
@@ -162,7 +147,7 @@ pub(crate) fn note(host: Host<'_>, form: &Form, is_exported: impl FnOnce() -> bo
     if RECORDED.has(lately) {
         return Ok(());
     }
-    let (Some(clients), Some(peer)) = (clients(), peer(host)) else {
+    let Some(peer) = peer(host) else {
         return Ok(());
     };
     let place = || exported::place_of_form(host.net(), form, None);
@@ -171,7 +156,7 @@ pub(crate) fn note(host: Host<'_>, form: &Form, is_exported: impl FnOnce() -> bo
         let pair = state.pairs.get(&peer, &at.shown()?)?;
         Some(pair.sequence)
     };
-    let mut state = clients.state.lock();
+    let mut state = CLIENTS.state.lock();
     let mut found = known(&mut state, &at);
     if found.is_none() {
         drop(state);
@@ -181,12 +166,12 @@ pub(crate) fn note(host: Host<'_>, form: &Form, is_exported: impl FnOnce() -> bo
         // It is known by now which export that is.
         lately = digest(host, form);
         at = place();
-        state = clients.state.lock();
+        state = CLIENTS.state.lock();
         found = known(&mut state, &at);
         if let (None, Some(fsid)) = (found, at.shown()) {
             let add = |name: &[u8]| state.pairs.add(&peer, &fsid, &at, name);
             found = Some(host.with_name(add)?);
-            clients.changed(&state);
+            CLIENTS.changed(&state);
         }
     }
     let mut left = msecs_to_jiffies(RECORD_TIMEOUT);
@@ -204,7 +189,7 @@ pub(crate) fn note(host: Host<'_>, form: &Form, is_exported: impl FnOnce() -> bo
         if state.is_late(peer.net) {
             return Err(EIO);
         }
-        left = match clients.changed.wait_interruptible_timeout(&mut state, left) {
+        left = match CLIENTS.changed.wait_interruptible_timeout(&mut state, left) {
             CondVarTimeoutResult::Woken { jiffies } => jiffies,
             _ => 0,
         };
@@ -220,25 +205,25 @@ pub(crate) fn note(host: Host<'_>, form: &Form, is_exported: impl FnOnce() -> bo
 /// A client has lost its locks on an export, and must be notified: it is known from now on, if
 /// it was not, as it took them before this module was loaded. May sleep.
 pub(crate) fn remember(host: Host<'_>, at: &Place) {
-    if let (Some(clients), Some(peer), Some(fsid)) = (clients(), peer(host), at.shown()) {
-        let mut state = clients.state.lock();
+    if let (Some(peer), Some(fsid)) = (peer(host), at.shown()) {
+        let mut state = CLIENTS.state.lock();
         if state.pairs.get(&peer, &fsid).is_none() {
             let add = |name: &[u8]| state.pairs.add(&peer, &fsid, at, name);
             let added = host.with_name(add);
             if added.is_err() {
                 pr_warn!("no memory to remember a client that must be notified\n");
             }
-            clients.changed(&state);
+            CLIENTS.changed(&state);
         }
     }
 }
 
 /// lockd forgets a client. May sleep.
 pub(crate) fn forget(host: Host<'_>) {
-    if let (Some(clients), Some(peer)) = (clients(), peer(host)) {
-        let mut state = clients.state.lock();
+    if let Some(peer) = peer(host) {
+        let mut state = CLIENTS.state.lock();
         if state.pairs.forget(|pair| pair.peer == peer) {
-            clients.changed(&state);
+            CLIENTS.changed(&state);
         }
     }
 }
@@ -254,24 +239,20 @@ pub(crate) fn forget_scope(net: Net<'_>, scope: &Scope) {
                 Scope::Server(address) => pair.peer.server == *address,
             }
     };
-    if let Some(clients) = clients() {
-        let mut state = clients.state.lock();
-        if state.pairs.forget(is_of) {
-            clients.changed(&state);
-        }
+    let mut state = CLIENTS.state.lock();
+    if state.pairs.forget(is_of) {
+        CLIENTS.changed(&state);
     }
 }
 
 /// The number of the last change.
 pub(crate) fn sequence() -> u64 {
-    clients().map_or(0, |clients| clients.state.lock().pairs.sequence())
+    CLIENTS.state.lock().pairs.sequence()
 }
 
 /// Makes a poller wait for the next change.
 pub(crate) fn register(table: &PollTable<'_>, file: &File) {
-    if let Some(clients) = clients() {
-        table.register_wait(file, &clients.changed);
-    }
+    table.register_wait(file, &CLIENTS.changed);
 }
 
 /// Does a command of `nlm_clients`: `N`, all up to change N is on stable storage. Returns after
@@ -281,8 +262,7 @@ pub(crate) fn register(table: &PollTable<'_>, file: &File) {
 /// a signal or with `ENODEV` when the livepatch is switched off, when that was noted all the same.
 pub(crate) fn write(file: &Opened, data: &[u8], _: &mut Text) -> Result {
     let sequence = seen::recorded(command(data)?)?;
-    let clients = clients().ok_or(ENODEV)?;
-    let mut state = clients.state.lock();
+    let mut state = CLIENTS.state.lock();
     if sequence > state.pairs.sequence() {
         return Err(EINVAL);
     }
@@ -302,10 +282,10 @@ pub(crate) fn write(file: &Opened, data: &[u8], _: &mut Text) -> Result {
             state.recorders.push(recorder, GFP_KERNEL)?;
         }
     }
-    clients.changed(&state);
+    CLIENTS.changed(&state);
     while !file.nonblocking && state.pairs.sequence() == sequence {
         in_force::check()?;
-        if clients.changed.wait_interruptible(&mut state) {
+        if CLIENTS.changed.wait_interruptible(&mut state) {
             return Err(EINTR);
         }
     }
@@ -314,27 +294,23 @@ pub(crate) fn write(file: &Opened, data: &[u8], _: &mut Text) -> Result {
 
 /// The livepatch is being switched off: nobody waits here for news or for a recorder any more. May sleep, a moment.
 pub(crate) fn wake() {
-    if let Some(clients) = clients() {
-        // Who has looked before holds the lock until it waits.
-        drop(clients.state.lock());
-        clients.changed.notify_all();
-    }
+    // Who has looked before holds the lock until it waits.
+    drop(CLIENTS.state.lock());
+    CLIENTS.changed.notify_all();
 }
 
 /// A file is closed: if it was a recorder's, nobody waits for that any more. May sleep.
 pub(crate) fn closed(file: &Opened) {
-    if let Some(clients) = clients() {
-        let id: *const Opened = file;
-        let mut state = clients.state.lock();
-        state.recorders.retain(|r| r.file != id);
-        clients.changed(&state);
-    }
+    let id: *const Opened = file;
+    let mut state = CLIENTS.state.lock();
+    state.recorders.retain(|r| r.file != id);
+    CLIENTS.changed(&state);
 }
 
 /// Calls `f` with each client and export of a net namespace, by its cookie; returns the number of the last
 /// change. Fails as `f` does. May sleep; `f` must not come back here.
 pub(crate) fn each(net: u64, mut f: impl FnMut(&Pair) -> Result) -> Result<u64> {
-    let state = clients().ok_or(ENODEV)?.state.lock();
+    let state = CLIENTS.state.lock();
     for pair in state.pairs.iter().filter(|pair| pair.peer.net == net) {
         f(pair)?;
     }

@@ -7,10 +7,11 @@
 //!
 //! Lock order: [`ROOTS`] is taken alone, or under any other; nothing is taken under it.
 
+use crate::base::global::Global;
 use crate::base::net::Net;
 use crate::base::private::{self, auth_domain, path};
 use crate::base::recent::Recent;
-use crate::base::setup::{Once, Setup};
+use crate::base::setup::Setup;
 use crate::base::vfs::PathRef;
 use crate::scopes::place::{Form, Place};
 use crate::scopes::roots::{Export, Room, Root, Roots, MAX_DEPTH};
@@ -19,11 +20,9 @@ use crate::scopes::svc_export::{number, root, ExportRef, SvcExport};
 use core::ptr;
 use kernel::pr_warn_once;
 use kernel::prelude::*;
+use kernel::sync::{new_spinlock, SpinLock};
 
-kernel::sync::global_lock! {
-    // SAFETY: Initialised by `init_module()` before anything can use it.
-    unsafe(uninit) static ROOTS: SpinLock<Option<Roots>> = None;
-}
+static ROOTS: Global<SpinLock<Option<Roots>>> = Global::new();
 
 /// What was noted lately: rpc.mountd, and no client, decides of what there are digests.
 static NOTED: Recent = Recent::new();
@@ -31,12 +30,8 @@ static NOTED: Recent = Recent::new();
 const BATCH: usize = 64;
 
 /// Prepares this file.
-pub(crate) fn init_module(_: &Setup) {
-    static READY: Once = Once::new();
-    if READY.is_first() {
-        // SAFETY: This is the first time, and during the setup nobody else uses the lock.
-        unsafe { ROOTS.init() };
-    }
+pub(crate) fn init_module(setup: &Setup) {
+    ROOTS.init(setup, new_spinlock!(None, "nfsd_ha::ROOTS"));
     *ROOTS.lock() = Some(Roots::default());
 }
 
@@ -116,7 +111,7 @@ fn insert(net: u64, form: Option<&Form>, export: &Export) -> bool {
     let mut room = None;
     let mut result = Err(ENOMEM);
     for _ in 0..2 {
-        result = match ROOTS.lock().as_mut() {
+        result = match (*ROOTS.lock()).as_mut() {
             Some(roots) => roots.note(net, form, export, &mut room),
             None => return false,
         };
@@ -261,7 +256,7 @@ pub(crate) fn device_of(net: u64, scope: &Scope) -> Option<Fsid> {
 pub(crate) fn forget(net: Net<'_>) {
     note_again();
     loop {
-        let all = match ROOTS.lock().as_mut() {
+        let all = match (*ROOTS.lock()).as_mut() {
             Some(roots) => roots.forget(net.cookie(), BATCH),
             None => true,
         };

@@ -6,9 +6,10 @@
 //! knows in what context a lock manager may ask; it is never held while memory is allocated.
 
 use crate::base::clock::since_boot as now;
+use crate::base::global::Global;
 use crate::base::in_force;
 use crate::base::net::Net;
-use crate::base::setup::{Once, Setup};
+use crate::base::setup::Setup;
 use crate::base::siphash::SipHash;
 use crate::scopes::grace::{GraceTable, Scoped, Subject};
 use crate::scopes::place::Place;
@@ -16,6 +17,7 @@ use crate::scopes::request::Request;
 use crate::scopes::scope::{Fsid, Scope};
 use core::sync::atomic::{AtomicI64, Ordering};
 use kernel::prelude::*;
+use kernel::sync::{new_spinlock, SpinLock};
 
 /// Scopes at most, of all net namespaces: a bound on memory.
 const MAX_SCOPES: usize = 1 << 17;
@@ -25,10 +27,7 @@ const NAMED: usize = 8;
 
 const SECOND: i64 = 1_000_000_000;
 
-kernel::sync::global_lock! {
-    // SAFETY: Initialised by `init_module()` before anything can use it.
-    unsafe(uninit) static SCOPES: SpinLock<Option<GraceTable<SipHash>>> = None;
-}
+static SCOPES: Global<SpinLock<Option<GraceTable<SipHash>>>> = Global::new();
 
 /// From this time on, no scope is in grace: [`GraceTable::deadline`], to be read without the
 /// lock. A reader that sees an old value is one that was a moment earlier.
@@ -43,12 +42,8 @@ fn publish(table: &GraceTable<SipHash>) {
 }
 
 /// Prepares this file's lock.
-pub(crate) fn init_module(_: &Setup) {
-    static READY: Once = Once::new();
-    if READY.is_first() {
-        // SAFETY: This is the first time, and during the setup nobody else uses the lock.
-        unsafe { SCOPES.init() };
-    }
+pub(crate) fn init_module(setup: &Setup) {
+    SCOPES.init(setup, new_spinlock!(None, "nfsd_ha::SCOPES"));
     *SCOPES.lock() = Some(GraceTable::new(SipHash::random()));
 }
 
@@ -70,7 +65,7 @@ pub(crate) fn in_grace<'a>(net: Net<'_>, request: impl FnOnce() -> Option<Reques
         return false;
     };
     let mut table = SCOPES.lock();
-    table.as_mut().is_some_and(|table| {
+    (*table).as_mut().is_some_and(|table| {
         let in_grace = table.ask(now(), net.cookie(), &subject);
         publish(table);
         in_grace
@@ -107,7 +102,7 @@ pub(crate) fn keeps_out(device: &Fsid) -> bool {
 
 /// A net namespace ends: so do its grace periods. Does not sleep.
 pub(crate) fn end_all(net: Net<'_>) {
-    if let Some(table) = SCOPES.lock().as_mut() {
+    if let Some(table) = (*SCOPES.lock()).as_mut() {
         table.end_all(net.cookie());
         publish(table);
     }
@@ -145,7 +140,7 @@ pub(crate) fn any_missing(net: Net<'_>) -> bool {
 /// Somebody has found an export in a namespace. Does not sleep.
 pub(crate) fn found(net: Net<'_>, at: &Place) {
     if any_in_grace() {
-        if let Some(table) = SCOPES.lock().as_mut() {
+        if let Some(table) = (*SCOPES.lock()).as_mut() {
             table.found(now(), net.cookie(), at);
         }
     }
@@ -154,7 +149,7 @@ pub(crate) fn found(net: Net<'_>, at: &Place) {
 /// Is a scope in grace by command? Does not sleep.
 pub(crate) fn is_in_grace(net: u64, scope: &Scope) -> bool {
     let mut table = SCOPES.lock();
-    table
+    (*table)
         .as_mut()
         .is_some_and(|table| table.is_in_grace(now(), net, scope))
 }
@@ -162,12 +157,14 @@ pub(crate) fn is_in_grace(net: u64, scope: &Scope) -> bool {
 /// A number that grows when somebody reclaims in a scope that is in grace by command. Does not sleep.
 pub(crate) fn reclaims(net: u64, scope: &Scope) -> u64 {
     let mut table = SCOPES.lock();
-    table.as_mut().map_or(0, |table| table.reclaims(net, scope))
+    (*table)
+        .as_mut()
+        .map_or(0, |table| table.reclaims(net, scope))
 }
 
 /// Ends a scope's grace period. Does not sleep.
 pub(crate) fn end(net: u64, scope: &Scope) {
-    if let Some(table) = SCOPES.lock().as_mut() {
+    if let Some(table) = (*SCOPES.lock()).as_mut() {
         table.end(net, scope);
         publish(table);
     }
@@ -178,7 +175,7 @@ fn change<R>(f: impl Fn(&mut GraceTable<SipHash>, i64) -> Result<R>) -> Result<R
     loop {
         let wanted = {
             let mut guard = SCOPES.lock();
-            let table = guard.as_mut().ok_or(ENODEV)?;
+            let table = (*guard).as_mut().ok_or(ENODEV)?;
             match table.wanted(now()) {
                 Some(wanted) => wanted,
                 None => {
@@ -192,7 +189,7 @@ fn change<R>(f: impl Fn(&mut GraceTable<SipHash>, i64) -> Result<R>) -> Result<R
             return Err(ENOSPC);
         }
         let bigger = GraceTable::with_room(SipHash::random(), wanted)?;
-        let old = match SCOPES.lock().as_mut() {
+        let old = match (*SCOPES.lock()).as_mut() {
             Some(table) => table.adopt(bigger, now()),
             None => return Err(ENODEV),
         };
@@ -221,7 +218,7 @@ impl Hold {
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        if let Some(table) = SCOPES.lock().as_mut() {
+        if let Some(table) = (*SCOPES.lock()).as_mut() {
             table.let_go(self.net, &self.scope);
             publish(table);
         }

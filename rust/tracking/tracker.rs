@@ -10,11 +10,12 @@
 //! and to this module.
 
 use crate::base::clock::Moment;
+use crate::base::global::Global;
 use crate::base::module_ref::ModuleRef;
 use crate::base::net::{Net, Nfsd};
 use crate::base::params;
 use crate::base::private;
-use crate::base::setup::{Once, Setup};
+use crate::base::setup::Setup;
 use crate::base::siphash::SipHash;
 use crate::nfs4::clientids;
 use crate::nfs4::nfs4_client::{ClientRef, Nfs4Client};
@@ -25,7 +26,7 @@ use crate::tracking::pipe::Pipe;
 use crate::tracking::state::{Stage, State};
 use kernel::ffi::c_int;
 use kernel::prelude::*;
-use kernel::sync::{new_condvar, Arc, CondVar};
+use kernel::sync::{new_condvar, new_mutex, Arc, CondVar, Mutex};
 use kernel::time::{delay::fsleep, Delta};
 use kernel::workqueue::{new_work, Work};
 
@@ -35,18 +36,11 @@ const DAEMON_TIMEOUT: u32 = 1_000;
 /// How long to wait before memory is asked for again.
 const MEMORY_PAUSE: Delta = Delta::from_millis(100);
 
-kernel::sync::global_lock! {
-    // SAFETY: Initialised by `init_module()` before anything can use it.
-    unsafe(uninit) static TRACKERS: Mutex<KVec<Arc<Tracker>>> = KVec::new();
-}
+static TRACKERS: Global<Mutex<KVec<Arc<Tracker>>>> = Global::new();
 
 /// Prepares this file's lock.
-pub(crate) fn init_module(_: &Setup) {
-    static READY: Once = Once::new();
-    if READY.is_first() {
-        // SAFETY: This is the first time, and during the setup nobody else uses the lock.
-        unsafe { TRACKERS.init() };
-    }
+pub(crate) fn init_module(setup: &Setup) {
+    TRACKERS.init(setup, new_mutex!(KVec::new(), "nfsd_ha::TRACKERS"));
 }
 
 /// Frees what this file keeps. For this module's exit, when there is no tracker.

@@ -4,6 +4,8 @@
 
 #[path = "clock.rs"]
 pub(crate) mod clock;
+#[path = "global.rs"]
+pub(crate) mod global;
 #[path = "../../../rust/base/index.rs"]
 pub(crate) mod index;
 #[path = "module_ref.rs"]

@@ -11,8 +11,6 @@ pub mod uaccess;
 pub mod workqueue;
 
 pub use host::{AllocError, Error, Flags};
-#[doc(hidden)]
-pub use shuttle::lazy_static;
 
 /// C's types.
 pub mod ffi {

@@ -16,7 +16,7 @@ use std::sync::Mutex as Cell;
 /// depends on the schedule all the same.
 pub use std::sync::Arc;
 
-pub use crate::{global_lock, new_condvar, new_mutex};
+pub use crate::{new_condvar, new_mutex};
 
 /// `Arc::pin_init()`.
 pub trait InPlaceInit<T>: Sized {
@@ -42,6 +42,12 @@ pub struct Mutex<T> {
 
 // SAFETY: `raw` guards `data`.
 unsafe impl<T: Send> Sync for Mutex<T> {}
+
+impl<T: Default> Default for Mutex<T> {
+    fn default() -> Self {
+        Mutex::new(T::default())
+    }
+}
 
 impl<T> Mutex<T> {
     pub const fn new(data: T) -> Self {
@@ -267,33 +273,5 @@ macro_rules! new_mutex {
 macro_rules! new_condvar {
     ($($name:literal)?) => {
         $crate::sync::CondVar::new()
-    };
-}
-
-/// A lock of a module, which each schedule has anew.
-pub struct GlobalLock<T>(Mutex<T>);
-
-impl<T> GlobalLock<T> {
-    pub fn new(data: T) -> Self {
-        GlobalLock(Mutex::new(data))
-    }
-
-    /// # Safety
-    ///
-    /// None; in the kernel there is one.
-    pub unsafe fn init(&self) {}
-
-    pub fn lock(&self) -> lock::Guard<'_, T, lock::mutex::MutexBackend> {
-        self.0.lock()
-    }
-}
-
-#[macro_export]
-macro_rules! global_lock {
-    (unsafe(uninit) static $name:ident: Mutex<$type:ty> = $value:expr;) => {
-        $crate::lazy_static! {
-            static ref $name: $crate::sync::GlobalLock<$type> =
-                $crate::sync::GlobalLock::new($value);
-        }
     };
 }
