@@ -8,6 +8,7 @@ use crate::base::private;
 use core::marker::PhantomData;
 use core::ptr::{self, addr_of_mut};
 use core::sync::atomic::{AtomicPtr, Ordering};
+use kernel::ffi::c_void;
 use kernel::sync::rcu;
 
 /// A net namespace that is alive.
@@ -42,15 +43,24 @@ impl Net<'_> {
 
     /// The number of the namespace, as in `/proc/PID/ns/net` and nfsd's own messages.
     pub(crate) fn inum(self) -> u32 {
-        // SAFETY: The namespace is there, by the type's invariant; the number never changes.
-        unsafe { (*self.as_ptr()).ns.inum }
+        self.numbers().0
     }
 
     /// A number that no other namespace ever has.
     pub(crate) fn cookie(self) -> u64 {
-        // SAFETY: The namespace is there, by the type's invariant; the number never changes.
-        unsafe { (*self.as_ptr()).net_cookie }
+        self.numbers().1
     }
+
+    fn numbers(self) -> (u32, u64) {
+        // SAFETY: The namespace is there, by the type's invariant; its numbers never change.
+        unsafe { ((*self.0).ns.inum, (*self.0).net_cookie) }
+    }
+}
+
+/// Who keeps something for each namespace.
+enum Owner {
+    Nfsd,
+    Lockd,
 }
 
 /// nfsd, and a net namespace that it may have a server in.
@@ -79,20 +89,30 @@ impl<'a> Nfsd<'a> {
         self.0
     }
 
-    /// What a module keeps for the namespace (`net_generic()`), which stays for `'a`.
-    ///
-    /// # Safety
-    ///
-    /// `id` is that of nfsd or of a module that nfsd needs, which keeps a `T`.
-    pub(crate) unsafe fn generic<T>(self, id: u32) -> *mut T {
+    /// nfsd's state of the namespace, which stays for `'a`.
+    pub(crate) fn nfsd_net(self) -> *mut private::nfsd_net {
+        self.generic(Owner::Nfsd).cast()
+    }
+
+    /// lockd's, which stays for `'a`.
+    pub(crate) fn lockd_net(self) -> *mut private::lockd_net {
+        self.generic(Owner::Lockd).cast()
+    }
+
+    /// What a module keeps for the namespace (`net_generic()`).
+    fn generic(self, owner: Owner) -> *mut c_void {
         let _guard = rcu::read_lock();
-        // SAFETY: The array of a live namespace is replaced under RCU, and never without the entries that it
-        // had. The module's entry is there, by the type's invariant.
+        // SAFETY: The modules are loaded, with their numbers, by the type's invariant, and have their entries. The array of
+        // a live namespace is replaced under RCU, and never without the entries that it had.
         unsafe {
+            let id = match owner {
+                Owner::Nfsd => private::nfsd_net_id,
+                Owner::Lockd => private::lockd_net_id,
+            };
             let slot =
                 addr_of_mut!((*self.0.as_ptr()).gen).cast::<AtomicPtr<private::net_generic>>();
             let generic = (*slot).load(Ordering::Acquire);
-            *generic.cast::<*mut T>().add(id as usize)
+            *generic.cast::<*mut c_void>().add(id as usize)
         }
     }
 }

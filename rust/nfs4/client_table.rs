@@ -8,7 +8,7 @@ use crate::base::private;
 use crate::base::raw::SpinGuard;
 use crate::base::sockaddr;
 use crate::nfs4::nfs4_client::{ClientRef, Nfs4Client};
-use crate::nfs4::nfsd::NfsdNet;
+use crate::nfs4::nfsd::{NfsdNet, Tracked};
 use core::cmp::Ordering;
 use core::marker::PhantomData;
 use core::net::IpAddr;
@@ -195,19 +195,17 @@ impl NfsdNet {
         let namesake = table.with_name(client.name());
         namesake.is_some_and(|namesake| namesake.is_stable())
     }
+}
 
+impl Tracked<'_> {
     /// The confirmed clients that are on stable storage, or `ENOMEM`. May sleep; takes
     /// `client_lock`.
-    ///
-    /// # Safety
-    ///
-    /// A server has begun to use its tracking operations in the namespace, and has not called their `exit`.
-    pub(crate) unsafe fn stable_clients(&self) -> Result<KVVec<ClientRef>> {
+    pub(crate) fn stable_clients(&self) -> Result<KVVec<ClientRef>> {
         let mut clients = KVVec::new();
         loop {
             let mut count = 0;
-            // SAFETY: nfsd makes the table before it starts its tracking, and frees its clients after that has
-            // ended.
+            // SAFETY: nfsd makes the table before it starts its tracking, which does not end meanwhile, by the type's
+            // invariant; nor does the server stop before that.
             let table = unsafe { ClientTable::lock(self) };
             table.for_each(|client| {
                 if client.is_stable() {

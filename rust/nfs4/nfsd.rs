@@ -8,6 +8,7 @@
 
 use crate::base::net::{Net, Nfsd};
 use crate::base::private;
+use core::ops::Deref;
 use core::ptr::{addr_of, addr_of_mut};
 use core::sync::atomic::{AtomicI64, AtomicPtr, AtomicUsize, Ordering::Relaxed};
 use kernel::types::Opaque;
@@ -73,6 +74,34 @@ impl<'a> Changing<'a> {
     }
 }
 
+/// nfsd's state of a namespace, whose server has begun its client tracking and not ended it.
+///
+/// # Invariants
+///
+/// That is so for `'a`: the server made its table of clients before, and frees them after it.
+#[derive(Clone, Copy)]
+pub(crate) struct Tracked<'a>(&'a NfsdNet);
+
+impl<'a> Tracked<'a> {
+    /// nfsd's state of such a namespace.
+    ///
+    /// # Safety
+    ///
+    /// nfsd has begun to start its tracking operations there, and does not return from their `exit` in `'a`.
+    pub(crate) unsafe fn new(nn: &'a NfsdNet) -> Self {
+        // INVARIANT: By this function's requirement.
+        Tracked(nn)
+    }
+}
+
+impl Deref for Tracked<'_> {
+    type Target = NfsdNet;
+
+    fn deref(&self) -> &NfsdNet {
+        self.0
+    }
+}
+
 /// nfsd's state of one net namespace (`struct nfsd_net`).
 #[repr(transparent)]
 pub(crate) struct NfsdNet(Opaque<private::nfsd_net>);
@@ -93,8 +122,8 @@ unsafe impl Sync for NfsdNet {}
 impl NfsdNet {
     /// nfsd's state of a namespace (`net_generic()`).
     pub(crate) fn of<'a>(nfsd: Nfsd<'a>) -> &'a Self {
-        // SAFETY: nfsd keeps it for the namespace as long as both are there; the type is transparent.
-        unsafe { &*nfsd.generic::<Self>(private::nfsd_net_id) }
+        // SAFETY: nfsd keeps it for the namespace as long as both are there.
+        unsafe { Self::from_raw(nfsd.nfsd_net()) }
     }
 
     /// nfsd's state, from a pointer that nfsd gave.

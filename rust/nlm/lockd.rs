@@ -343,7 +343,7 @@ pub(crate) fn grace_seconds(nfsd: Nfsd<'_>) -> u32 {
     // SAFETY: lockd is loaded with nfsd, and keeps this for the namespace; what sysctl may change is read in one
     // go.
     unsafe {
-        let own = nfsd.generic::<private::lockd_net>(private::lockd_net_id);
+        let own = nfsd.lockd_net();
         let own = addr_of_mut!((*own).gracetime).read_volatile();
         if own != 0 {
             return own;

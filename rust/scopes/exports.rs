@@ -73,8 +73,7 @@ impl<'a> Question<'a> {
         // SAFETY: nfsd's state of the namespace has its cache of exports. The client, the fsid and the request are
         // valid, by the type's invariant. An export that is found comes with a reference.
         unsafe {
-            let nn = self.nfsd.generic::<private::nfsd_net>(private::nfsd_net_id);
-            let cache = (*nn).svc_export_cache;
+            let cache = (*self.nfsd.nfsd_net()).svc_export_cache;
             let found = private::exp_find(cache, client, self.fsid_type, self.fsid, self.request);
             Ok(ExportRef::new(from_err_ptr(found)?))
         }

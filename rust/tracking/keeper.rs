@@ -111,12 +111,7 @@ impl Tracker {
 
     /// Wants a record of each client that had one, in the daemon's new epoch.
     fn record_all(&self, state: &mut State) -> Result {
-        let clients = match self.nn(state) {
-            // SAFETY: A tracker is there from when nfsd starts its tracking; until it has called `exit`, that
-            // closes the channel, for which it needs the lock that we have.
-            Some(nn) => unsafe { nn.stable_clients()? },
-            None => return Err(EPIPE),
-        };
+        let clients = self.nn(state).ok_or(EPIPE)?.stable_clients()?;
         for &client in &clients {
             // SAFETY: It was among the confirmed clients when we had the channel's lock already. To free
             // it, nfsd calls `remove` first, which needs that lock, and the channel is not closed.

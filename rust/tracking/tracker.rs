@@ -19,7 +19,7 @@ use crate::base::setup::Setup;
 use crate::base::siphash::SipHash;
 use crate::nfs4::clientids;
 use crate::nfs4::nfs4_client::{ClientRef, Nfs4Client};
-use crate::nfs4::nfsd::{Changing, NfsdNet};
+use crate::nfs4::nfsd::{Changing, NfsdNet, Tracked};
 use crate::scopes::exported;
 use crate::tracking::channel::Channel;
 use crate::tracking::pipe::Pipe;
@@ -199,10 +199,10 @@ impl Tracker {
     }
 
     /// nfsd's state, as long as the channel is not closed.
-    pub(crate) fn nn<'a>(&self, state: &'a State) -> Option<&'a NfsdNet> {
-        // SAFETY: nfsd's state is there until the server has stopped. `exit` closes the channel
-        // before, for which it needs the lock that guards `state`, so not in `'a`.
-        (state.stage != Stage::Closed).then(|| unsafe { &*self.nn })
+    pub(crate) fn nn<'a>(&self, state: &'a State) -> Option<Tracked<'a>> {
+        // SAFETY: nfsd's state is there until the server has stopped, and the tracker from when it starts its
+        // tracking. `exit` closes the channel before, for which it needs the lock that guards `state`, so not in `'a`.
+        (state.stage != Stage::Closed).then(|| unsafe { Tracked::new(&*self.nn) })
     }
 
     /// The tracker of a server. May sleep.
@@ -340,22 +340,13 @@ unsafe extern "C" fn exit(net: *mut private::net) {
     clientids::forget(server.net());
 }
 
-/// Calls `f` with a client, nfsd's state and the tracker of its server, if that has not stopped.
-///
-/// # Safety
-///
-/// As for an operation: nfsd is loaded, and the client stays until we return.
-unsafe fn with_client<R>(
-    client: *mut private::nfs4_client,
-    f: impl FnOnce(&Arc<Tracker>, &NfsdNet, &Nfs4Client) -> R,
-) -> Option<R> {
+/// Calls `f` with nfsd's state and the tracker of a client's server, if that has not stopped.
+fn with_tracker<R>(client: &Nfs4Client, f: impl FnOnce(&Arc<Tracker>, &NfsdNet) -> R) -> Option<R> {
     // Before the tracker, so that it goes after it.
     let _module = ModuleRef::get()?;
-    // SAFETY: The caller's client is confirmed or expires, so it has a name, and it stays until we return.
-    let client = unsafe { Nfs4Client::from_raw(client) };
     let nn = NfsdNet::of(client.nfsd());
     let tracker = Tracker::of(nn)?;
-    Some(f(&tracker, nn, client))
+    Some(f(&tracker, nn))
 }
 
 /// A client has reclaimed all, or has its first state.
@@ -364,8 +355,9 @@ unsafe fn with_client<R>(
 ///
 /// For nfsd, as an operation of a [`Tracker`] that a server uses.
 unsafe extern "C" fn create(client: *mut private::nfs4_client) {
-    // SAFETY: nfsd calls this as an operation, for a client that stays until it returns.
-    unsafe { with_client(client, |tracker, _, client| tracker.store(client)) };
+    // SAFETY: nfsd calls this for a client that is confirmed, so it has a name, and that stays until it returns.
+    let client = unsafe { Nfs4Client::from_raw(client) };
+    with_tracker(client, |tracker, _| tracker.store(client));
 }
 
 /// A client is gone.
@@ -374,13 +366,12 @@ unsafe extern "C" fn create(client: *mut private::nfs4_client) {
 ///
 /// For nfsd, as an operation of a [`Tracker`] that a server uses.
 unsafe extern "C" fn remove(client: *mut private::nfs4_client) {
-    // SAFETY: nfsd calls this as an operation, for a client that stays until it returns.
-    unsafe {
-        with_client(client, |tracker, nn, client| {
-            clientids::gone(client);
-            tracker.remove(nn, client);
-        })
-    };
+    // SAFETY: nfsd calls this for a client that was confirmed, so it has a name, and frees it afterwards.
+    let client = unsafe { Nfs4Client::from_raw(client) };
+    with_tracker(client, |tracker, nn| {
+        clientids::gone(client);
+        tracker.remove(nn, client);
+    });
 }
 
 /// A client wants to reclaim.
@@ -389,9 +380,9 @@ unsafe extern "C" fn remove(client: *mut private::nfs4_client) {
 ///
 /// For nfsd, as an operation of a [`Tracker`] that a server uses.
 unsafe extern "C" fn check(client: *mut private::nfs4_client) -> c_int {
-    // SAFETY: nfsd calls this as an operation, for a client that stays until it returns.
-    let result = unsafe { with_client(client, |tracker, _, client| tracker.check(client)) };
-    result
+    // SAFETY: nfsd calls this for a client that is confirmed, so it has a name, and whose request is being processed.
+    let client = unsafe { Nfs4Client::from_raw(client) };
+    with_tracker(client, |tracker, _| tracker.check(client))
         .unwrap_or(Err(ENOENT))
         .map_or_else(|e| e.to_errno(), |()| 0)
 }

@@ -8,6 +8,7 @@ use crate::base::private::nfsd4_client_tracking_ops;
 use crate::nfs4::nfs4_client::{ClientRef, Nfs4Client};
 use crate::tracking::channel::Channel;
 use crate::tracking::pipe::Inode;
+use core::ops::Deref;
 use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 use kernel::prelude::*;
 use kernel::sync::{Arc, Mutex};
@@ -48,6 +49,34 @@ impl<'a> Changing<'a> {
     }
 
     pub(crate) fn make_boot_time_unique(&self, _: u32) {}
+}
+
+/// nfsd's state, while its server uses the tracking operations.
+pub(crate) struct Tracked<'a>(&'a NfsdNet);
+
+impl<'a> Tracked<'a> {
+    /// # Safety
+    ///
+    /// As in the module.
+    pub(crate) unsafe fn new(nn: &'a NfsdNet) -> Self {
+        Tracked(nn)
+    }
+
+    pub(crate) fn stable_clients(&self) -> Result<KVVec<ClientRef>> {
+        let mut stable = KVVec::new();
+        for client in self.clients.lock().iter().filter(|c| c.is_stable()) {
+            stable.push(ClientRef::new(client), GFP_KERNEL)?;
+        }
+        Ok(stable)
+    }
+}
+
+impl Deref for Tracked<'_> {
+    type Target = NfsdNet;
+
+    fn deref(&self) -> &NfsdNet {
+        self.0
+    }
 }
 
 impl NfsdNet {
@@ -107,14 +136,6 @@ impl NfsdNet {
         let clients = self.clients.lock();
         let namesake = clients.iter().find(|c| c.name() == client.name());
         namesake.is_some_and(|c| c.is_stable())
-    }
-
-    pub(crate) unsafe fn stable_clients(&self) -> Result<KVVec<ClientRef>> {
-        let mut stable = KVVec::new();
-        for client in self.clients.lock().iter().filter(|c| c.is_stable()) {
-            stable.push(ClientRef::new(client), GFP_KERNEL)?;
-        }
-        Ok(stable)
     }
 
     fn ops(&self) -> &'static nfsd4_client_tracking_ops {
