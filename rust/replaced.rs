@@ -71,24 +71,26 @@ pub(crate) unsafe extern "C" fn fs_get_tree(fc: *mut private::fs_context) -> c_i
         return ENODEV.to_errno();
     };
     // SAFETY: The caller's context is valid and ours, and has a live namespace. As in nfsd, the
-    // superblock gets a reference to it.
-    let result = unsafe {
-        let ns = private::get_net_ns(&raw mut (*(*fc).net_ns).ns);
-        match from_err_ptr(ns) {
-            Ok(_) => to_result(private::get_tree_keyed(
-                fc,
-                Some(private::nfsd_fill_super),
-                (*fc).net_ns.cast(),
-            )),
-            Err(e) => Err(e),
-        }
+    // superblock gets a reference to it. `get_tree_keyed()` sets the root, and locks the superblock.
+    let sb = unsafe {
+        let net = (*fc).net_ns;
+        from_err_ptr(private::get_net_ns(&raw mut (*net).ns))
+            .and_then(|_| {
+                to_result(private::get_tree_keyed(
+                    fc,
+                    Some(private::nfsd_fill_super),
+                    net.cast(),
+                ))
+            })
+            .map(|()| Superblock::from_raw((*(*fc).root).d_sb))
     };
-    if let Err(e) = result {
-        return e.to_errno();
+    match sb {
+        Ok(sb) => {
+            Mounts::add_files(&sb);
+            0
+        }
+        Err(e) => e.to_errno(),
     }
-    // SAFETY: `get_tree_keyed()` has set the root, and the superblock is locked.
-    Mounts::add_files(&unsafe { Superblock::from_raw((*(*fc).root).d_sb) });
-    0
 }
 
 /// Replaces `rqst_exp_find()`. May sleep.
@@ -104,14 +106,14 @@ pub(crate) unsafe extern "C" fn rqst_exp_find(
     fsid_type: c_int,
     fsid: *mut u32,
 ) -> *mut private::svc_export {
-    // SAFETY: This is what nfsd asks, in a namespace that is alive.
-    let question = unsafe {
+    // SAFETY: This is what nfsd asks, in a namespace that is alive. nfsd and lockd ask inside of the processing of a
+    // request.
+    let found = unsafe {
         let nfsd = Nfsd::new(Net::from_raw(net));
-        Question::new(request, nfsd, client, gss_client, fsid_type, fsid)
+        let question = Question::new(request, nfsd, client, gss_client, fsid_type, fsid);
+        exports::find(question, || Request::current())
     };
-    // SAFETY: nfsd and lockd ask inside of the processing of a request.
-    exports::find(question, || unsafe { Request::current() })
-        .map_or_else(|e| e.to_ptr(), ExportRef::into_raw)
+    found.map_or_else(|e| e.to_ptr(), ExportRef::into_raw)
 }
 
 /// Replaces `rqst_exp_get_by_name()`. May sleep.

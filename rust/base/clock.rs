@@ -4,13 +4,11 @@
 //! clock is a device (a virtual machine's HPET), and else the clock.
 
 use kernel::bindings;
-use kernel::time::Jiffies;
+use kernel::time::{BootTime, ClockSource, Jiffies};
 
 /// Nanoseconds since boot, suspension included. May be called anywhere but in an NMI.
 pub(crate) fn since_boot() -> i64 {
-    // SAFETY: It reads the clock, which works in every context while timekeeping is not suspended, and then
-    // no task runs.
-    unsafe { bindings::ktime_get_boottime() }
+    BootTime::ktime_get()
 }
 
 /// A moment, as exact as the tick: 1 to 10 ms.

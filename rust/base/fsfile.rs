@@ -26,6 +26,7 @@ use kernel::prelude::*;
 use kernel::str::CStr;
 use kernel::sync::poll::PollTable;
 use kernel::sync::{new_mutex, Mutex};
+use kernel::types::ForeignOwnable;
 use kernel::uaccess::{UserPtr, UserSlice};
 
 /// Inode numbers under this are those of nfsd's own files (`NFSD_MaxReserved`).
@@ -91,6 +92,9 @@ pub(crate) struct Opened {
     state: Mutex<State>,
 }
 
+/// What an open file has in its `private_data`.
+type Owned = Pin<KBox<Opened>>;
+
 #[derive(Default)]
 struct State {
     text: Text,
@@ -114,8 +118,8 @@ static OPERATIONS: Operations = Operations(private::file_operations {
     poll: Some(poll),
     llseek: Some(private::default_llseek),
     release: Some(release),
-    // SAFETY: All zeros is a value of this type: no other operation.
-    ..unsafe { core::mem::zeroed() }
+    // No other operation.
+    ..pin_init::zeroed()
 });
 
 /// A mount of nfsd's file system.
@@ -202,14 +206,14 @@ unsafe extern "C" fn disarm(dentry: *mut private::dentry) {
 ///
 /// For the VFS, with an inode of a file of ours.
 unsafe extern "C" fn open(inode: *mut private::inode, file: *mut private::file) -> c_int {
-    // SAFETY: The VFS calls this for an inode that `add()` made in nfsd's file system, and for
-    // a file that nobody else knows yet.
+    // SAFETY: The VFS calls this for an inode that `add()` made in nfsd's file system, and for a file that nobody else
+    // knows yet.
     let opened = unsafe {
         let kind = &*(*inode).i_private.cast::<Kind>();
         // INVARIANT: nfsd's superblock has its namespace there, and who opens a file has its mount.
         let net = NonNull::new_unchecked((*(*inode).i_sb).s_fs_info.cast());
         let nonblocking = (*file).f_flags & private::O_NONBLOCK != 0;
-        KBox::pin_init(
+        let opened = KBox::pin_init(
             pin_init!(Opened {
                 kind,
                 net,
@@ -217,20 +221,10 @@ unsafe extern "C" fn open(inode: *mut private::inode, file: *mut private::file) 
                 state <- new_mutex!(State::default(), "nfsd_ha::Opened"),
             }),
             GFP_KERNEL_ACCOUNT,
-        )
+        );
+        opened.map(|opened: Owned| (*file).private_data = opened.into_foreign())
     };
-    match opened {
-        Ok(opened) => {
-            // SAFETY: Nobody else knows the file yet. What it leads to does not move: it is used by
-            // reference only until `release()`, which frees it where it is.
-            unsafe {
-                let raw = KBox::into_raw(Pin::into_inner_unchecked(opened));
-                (*file).private_data = raw.cast();
-            }
-            0
-        }
-        Err(e) => e.to_errno(),
-    }
+    opened.map_or_else(|e| e.to_errno(), |()| 0)
 }
 
 /// The last close.
@@ -240,21 +234,11 @@ unsafe extern "C" fn open(inode: *mut private::inode, file: *mut private::file) 
 /// For the VFS, with a file that `open()` set up.
 unsafe extern "C" fn release(_: *mut private::inode, file: *mut private::file) -> c_int {
     // SAFETY: `open()` put it there, and this is its last use.
-    let opened = unsafe { KBox::from_raw((*file).private_data.cast::<Opened>()) };
+    let opened = unsafe { Owned::from_foreign((*file).private_data) };
     if let Some(news) = &opened.kind.news {
         (news.closed)(&opened);
     }
     0
-}
-
-/// What `open()` set up.
-///
-/// # Safety
-///
-/// The file is one of ours, and stays open for `'a`.
-unsafe fn opened<'a>(file: *mut private::file) -> &'a Opened {
-    // SAFETY: `open()` put it there, and `release()`, which frees it, comes when the file is not open any more.
-    unsafe { &*(*file).private_data.cast() }
 }
 
 /// Reads.
@@ -268,9 +252,9 @@ unsafe extern "C" fn read(
     len: usize,
     position: *mut private::loff_t,
 ) -> isize {
-    // SAFETY: The file is open during the call. The position is a variable of the VFS's own for it, which nobody
-    // else uses.
-    let (opened, position) = unsafe { (opened(file), &mut *position) };
+    // SAFETY: `open()` has set up the file, and `release()` comes after this. The position is a variable of the VFS's
+    // own for it, which nobody else uses.
+    let (opened, position) = unsafe { (Owned::borrow((*file).private_data), &mut *position) };
     match opened.read(user_ptr(to), len, position) {
         Ok(n) => n as isize,
         Err(e) => e.to_errno() as isize,
@@ -288,10 +272,10 @@ unsafe extern "C" fn write(
     len: usize,
     position: *mut private::loff_t,
 ) -> isize {
-    // SAFETY: The file is open during the call, and keeps its inode and mount, whose user namespace
-    // never changes. The position is a variable of the VFS's own for this call.
+    // SAFETY: The file is open during the call, with what `open()` has set up, and keeps its inode and mount, whose user
+    // namespace never changes. The position is a variable of the VFS's own for this call.
     unsafe {
-        let opened = opened(file);
+        let opened = Owned::borrow((*file).private_data);
         let owner = (*(*(*file).f_inode).i_sb).s_user_ns;
         if !private::file_ns_capable(file, owner, private::CAP_SYS_ADMIN as c_int) {
             return EPERM.to_errno() as isize;
@@ -318,10 +302,10 @@ unsafe extern "C" fn poll(
     file: *mut private::file,
     table: *mut private::poll_table_struct,
 ) -> private::__poll_t {
-    // SAFETY: The file is open during the call, and the table is the caller's or null. Who polls has
-    // no position of the file (`fdget()`).
+    // SAFETY: The file is open during the call, with what `open()` has set up, and the table is the caller's or null. Who
+    // polls has no position of the file (`fdget()`).
     unsafe {
-        let opened = opened(file);
+        let opened = Owned::borrow((*file).private_data);
         let Some(news) = &opened.kind.news else {
             return EPOLLIN | EPOLLOUT;
         };

@@ -73,15 +73,16 @@ impl Drop for SpinGuard {
 /// While the iterator is in use, the list is valid, and nobody else changes it; or it is one
 /// that changes under RCU, and the caller is in a read-side critical section.
 pub(crate) unsafe fn list_entries(head: *mut list_head) -> impl Iterator<Item = *mut list_head> {
-    // SAFETY: The head is valid; a pointer is read in one go.
-    let mut next = unsafe { (&raw const (*head).next).read_volatile() };
+    // SAFETY: The head is in a valid list, and so is each node that is reached from it, which nobody else changes or RCU
+    // keeps; a pointer is read in one go.
+    let after = |node: *mut list_head| unsafe { (&raw const (*node).next).read_volatile() };
+    let mut next = after(head);
     core::iter::from_fn(move || {
-        if next == head {
+        let node = next;
+        if node == head {
             return None;
         }
-        let node = next;
-        // SAFETY: A node that is not the head is in a valid list, which nobody else changes or RCU keeps.
-        next = unsafe { (&raw const (*node).next).read_volatile() };
+        next = after(node);
         Some(node)
     })
 }
