@@ -10,6 +10,7 @@ use crate::base::fsfile::Superblock;
 use crate::base::module_ref::ModuleRef;
 use crate::base::net::{Net, Nfsd};
 use crate::base::private;
+use crate::base::vfs::Path;
 use crate::control::mounts::Mounts;
 use crate::control::recount::Recount;
 use crate::nfs4::clientids;
@@ -125,13 +126,14 @@ pub(crate) unsafe extern "C" fn exp_get_by_name(
     request: *mut private::svc_rqst,
     path: *const private::path,
 ) -> *mut private::svc_export {
-    // SAFETY: nfsd asks for a valid path inside of the processing of its request.
+    // SAFETY: nfsd asks inside of the processing of its request, and for the path of a directory, to which it has
+    // references.
     unsafe {
         let found = private::rqst_exp_get_by_name(request, path);
         match (from_err_ptr(found), Request::current()) {
             (Err(e), Some(request)) if e == ENOENT => {
                 let net = request.net();
-                let place = exported::place_of_mount(net, &*path);
+                let place = exported::place_of_mount(net, Path::from_raw(*path));
                 if place.is_some_and(|place| expected::directory(net, place, &request)) {
                     return ETIMEDOUT.to_ptr();
                 }

@@ -6,7 +6,7 @@
 
 use crate::base::private::{self, mount, path};
 use crate::base::user::User;
-use crate::base::vfs::PathRef;
+use crate::base::vfs::{Path, PathRef};
 use core::ptr::addr_of_mut;
 use kernel::current;
 
@@ -23,10 +23,11 @@ pub(crate) fn find(is_wanted: &dyn Fn(u32, &PathRef) -> bool) -> Option<User> {
         let mut at = next(top, top);
         while let Some(this) = at {
             let below = (*(*(*this).mnt_parent).mnt.mnt_sb).s_dev;
-            let own = PathRef::new(path {
+            let own = Path::from_raw(path {
                 mnt: addr_of_mut!((*this).mnt),
                 dentry: (*this).mnt.mnt_root,
-            });
+            })
+            .get();
             if is_wanted(below, &own) {
                 found = Some(User::Mount(own));
                 break;

@@ -12,7 +12,7 @@
 use crate::base::private::{self, task_struct};
 use crate::base::raw::SpinGuard;
 use crate::base::user::{How, User, Wanted};
-use crate::base::vfs::{FileRef, Inode, PathRef};
+use crate::base::vfs::{FileRef, Inode, Path, PathRef};
 use core::ptr::{self, addr_of_mut, NonNull};
 use kernel::ffi::{c_int, c_uint, c_void};
 use kernel::sync::aref::ARef;
@@ -121,9 +121,10 @@ impl Thread {
             let fs = NonNull::new((*task).fs)?.as_ptr();
             let _fs_lock = SpinGuard::new(addr_of_mut!((*fs).seq.lock));
             [(How::StandsIn, (*fs).pwd), (How::IsIn, (*fs).root)]
+                .map(|(how, path)| (how, Path::from_raw(path)))
                 .into_iter()
-                .find(|(_, path)| is_wanted(&Inode::of((*path.dentry).d_inode)))
-                .map(|(how, path)| (how, PathRef::new(path)))
+                .find(|(_, path)| is_wanted(&path.inode()))
+                .map(|(how, path)| (how, path.get()))
         }
     }
 
@@ -173,6 +174,12 @@ impl Thread {
         let pid = self.task.tgid_nr_ns(None);
         Some(User::Process(path, how, name, pid))
     }
+}
+
+/// Waits until each task has slept, or has been in user space, once; not for those that sleep already. May sleep.
+pub(crate) fn wait_for_all() {
+    // SAFETY: It has no requirement but that who calls it may sleep.
+    unsafe { private::synchronize_rcu_tasks() };
 }
 
 /// The first thread that uses what is wanted. May sleep.

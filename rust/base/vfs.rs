@@ -4,6 +4,7 @@
 
 use crate::base::private;
 use crate::base::text::Text;
+use core::marker::PhantomData;
 use core::ptr::{self, NonNull};
 use kernel::error::from_err_ptr;
 use kernel::ffi::c_int;
@@ -72,37 +73,110 @@ impl FileRef {
     }
 }
 
+/// A path, as long as somebody has references to where it leads.
+///
+/// # Invariants
+///
+/// For `'a` it is valid, and leads to something that is there: who has a reference to that keeps its inode.
+#[derive(Clone, Copy)]
+pub(crate) struct Path<'a>(private::path, PhantomData<&'a private::path>);
+
+/// What there is at a path.
+struct Facts {
+    inode: Inode,
+    number: u64,
+    generation: u32,
+    is_mounted: bool,
+    is_exportable: bool,
+}
+
+impl<'a> Path<'a> {
+    /// That at which C has one.
+    ///
+    /// # Safety
+    ///
+    /// Somebody has references to the path for `'a`, and it is that of something that is there.
+    pub(crate) unsafe fn from_raw(path: private::path) -> Self {
+        // INVARIANT: By this function's requirement.
+        Path(path, PhantomData)
+    }
+
+    #[inline]
+    fn facts(self) -> Facts {
+        // SAFETY: The mount, its file system, the entry and its inode are there, by the type's invariant. A number of
+        // the inode may change meanwhile, but for that it is a number.
+        unsafe {
+            let (sb, inode) = ((*self.0.mnt).mnt_sb, (*self.0.dentry).d_inode);
+            let on_disk = (*(*sb).s_type).fs_flags as u32 & private::FS_REQUIRES_DEV != 0;
+            Facts {
+                inode: Inode {
+                    address: inode.addr(),
+                    device: (*sb).s_dev,
+                },
+                number: (*inode).i_ino,
+                generation: (*inode).i_generation,
+                is_mounted: ptr::eq(self.0.dentry, (*self.0.mnt).mnt_root),
+                is_exportable: on_disk && !(*sb).s_export_op.is_null(),
+            }
+        }
+    }
+
+    /// What it leads to.
+    pub(crate) fn inode(self) -> Inode {
+        self.facts().inode
+    }
+
+    /// The number and the generation of that.
+    pub(crate) fn numbers(self) -> (u64, u32) {
+        let facts = self.facts();
+        (facts.number, facts.generation)
+    }
+
+    /// Is it where a file system is mounted, or a part of one?
+    pub(crate) fn is_mounted(self) -> bool {
+        self.facts().is_mounted
+    }
+
+    /// Is the file system on a block device, and can it be exported?
+    pub(crate) fn is_exportable(self) -> bool {
+        self.facts().is_exportable
+    }
+
+    /// A reference to it. Does not sleep.
+    pub(crate) fn get(self) -> PathRef {
+        // SAFETY: It is valid, by the type's invariant.
+        unsafe { private::path_get(&raw const self.0) };
+        // INVARIANT: The reference was taken just now, and it leads where it did.
+        PathRef(self.0)
+    }
+}
+
 /// A reference to a path. Dropping it may sleep.
 ///
 /// # Invariants
 ///
-/// The path is valid, and the reference is this one's.
+/// The path is valid, and leads to something that is there. The reference is this one's.
 pub(crate) struct PathRef(private::path);
 
 impl PathRef {
-    /// A reference to a path. Does not sleep.
-    ///
-    /// # Safety
-    ///
-    /// The path is valid.
-    pub(crate) unsafe fn new(path: private::path) -> Self {
-        // SAFETY: As the caller says.
-        unsafe { private::path_get(&raw const path) };
-        // INVARIANT: The reference was taken just now.
-        PathRef(path)
-    }
-
     /// A reference to the path of a file. Does not sleep.
     ///
     /// # Safety
     ///
     /// The file is open.
     pub(crate) unsafe fn of_file(file: *const private::file) -> Self {
-        // SAFETY: An open file has a valid path, which does not change.
-        unsafe { Self::new((*file).__bindgen_anon_1.f_path) }
+        // SAFETY: An open file has references to its path, which does not change, and to its inode.
+        let path = unsafe { Path::from_raw((*file).__bindgen_anon_1.f_path) };
+        path.get()
     }
 
     /// The path.
+    pub(crate) fn path(&self) -> Path<'_> {
+        // INVARIANT: The reference stays as long as this is borrowed.
+        Path(self.0, PhantomData)
+    }
+
+    /// The pointer, which is valid as long as this is borrowed.
     pub(crate) fn as_ptr(&self) -> *const private::path {
         &self.0
     }

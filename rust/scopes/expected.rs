@@ -85,7 +85,8 @@ pub(crate) enum Answer {
 impl Request<'_> {
     /// Is it from a client to which nothing is exported yet? Does not sleep.
     pub(crate) fn is_without_exports(&self) -> bool {
-        self.domain() == Some(NO_EXPORTS)
+        self.domain()
+            .is_some_and(|domain| domain.name() == NO_EXPORTS)
     }
 }
 

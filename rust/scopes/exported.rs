@@ -9,15 +9,13 @@
 
 use crate::base::global::Global;
 use crate::base::net::Net;
-use crate::base::private::{self, auth_domain, path};
 use crate::base::recent::Recent;
 use crate::base::setup::Setup;
-use crate::base::vfs::PathRef;
+use crate::base::vfs::{Path, PathRef};
 use crate::scopes::place::{Form, Place};
 use crate::scopes::roots::{Export, Room, Root, Roots, MAX_DEPTH};
 use crate::scopes::scope::{Fsid, Scope};
-use crate::scopes::svc_export::{number, root, ExportRef, SvcExport};
-use core::ptr;
+use crate::scopes::svc_export::{root, Domain, ExportRef, SvcExport};
 use kernel::pr_warn_once;
 use kernel::prelude::*;
 use kernel::sync::{new_spinlock, SpinLock};
@@ -95,10 +93,9 @@ fn describe(
 
 /// The first directory above an export that is noted as one for more than that it leads to others. May sleep.
 fn nearest(net: u64, export: SvcExport<'_>) -> Option<Root> {
-    let mut at = export.path();
+    let mut at = export.path().get();
     while at.up() {
-        // SAFETY: The path is valid, and that of a directory with something in it.
-        let root = unsafe { root(&*at.as_ptr()) };
+        let root = root(at.path());
         if ROOTS.lock().as_ref()?.is_real(net, &root) {
             return Some(root);
         }
@@ -152,8 +149,8 @@ fn place(net: u64, form: &Form, domain: Option<u64>) -> Place {
 }
 
 /// Where a file is that is named by a handle of this form, by a client of the domain if that is known. Does not sleep.
-pub(crate) fn place_of_form(net: Net<'_>, form: &Form, domain: Option<&auth_domain>) -> Place {
-    place(net.cookie(), form, domain.map(number))
+pub(crate) fn place_of_form(net: Net<'_>, form: &Form, domain: Option<Domain<'_>>) -> Place {
+    place(net.cookie(), form, domain.map(Domain::number))
 }
 
 /// Where a file is that is named by a handle that says this, and was found on an export. Does not sleep.
@@ -187,8 +184,7 @@ pub(crate) fn shows_below(net: Net<'_>, scope: &Scope) -> bool {
 
 /// Is a directory exported, or was it? Does not sleep.
 pub(crate) fn is_root(net: Net<'_>, at: &PathRef) -> bool {
-    // SAFETY: The path is valid, and that of something that is there.
-    let root = unsafe { root(&*at.as_ptr()) };
+    let root = root(at.path());
     let roots = ROOTS.lock();
     let found = roots
         .as_ref()
@@ -218,21 +214,11 @@ pub(crate) fn each_beside(
 
 /// Where a directory is, if a file system that can be exported, and that is on a block device, is mounted there. Does
 /// not sleep.
-///
-/// # Safety
-///
-/// The path is valid.
-pub(crate) unsafe fn place_of_mount(net: Net<'_>, path: &path) -> Option<Place> {
-    // SAFETY: A valid path has references to its mount, whose file system is there, and to its place there.
-    let root = unsafe {
-        let sb = &*(*path.mnt).mnt_sb;
-        let is_mount = ptr::eq(path.dentry, (*path.mnt).mnt_root);
-        let on_disk = (*sb.s_type).fs_flags as u32 & private::FS_REQUIRES_DEV != 0;
-        if !is_mount || !on_disk || sb.s_export_op.is_null() {
-            return None;
-        }
-        root(path)
-    };
+pub(crate) fn place_of_mount(net: Net<'_>, at: Path<'_>) -> Option<Place> {
+    if !at.is_mounted() || !at.is_exportable() {
+        return None;
+    }
+    let root = root(at);
     let roots = ROOTS.lock();
     Some(Place {
         handle: None,

@@ -138,7 +138,7 @@ pub(crate) fn find<'a>(
 /// Below an export with `crossmnt`, rpc.mountd makes one of each directory that is asked for, without the number; and of
 /// each directory above an export, one that only leads there.
 fn parent(child: SvcExport<'_>, request: &Request<'_>) -> Result<Option<ExportRef>> {
-    let mut at = child.path();
+    let mut at = child.path().get();
     let mut nearest: Option<ExportRef> = None;
     while at.up() {
         // SAFETY: The request is the current one, and the path is valid. An export that is found comes with a reference.

@@ -14,14 +14,12 @@ use crate::scopes::exported;
 use crate::scopes::grace::Subject;
 use crate::scopes::place::{Form, Place};
 use crate::scopes::scope::Fsid;
-use crate::scopes::svc_export::SvcExport;
+use crate::scopes::svc_export::{Domain, SvcExport};
 use core::marker::PhantomData;
 use core::net::IpAddr;
 use core::ptr::NonNull;
 use kernel::bindings;
 use kernel::ffi::{c_int, c_void};
-use kernel::prelude::*;
-use kernel::str::CStr;
 
 /// The RPC program of NFS (RFC 8881, 16.1).
 pub(crate) const NFS_PROGRAM: u32 = 100_003;
@@ -110,29 +108,23 @@ impl<'a> Request<'a> {
 
     /// Is it a compound whose current operation is READDIR, in a directory that only leads to exports? Does not sleep.
     pub(crate) fn lists_pseudo_root(&self) -> bool {
-        let operation = self.compound_operation();
-        if operation.is_none_or(|op| op.opnum != private::nfs_opnum4_OP_READDIR) {
-            return false;
-        }
-        // SAFETY: The response is that of a compound. `fh_verify()` has set the export, or it is null.
-        let export = unsafe {
-            let response = &*self.get().rq_resp.cast::<private::nfsd4_compoundres>();
-            SvcExport::from_raw(response.cstate.current_fh.fh_export)
-        };
-        export.is_some_and(SvcExport::is_pseudo_root)
+        self.compound().is_some_and(|compound| {
+            compound.op.opnum == private::nfs_opnum4_OP_READDIR
+                && compound
+                    .export(Handle::Current)
+                    .is_some_and(SvcExport::is_pseudo_root)
+        })
     }
 
     /// What it is about, if it is one of NFSv4 or NLM. Does not sleep.
     pub(crate) fn subject(&self) -> Option<Subject> {
         let request = self.get();
         let mut subject = match self.kind {
-            Kind::Nfsd if self.is_nfs4() => self.compound()?,
+            Kind::Nfsd if self.is_nfs4() => self.compound()?.subject(),
             Kind::Lockd if request.rq_prog == private::NLM_PROGRAM => {
                 let (handle, reclaim_asks) = self.nlm_arguments()?;
-                // SAFETY: The client is null or was set by `svc_set_client()`, and stays during the request.
-                let domain = unsafe { request.rq_client.as_ref() };
                 let place = Form::of_handle(handle)
-                    .map(|form| exported::place_of_form(self.net(), &form, domain));
+                    .map(|form| exported::place_of_form(self.net(), &form, self.domain()));
                 Subject {
                     files: [place.unwrap_or_default(), Place::default()],
                     server: None,
@@ -145,13 +137,10 @@ impl<'a> Request<'a> {
         Some(subject)
     }
 
-    /// The name of its client's entry in exports(5). Does not sleep.
-    pub(crate) fn domain(&self) -> Option<&CStr> {
-        // SAFETY: The client is null or was set by `svc_set_client()`, and stays during the request. It has a name.
-        unsafe {
-            let domain = self.get().rq_client.as_ref()?;
-            Some(CStr::from_char_ptr(domain.name))
-        }
+    /// Its client, as exports(5) knows it. Does not sleep.
+    pub(crate) fn domain(&self) -> Option<Domain<'_>> {
+        // SAFETY: The client is null or was set by `svc_set_client()`, and stays during the request.
+        unsafe { Domain::from_raw(self.get().rq_client) }
     }
 
     /// The server's address that it came to. Does not sleep.
@@ -188,60 +177,26 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// The current operation of an NFSv4 compound.
-    fn compound_operation(&self) -> Option<&private::nfsd4_op> {
+    /// The compound that it is, of NFSv4.
+    fn compound(&self) -> Option<Compound<'_>> {
         let request = self.get();
         if !self.is_nfs4() || request.rq_proc != COMPOUND {
             return None;
         }
         // SAFETY: By the type's invariant, these are what `nfsd4_proc_compound()` works on: `opcnt` operations have been
         // begun, and the last of them is the current one.
-        unsafe {
+        let (state, op) = unsafe {
             let response = &*request.rq_resp.cast::<private::nfsd4_compoundres>();
             let arguments = &*request.rq_argp.cast::<private::nfsd4_compoundargs>();
             let at = (response.opcnt as usize).checked_sub(1)?;
             if response.opcnt > arguments.opcnt {
                 return None;
             }
-            Some(&*arguments.ops.add(at))
-        }
-    }
-
-    /// What the current operation of an NFSv4 compound is about.
-    fn compound(&self) -> Option<Subject> {
-        let op = self.compound_operation()?;
-        // SAFETY: The operation's arguments are decoded, and the response is that of a compound.
-        unsafe {
-            let response = &*self.get().rq_resp.cast::<private::nfsd4_compoundres>();
-            // OPEN, LOCK and LAYOUTCOMMIT ask twice, once for each answer that they may have to give.
-            let (two_files, reclaims) = match op.opnum {
-                private::nfs_opnum4_OP_OPEN => {
-                    let claim = op.u.open.op_claim_type;
-                    (
-                        false,
-                        claim == private::open_claim_type4_NFS4_OPEN_CLAIM_PREVIOUS,
-                    )
-                }
-                private::nfs_opnum4_OP_LOCK => (false, op.u.lock.lk_reclaim != 0),
-                private::nfs_opnum4_OP_LAYOUTCOMMIT => (false, op.u.layoutcommit.lc_reclaim != 0),
-                private::nfs_opnum4_OP_RENAME
-                | private::nfs_opnum4_OP_LINK
-                | private::nfs_opnum4_OP_COPY
-                | private::nfs_opnum4_OP_CLONE => (true, false),
-                _ => (false, false),
-            };
-            let state = &response.cstate;
-            let saved = if two_files {
-                place(self.net(), &state.save_fh)
-            } else {
-                Place::default()
-            };
-            Some(Subject {
-                files: [place(self.net(), &state.current_fh), saved],
-                server: None,
-                reclaim_asks: reclaims.then_some(2),
-            })
-        }
+            (&response.cstate, &*arguments.ops.add(at))
+        };
+        // INVARIANT: They are those of this request.
+        let net = self.net();
+        Some(Compound { net, state, op })
     }
 
     /// The file handle of an NLM request; and if it reclaims, how often lockd asks for it.
@@ -315,16 +270,78 @@ impl<'a> Request<'a> {
     }
 }
 
-/// Where the file is whose handle a request of NFSv4 works with.
+/// A compound of NFSv4 that is being processed.
 ///
-/// # Safety
+/// # Invariants
 ///
-/// The request is the current thread's, and came to this namespace.
-unsafe fn place(net: Net<'_>, handle: &private::svc_fh) -> Place {
-    let size = handle.fh_handle.fh_size as usize;
-    let bytes = handle.fh_handle.fh_raw.get(..size);
-    // SAFETY: `fh_verify()` has set the export, or it is null. The handle has a reference to it until the request is
-    // answered.
-    let export = unsafe { SvcExport::from_raw(handle.fh_export) };
-    exported::place_of(net, bytes.and_then(Fsid::of_handle), export)
+/// The state and the current operation are those of a request, which stays for `'a`, in its namespace.
+struct Compound<'a> {
+    net: Net<'a>,
+    state: &'a private::nfsd4_compound_state,
+    op: &'a private::nfsd4_op,
+}
+
+/// One of a compound's file handles.
+#[derive(Clone, Copy)]
+enum Handle {
+    Current,
+    Saved,
+}
+
+impl<'a> Compound<'a> {
+    fn handle(&self, which: Handle) -> &'a private::svc_fh {
+        match which {
+            Handle::Current => &self.state.current_fh,
+            Handle::Saved => &self.state.save_fh,
+        }
+    }
+
+    /// The export that a file handle leads to, if it is known.
+    fn export(&self, which: Handle) -> Option<SvcExport<'a>> {
+        // SAFETY: `fh_verify()` has set the export, or it is null. The handle has a reference to it until the request
+        // is answered.
+        unsafe { SvcExport::from_raw(self.handle(which).fh_export) }
+    }
+
+    /// Where the file of a file handle is.
+    fn place(&self, which: Handle) -> Place {
+        let handle = &self.handle(which).fh_handle;
+        let bytes = handle.fh_raw.get(..handle.fh_size as usize);
+        exported::place_of(
+            self.net,
+            bytes.and_then(Fsid::of_handle),
+            self.export(which),
+        )
+    }
+
+    /// Does its operation reclaim?
+    fn reclaims(&self) -> bool {
+        let of_open = private::open_claim_type4_NFS4_OPEN_CLAIM_PREVIOUS;
+        // SAFETY: The arguments of the operation are decoded, and are of its kind.
+        unsafe {
+            match self.op.opnum {
+                private::nfs_opnum4_OP_OPEN => self.op.u.open.op_claim_type == of_open,
+                private::nfs_opnum4_OP_LOCK => self.op.u.lock.lk_reclaim != 0,
+                private::nfs_opnum4_OP_LAYOUTCOMMIT => self.op.u.layoutcommit.lc_reclaim != 0,
+                _ => false,
+            }
+        }
+    }
+
+    /// What its operation is about.
+    fn subject(&self) -> Subject {
+        let saved = match self.op.opnum {
+            private::nfs_opnum4_OP_RENAME
+            | private::nfs_opnum4_OP_LINK
+            | private::nfs_opnum4_OP_COPY
+            | private::nfs_opnum4_OP_CLONE => self.place(Handle::Saved),
+            _ => Place::default(),
+        };
+        Subject {
+            files: [self.place(Handle::Current), saved],
+            server: None,
+            // OPEN, LOCK and LAYOUTCOMMIT ask twice, once for each answer that they may have to give.
+            reclaim_asks: self.reclaims().then_some(2),
+        }
+    }
 }

@@ -4,40 +4,59 @@
 //!
 //! C source: `struct svc_export` in `fs/nfsd/export.h`.
 
-use crate::base::private::{self, auth_domain, path, svc_export};
+use crate::base::private::{self, auth_domain, svc_export};
 use crate::base::recent::mix;
-use crate::base::vfs::PathRef;
+use crate::base::vfs::Path;
 use crate::scopes::roots::{Export, How, Root};
 use crate::scopes::scope::Fsid;
+use core::marker::PhantomData;
 use core::mem::ManuallyDrop;
-use core::ptr::{self, addr_of_mut};
+use core::ptr::{self, addr_of_mut, NonNull};
 use kernel::bindings;
 use kernel::prelude::*;
 use kernel::str::CStr;
 
-/// A number that stands for a domain.
-pub(crate) fn number(domain: &auth_domain) -> u64 {
-    // SAFETY: A domain has a name, which ends with a zero, as long as it is there.
-    let name = unsafe { CStr::from_char_ptr(domain.name) };
-    let bytes = name.to_bytes().iter();
-    bytes.fold(0, |number, byte| mix(number, u64::from(*byte) + 1))
+/// A client, or many, as exports(5) knows them (`struct auth_domain`).
+///
+/// # Invariants
+///
+/// It is valid for `'a`, and has a name as long as that.
+#[derive(Clone, Copy)]
+pub(crate) struct Domain<'a>(NonNull<auth_domain>, PhantomData<&'a auth_domain>);
+
+impl<'a> Domain<'a> {
+    /// The domain at a pointer, unless that is null.
+    ///
+    /// # Safety
+    ///
+    /// The pointer is null, or somebody has a reference to the domain for `'a`.
+    pub(crate) unsafe fn from_raw(domain: *mut auth_domain) -> Option<Self> {
+        // INVARIANT: By this function's requirement; sunrpc gives each its name when it makes it.
+        Some(Domain(NonNull::new(domain)?, PhantomData))
+    }
+
+    /// Its name.
+    pub(crate) fn name(self) -> &'a CStr {
+        // SAFETY: The domain is valid, and its name, which ends with a zero, stays as long as it.
+        unsafe { CStr::from_char_ptr((*self.0.as_ptr()).name) }
+    }
+
+    /// A number that stands for it.
+    pub(crate) fn number(self) -> u64 {
+        let bytes = self.name().to_bytes().iter();
+        bytes.fold(0, |number, byte| mix(number, u64::from(*byte) + 1))
+    }
 }
 
 /// A directory, or a file, as the root of an export. The number of an inode does not change.
-///
-/// # Safety
-///
-/// The path is valid, and that of something that is there.
-pub(crate) unsafe fn root(path: &path) -> Root {
-    // SAFETY: A valid path has references to its mount, whose file system is there, and to its place there.
-    unsafe {
-        let inode = (*path.dentry).d_inode;
-        Root {
-            device: Fsid::of_device((*(*path.mnt).mnt_sb).s_dev),
-            inode: (*inode).i_ino,
-            address: inode as usize,
-            generation: (*inode).i_generation,
-        }
+pub(crate) fn root(path: Path<'_>) -> Root {
+    let inode = path.inode();
+    let (number, generation) = path.numbers();
+    Root {
+        device: Fsid::of_device(inode.device),
+        inode: number,
+        address: inode.address,
+        generation,
     }
 }
 
@@ -76,8 +95,7 @@ impl<'a> SvcExport<'a> {
 
     /// The device that it is on.
     pub(crate) fn device(self) -> Fsid {
-        // SAFETY: The export is valid, and has references to its path.
-        Fsid::of_device(unsafe { (*(*self.0.ex_path.mnt).mnt_sb).s_dev })
+        Fsid::of_device(self.path().inode().device)
     }
 
     /// Does it only lead to other exports (`NFSEXP_V4ROOT`)?
@@ -92,11 +110,11 @@ impl<'a> SvcExport<'a> {
 
     /// What it is, but for what it is below.
     pub(crate) fn describe(self) -> Export {
-        // SAFETY: The export is valid: it has references to its client and to its path.
-        let (root, domain) = unsafe { (root(&self.0.ex_path), number(&*self.0.ex_client)) };
+        // SAFETY: The export is valid, and has a reference to its client.
+        let domain = unsafe { Domain::from_raw(self.0.ex_client) };
         Export {
-            root,
-            domain,
+            root: root(self.path()),
+            domain: domain.map_or(0, Domain::number),
             fsid: self.fsid(),
             below: None,
             how: self.how(),
@@ -105,8 +123,7 @@ impl<'a> SvcExport<'a> {
 
     /// Is it the root of a file system that is mounted somewhere?
     pub(crate) fn is_mount(self) -> bool {
-        // SAFETY: The export is valid, and has references to its path.
-        unsafe { ptr::eq(self.0.ex_path.dentry, (*self.0.ex_path.mnt).mnt_root) }
+        self.path().is_mounted()
     }
 
     /// Has it a number (`fsid=`)?
@@ -131,9 +148,9 @@ impl<'a> SvcExport<'a> {
     }
 
     /// Where it is.
-    pub(crate) fn path(self) -> PathRef {
-        // SAFETY: The export is valid, and has references to its path.
-        unsafe { PathRef::new(self.0.ex_path) }
+    pub(crate) fn path(self) -> Path<'a> {
+        // SAFETY: The export is valid, and has references to its path: rpc.mountd names a file or a directory.
+        unsafe { Path::from_raw(self.0.ex_path) }
     }
 
     /// All that a note of it depends on.
