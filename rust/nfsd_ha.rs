@@ -32,7 +32,9 @@ mod tracking;
 
 use base::net::Net;
 use base::net_end::{AtEnd, NetEnd, Registered};
-use base::{private, setup::Setup};
+// The generated comparisons with BTF have it here, too.
+use base::private;
+use base::setup::Setup;
 use control::{mounts::Mounts, recount::Recount, release};
 use kernel::prelude::*;
 use kernel::sync::Arc;
@@ -119,7 +121,6 @@ impl Drop for NfsdHa {
         clients::exit_module();
         // A task that has dropped its reference to this module may still be in its last
         // instructions, preempted; none of them sleeps there.
-        // SAFETY: We may sleep, and hold no lock.
-        unsafe { private::synchronize_rcu_tasks() };
+        base::tasks::wait_for_all();
     }
 }

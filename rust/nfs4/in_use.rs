@@ -56,12 +56,13 @@ impl InUse<'_> {
     fn revoke(&self, stateid: &PinnedStateid) {
         let (nn, client) = (self.server.nn().as_ptr(), self.client.as_ptr());
         // SAFETY: The server is up, the client is in use, and the stateid is one of its; `nfsd_mutex` is held, as where
-        // nfsd calls this.
-        unsafe { private::revoke_one_stid(nn, client, stateid.as_ptr()) };
-        if self.client.minor_version() == 0 {
-            let _table = self.server.clients();
-            // SAFETY: The server is up; the field changes under its `client_lock`.
-            unsafe { (*nn).nfs40_last_revoke = since_boot() / 1_000_000_000 };
+        // nfsd calls this. The field for NFSv4.0 changes under the server's `client_lock`.
+        unsafe {
+            private::revoke_one_stid(nn, client, stateid.as_ptr());
+            if self.client.minor_version() == 0 {
+                let _table = self.server.clients();
+                (*nn).nfs40_last_revoke = since_boot() / 1_000_000_000;
+            }
         }
     }
 

@@ -13,18 +13,26 @@ use crate::nfs4::record::Client;
 use crate::nfs4::records::RecordTable;
 use core::net::IpAddr;
 use core::ptr::addr_of_mut;
-use core::sync::atomic::{AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicI32, AtomicI64, AtomicUsize, Ordering};
 use kernel::prelude::*;
 use kernel::str::CStr;
 use kernel::types::Opaque;
 
 /// What nfsd sets before anybody else can see a client.
 struct Fixed<'a> {
+    nfsd: Nfsd<'a>,
     name: &'a [u8],
     id: [u32; 2],
     address: Option<IpAddr>,
     minor_version: u32,
     principal: Option<&'a CStr>,
+}
+
+/// What changes while others look at it, each in one go.
+struct Shared<'a> {
+    users: &'a AtomicI32,
+    renewed: &'a AtomicI64,
+    flags: &'a AtomicUsize,
 }
 
 /// An NFSv4 client (`struct nfs4_client`) for the time of an operation on it.
@@ -52,29 +60,41 @@ impl Nfs4Client {
         self.0.get()
     }
 
+    fn shared(&self) -> Shared<'_> {
+        let raw = self.as_ptr();
+        // SAFETY: Words of a valid structure, at which nfsd itself looks without a lock; it changes the flags with
+        // `set_bit()` and the like only, and the count of requests as an atomic one.
+        unsafe {
+            Shared {
+                users: AtomicI32::from_ptr(addr_of_mut!((*raw).cl_rpc_users.counter)),
+                renewed: AtomicI64::from_ptr(addr_of_mut!((*raw).cl_time)),
+                flags: AtomicUsize::from_ptr(addr_of_mut!((*raw).cl_flags).cast()),
+            }
+        }
+    }
+
     /// Is a request of it being processed? Not known of NFSv4.0.
     pub(crate) fn is_in_use(&self) -> bool {
-        // SAFETY: The field of a valid structure, read in one go.
-        unsafe { (&raw const (*self.0.get()).cl_rpc_users.counter).read_volatile() != 0 }
+        self.shared().users.load(Ordering::Relaxed) != 0
     }
 
     /// nfsd, and the net namespace of its server.
     pub(crate) fn nfsd(&self) -> Nfsd<'_> {
-        // SAFETY: Set when the client is made, and never changed; a server's clients go before its namespace does
-        // and before nfsd is unloaded.
-        unsafe { Nfsd::new(Net::from_raw((*self.0.get()).net)) }
+        self.fixed().nfsd
     }
 
     /// What does not change as long as the client is there.
     fn fixed(&self) -> Fixed<'_> {
         let raw = self.0.get();
         // SAFETY: nfsd sets this when it makes the client, does not change it once others can see that, and
-        // frees it with the client. The name is as long as it says, and a principal is null or has an end.
+        // frees it with the client. The name is as long as it says, and a principal is null or has an end. A server's
+        // clients go before its namespace does and before nfsd is unloaded.
         unsafe {
             let name = &(*raw).cl_name;
             let principals = [(*raw).cl_cred.cr_raw_principal, (*raw).cl_cred.cr_principal];
             let principal = principals.into_iter().find(|p| !p.is_null());
             Fixed {
+                nfsd: Nfsd::new(Net::from_raw((*raw).net)),
                 name: core::slice::from_raw_parts(name.data, name.len as usize),
                 id: [(*raw).cl_clientid.cl_boot, (*raw).cl_clientid.cl_id],
                 address: sockaddr::address(&(*raw).cl_addr),
@@ -152,8 +172,7 @@ impl Nfs4Client {
 
     /// When its lease was renewed last, in seconds since boot, or 0 if it is expired.
     pub(crate) fn renewed(&self) -> i64 {
-        // SAFETY: A word of a valid structure, read in one go.
-        unsafe { addr_of_mut!((*self.0.get()).cl_time).read_volatile() }
+        self.shared().renewed.load(Ordering::Relaxed)
     }
 
     /// Is it expired (`is_client_expired()`)? Under its server's `client_lock`, that does not change.
@@ -161,13 +180,8 @@ impl Nfs4Client {
         self.renewed() == 0
     }
 
-    fn flags(&self) -> &AtomicUsize {
-        // SAFETY: A word of a valid structure, which nfsd changes with `set_bit()` and the like only.
-        unsafe { AtomicUsize::from_ptr(addr_of_mut!((*self.0.get()).cl_flags).cast()) }
-    }
-
     fn has_flag(&self, bit: u32) -> bool {
-        self.flags().load(Ordering::Relaxed) >> bit & 1 != 0
+        self.shared().flags.load(Ordering::Relaxed) >> bit & 1 != 0
     }
 
     /// Is it on stable storage (`NFSD4_CLIENT_STABLE`)?
@@ -184,9 +198,9 @@ impl Nfs4Client {
     pub(crate) fn set_stable(&self, stable: bool) {
         let bit = 1 << private::NFSD4_CLIENT_STABLE;
         if stable {
-            self.flags().fetch_or(bit, Ordering::Relaxed);
+            self.shared().flags.fetch_or(bit, Ordering::Relaxed);
         } else {
-            self.flags().fetch_and(!bit, Ordering::Relaxed);
+            self.shared().flags.fetch_and(!bit, Ordering::Relaxed);
         }
     }
 }

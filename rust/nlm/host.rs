@@ -6,7 +6,7 @@
 //! made, and never changed; other fields change all the time.
 
 use crate::base::net::Net;
-use crate::base::private::{nlm_host, nsm_handle};
+use crate::base::private::{__kernel_sockaddr_storage, nlm_host, nsm_handle};
 use crate::base::sockaddr;
 use core::ffi::CStr;
 use core::marker::PhantomData;
@@ -28,8 +28,11 @@ const STICKY: u8 = 2;
 pub(crate) struct Host<'a>(*const nlm_host, PhantomData<&'a nlm_host>);
 
 /// Fields of a host that never change.
-struct Made {
+struct Made<'a> {
     is_server: bool,
+    net: Net<'a>,
+    client: &'a __kernel_sockaddr_storage,
+    server: &'a __kernel_sockaddr_storage,
     handle: *mut nsm_handle,
     version: u32,
     protocol: u16,
@@ -52,12 +55,16 @@ impl<'a> Host<'a> {
     }
 
     /// What was set when it was made, and stays.
-    fn made(self) -> Made {
-        // SAFETY: The host is valid, by `new()`. Nobody writes these fields any more, but for other bits
-        // of the field that `h_server` is in.
+    #[inline]
+    fn made(self) -> Made<'a> {
+        // SAFETY: The host is valid, by the type's invariant. Nobody writes these fields any more, but for other bits
+        // of the field that `h_server` is in. lockd frees a namespace's hosts before the namespace goes.
         unsafe {
             Made {
                 is_server: nlm_host::h_server_raw(self.0) != 0,
+                net: Net::from_raw((*self.0).net),
+                client: &(*self.0).h_addr,
+                server: &(*self.0).h_srcaddr,
                 handle: (*self.0).h_nsmhandle,
                 version: (*self.0).h_version,
                 protocol: (*self.0).h_proto,
@@ -72,21 +79,17 @@ impl<'a> Host<'a> {
 
     /// Its net namespace.
     pub(crate) fn net(self) -> Net<'a> {
-        // SAFETY: The host is valid, by `new()`. Set when it was made; lockd frees a namespace's hosts before the
-        // namespace goes.
-        unsafe { Net::from_raw((*self.0).net) }
+        self.made().net
     }
 
     /// The client's address.
     pub(crate) fn client(self) -> Option<IpAddr> {
-        // SAFETY: The host is valid, by `new()`. The address was set when it was made.
-        unsafe { sockaddr::address(&(*self.0).h_addr) }
+        sockaddr::address(self.made().client)
     }
 
-    /// The server's address that the client uses.
+    /// The server's address that the client uses. It may have none, but zeros.
     pub(crate) fn server(self) -> Option<IpAddr> {
-        // SAFETY: The host is valid, by `new()`. The address, or zeros, was set when it was made.
-        unsafe { sockaddr::address(&(*self.0).h_srcaddr) }
+        sockaddr::address(self.made().server)
     }
 
     /// The NLM version.
@@ -101,13 +104,13 @@ impl<'a> Host<'a> {
 
     /// How often the client has restarted since lockd has known it. This one changes.
     pub(crate) fn restarts(self) -> u32 {
-        // SAFETY: The host is valid, by `new()`. A word, read in one go.
+        // SAFETY: The host is valid, by the type's invariant. A word, read in one go.
         unsafe { (&raw const (*self.0).h_state).read_volatile() }
     }
 
     /// The name that the client gave itself.
     pub(crate) fn with_name<R>(self, f: impl FnOnce(&[u8]) -> R) -> R {
-        // SAFETY: The host is valid, by `new()`. The name is that of its NSM handle, which it keeps, has
+        // SAFETY: The host is valid, by the type's invariant. The name is that of its NSM handle, which it keeps, has
         // an end, and never changes.
         f(unsafe { CStr::from_char_ptr((*self.0).h_name) }.to_bytes())
     }

@@ -44,8 +44,10 @@ pub(crate) struct Lockd {
 impl Lockd {
     /// Holds lockd as it is; `None` if it does not run. May sleep; the caller holds no lock of lockd's.
     pub(crate) fn get(nfsd: Nfsd<'_>) -> Option<Self> {
-        // SAFETY: lockd is loaded during the call, so that its mutex is there, and afterwards as it runs.
-        unsafe { Self::if_running(nfsd, MutexGuard::new(&raw mut private::nlmsvc_mutex)) }
+        // SAFETY: lockd is loaded during the call, so that its mutex is there, and afterwards if it runs.
+        let guard = unsafe { MutexGuard::new(&raw mut private::nlmsvc_mutex) };
+        // INVARIANT: It runs, and the mutex is held, under which it starts and stops.
+        Self::runs(nfsd).then(|| Lockd { _running: guard })
     }
 
     /// As [`Lockd::get`], but fails with `EBUSY` if lockd starts, stops or is held for longer than
@@ -64,23 +66,17 @@ impl Lockd {
     /// As [`Lockd::get`], but does not wait: `None` if lockd starts, stops or is held. Does not sleep.
     pub(crate) fn try_once(nfsd: Nfsd<'_>) -> Option<Option<Self>> {
         // SAFETY: As in `get()`.
-        unsafe {
-            let guard = MutexGuard::try_new(&raw mut private::nlmsvc_mutex)?;
-            Some(Self::if_running(nfsd, guard))
-        }
+        let guard = unsafe { MutexGuard::try_new(&raw mut private::nlmsvc_mutex) }?;
+        // INVARIANT: As in `get()`.
+        Some(Self::runs(nfsd).then(|| Lockd { _running: guard }))
     }
 
-    /// lockd, if it runs.
-    ///
-    /// # Safety
-    ///
-    /// The guard is that of `nlmsvc_mutex`.
-    unsafe fn if_running(_: Nfsd<'_>, guard: MutexGuard) -> Option<Self> {
+    /// Does it run? That changes under `nlmsvc_mutex`. If it does, its thread runs, or is about to or was just now, and
+    /// keeps lockd loaded.
+    fn runs(_: Nfsd<'_>) -> bool {
         // SAFETY: lockd is loaded during the call; a pointer, read in one go.
         let server = unsafe { (&raw const private::nlmsvc_serv).read_volatile() };
-        // INVARIANT: The pointer changes under this lock. While it is set lockd's thread runs, or is about to or
-        // was just now, and keeps lockd loaded.
-        (!server.is_null()).then(|| Lockd { _running: guard })
+        !server.is_null()
     }
 
     /// The lock of its table of files. May sleep.
@@ -107,20 +103,20 @@ impl Lockd {
             // The lock is held for one chain only, as lockd needs it for every request.
             let _table = self.table_lock();
             // SAFETY: lockd is loaded, and the table has so many chains. Its lock is held, so that the
-            // files that the chain's nodes are in stay; their count changes under this lock and the
+            // files that the chain's nodes are in stay listed; their count changes under this lock and the
             // file's.
             unsafe {
                 let mut node = (&raw const private::nlm_files[chain].first).read_volatile();
                 while !node.is_null() {
                     let file: *mut nlm_file = kernel::container_of!(node, nlm_file, f_list);
                     node = (*file).f_list.next;
-                    if want(&place(net, &*file)) {
+                    let listed = Listed(NonNull::new_unchecked(file), PhantomData);
+                    if want(&listed.place(net)) {
                         // The room first, as a pin cannot be given back under the lock.
                         files.reserve(1, GFP_KERNEL)?;
                         let _lock = MutexGuard::new(addr_of_mut!((*file).f_mutex));
                         (*file).f_count += 1;
-                        let file = NlmFile::from_raw(self, NonNull::new_unchecked(file));
-                        files.push(file, GFP_KERNEL)?;
+                        files.push(NlmFile::from_raw(self, listed.0), GFP_KERNEL)?;
                     }
                 }
             }
@@ -141,28 +137,50 @@ pub(crate) struct TableLock<'a> {
     _lockd: PhantomData<&'a Lockd>,
 }
 
-/// Where a file is, as a net namespace's exports are.
+/// A file in lockd's table.
 ///
-/// # Safety
+/// # Invariants
 ///
-/// The file is in the table, whose lock is held, or pinned.
-unsafe fn place(net: Net<'_>, file: &nlm_file) -> Place {
-    let handle = &file.f_handle;
-    let form = handle
-        .data
-        .get(..usize::from(handle.size))
-        .and_then(Form::of_handle);
-    // SAFETY: lockd has at least one open file for each, as long as it is in the table.
-    let device = unsafe {
-        let [read, write] = (&raw const file.f_file).read_volatile();
-        let open = if read.is_null() { write } else { read };
-        Fsid::of_device((*(*(*open).f_inode).i_sb).s_dev)
-    };
-    Place {
-        device: Some(device),
-        ..form.map_or_else(Place::default, |form| {
-            exported::place_of_form(net, &form, None)
-        })
+/// For `'a` the file stays there, as the table's lock is held or the file is pinned. So it is valid, its handle does not
+/// change, and it has at least one open file, whose inode is there.
+#[derive(Clone, Copy)]
+struct Listed<'a>(NonNull<nlm_file>, PhantomData<&'a nlm_file>);
+
+impl Listed<'_> {
+    /// The open files that its locks are set on, by access mode; null where there is none.
+    fn opens(self) -> [*mut private::file; 2] {
+        // SAFETY: The file is valid. lockd sets each of these once, in one go, and only lets go of them when it
+        // frees the file.
+        unsafe { addr_of_mut!((*self.0.as_ptr()).f_file).read_volatile() }
+    }
+
+    /// An open file of it.
+    fn any_open(self) -> *mut private::file {
+        let [read, write] = self.opens();
+        if read.is_null() {
+            write
+        } else {
+            read
+        }
+    }
+
+    /// Where it is, as a net namespace's exports are. Does not sleep.
+    fn place(self, net: Net<'_>) -> Place {
+        // SAFETY: Its handle does not change, and it has an open file, whose inode is there.
+        let (handle, device) = unsafe {
+            let handle = &(*self.0.as_ptr()).f_handle;
+            (handle, (*(*(*self.any_open()).f_inode).i_sb).s_dev)
+        };
+        let form = handle
+            .data
+            .get(..usize::from(handle.size))
+            .and_then(Form::of_handle);
+        Place {
+            device: Some(Fsid::of_device(device)),
+            ..form.map_or_else(Place::default, |form| {
+                exported::place_of_form(net, &form, None)
+            })
+        }
     }
 }
 
@@ -200,27 +218,24 @@ impl<'a> NlmFile<'a> {
         self.raw.as_ptr()
     }
 
+    fn listed(&self) -> Listed<'_> {
+        // INVARIANT: It is pinned as long as it is borrowed.
+        Listed(self.raw, PhantomData)
+    }
+
     /// Where it is, as a net namespace's exports are. Does not sleep.
     pub(crate) fn place(&self, net: Net<'_>) -> Place {
-        // SAFETY: The file is pinned, and its handle never changes.
-        unsafe { place(net, &*self.as_ptr()) }
+        self.listed().place(net)
     }
 
     /// The open files that its locks are set on, by access mode; null where there is none.
     pub(crate) fn opens(&self) -> [*mut private::file; 2] {
-        // SAFETY: The file is pinned. lockd sets each of these once, in one go, and only lets go of them
-        // when it frees the file.
-        unsafe { addr_of_mut!((*self.as_ptr()).f_file).read_volatile() }
+        self.listed().opens()
     }
 
     /// An open file of it. lockd has at least one for each file in its table.
     pub(crate) fn any_open(&self) -> *mut private::file {
-        let [read, write] = self.opens();
-        if read.is_null() {
-            write
-        } else {
-            read
-        }
+        self.listed().any_open()
     }
 
     /// Its inode.

@@ -10,7 +10,7 @@ use crate::base::private::{self, nlm_lockowner};
 use crate::nlm::host::Host;
 use crate::nlm::lockd::{Lockd, NlmFile};
 use core::marker::PhantomData;
-use core::mem::{ManuallyDrop, MaybeUninit};
+use core::mem::ManuallyDrop;
 use core::ptr::{self, addr_of_mut, NonNull};
 use kernel::bindings;
 use kernel::prelude::*;
@@ -165,30 +165,30 @@ impl<'a> HeldLock<'a> {
             return Err(EAGAIN);
         }
         let open = self.open.as_ptr();
-        let mut fl = MaybeUninit::<private::file_lock>::zeroed();
-        // SAFETY: All zeros is a value of this type: numbers, and pointers that may be null. It is ours,
-        // and does not move from here on.
-        let fl = unsafe {
-            private::locks_init_lock(fl.as_mut_ptr());
-            fl.assume_init_mut()
+        let mut fl: private::file_lock = pin_init::zeroed();
+        let fl = &raw mut fl;
+        // SAFETY: The lock is ours, and does not move from here on. The file is pinned, so it stays open; we have the
+        // owner. Nobody keeps the lock that we hand in: one that is not to wait is copied, and this file system does not
+        // answer later.
+        let result = unsafe {
+            private::locks_init_lock(fl);
+            (*fl).c.flc_flags = FL_POSIX;
+            (*fl).c.flc_type = if remove {
+                private::F_UNLCK as u8
+            } else {
+                self.kind
+            };
+            (*fl).c.flc_owner = self.owner.0.as_ptr().cast();
+            (*fl).c.flc_pid = self.pid;
+            (*fl).c.flc_file = open;
+            ((*fl).fl_start, (*fl).fl_end) = self.range;
+            if !remove {
+                // The VFS takes its own reference to the owner.
+                (*fl).fl_lmops = &raw const private::nlmsvc_lock_operations;
+            }
+            private::vfs_lock_file(open, private::F_SETLK, fl, ptr::null_mut())
         };
-        fl.c.flc_flags = FL_POSIX;
-        fl.c.flc_type = if remove {
-            private::F_UNLCK as u8
-        } else {
-            self.kind
-        };
-        fl.c.flc_owner = self.owner.0.as_ptr().cast();
-        fl.c.flc_pid = self.pid;
-        fl.c.flc_file = open;
-        (fl.fl_start, fl.fl_end) = self.range;
-        if !remove {
-            // The VFS takes its own reference to the owner.
-            fl.fl_lmops = &raw const private::nlmsvc_lock_operations;
-        }
-        // SAFETY: The file is pinned, so it stays open; we have the owner. Nobody keeps the lock that
-        // we hand in: one that is not to wait is copied, and this file system does not answer later.
-        match unsafe { private::vfs_lock_file(open, private::F_SETLK, fl, ptr::null_mut()) } {
+        match result {
             0 => Ok(()),
             // FILE_LOCK_DEFERRED: the file system will answer some time.
             n if n > 0 => Err(EAGAIN),

@@ -26,7 +26,7 @@
 
 use crate::base::amount::Amount;
 use crate::base::net::Net;
-use crate::base::private;
+use crate::base::tasks;
 use crate::base::text::Text;
 use crate::base::user;
 use crate::nlm::blocks::Block;
@@ -326,8 +326,8 @@ fn park(waiting: &mut [Waiting<'_>], granted: bool) -> Result<Result<(), Text>> 
         // In 7.2, lockd may have taken a block from the list and not yet have a reference to it,
         // or have given it up and not be done. It does not sleep in between, so that a second
         // look sees it.
-        // SAFETY: We may sleep. It does not wait for who sleeps, so nobody can wait for our locks.
-        unsafe { private::synchronize_rcu_tasks() };
+        // It does not wait for who sleeps, so nobody can wait for our locks.
+        tasks::wait_for_all();
         settled = busy.is_none();
         let Some(file) = busy else {
             continue;
