@@ -41,12 +41,12 @@ static OBJECTS: Objects<6> = Objects::new([
 ]);
 
 // SAFETY: The type is that of security/security.c. While it waits it holds a reference to this module.
-static KERNEL: Funcs<1> = Funcs::new(unsafe {
-    [Func::new(
+static KERNEL: Funcs<1> = unsafe {
+    Funcs::new([Func::new(
         c"security_file_lock",
         replaced::file_lock as *const c_void,
-    )]
-});
+    )])
+};
 
 const KERNEL_CALLBACKS: klp_callbacks = klp_callbacks {
     pre_patch: Some(check_start),
@@ -56,32 +56,32 @@ const KERNEL_CALLBACKS: klp_callbacks = klp_callbacks {
 static NOTHING: Funcs<0> = Funcs::new([]);
 
 // SAFETY: The type is that of net/sunrpc/svcauth_unix.c.
-static SUNRPC: Funcs<1> = Funcs::new(unsafe {
-    [Func::new(
+static SUNRPC: Funcs<1> = unsafe {
+    Funcs::new([Func::new(
         c"svcauth_unix_set_client",
         replaced::set_client as *const c_void,
-    )]
-});
+    )])
+};
 
 // SAFETY: The types are those of fs/nfs_common/grace.c. They do not sleep.
-static GRACE: Funcs<2> = Funcs::new(unsafe {
-    [
+static GRACE: Funcs<2> = unsafe {
+    Funcs::new([
         Func::new(c"locks_in_grace", replaced::locks_in_grace as *const c_void),
         Func::new(c"opens_in_grace", replaced::opens_in_grace as *const c_void),
-    ]
-});
+    ])
+};
 
 // SAFETY: The types are those of fs/lockd/mon.c.
-static LOCKD: Funcs<2> = Funcs::new(unsafe {
-    [
+static LOCKD: Funcs<2> = unsafe {
+    Funcs::new([
         Func::new(c"nsm_monitor", replaced::nsm_monitor as *const c_void),
         Func::new(c"nsm_unmonitor", replaced::nsm_unmonitor as *const c_void),
-    ]
-});
+    ])
+};
 
 // SAFETY: The types are those of fs/nfsd/nfs4recover.c, nfsctl.c, nfs4state.c and export.c.
-static NFSD: Funcs<9> = Funcs::new(unsafe {
-    [
+static NFSD: Funcs<9> = unsafe {
+    Funcs::new([
         Func::new(
             c"nfsd4_client_tracking_init",
             replaced::tracking_init as *const c_void,
@@ -103,8 +103,8 @@ static NFSD: Funcs<9> = Funcs::new(unsafe {
             c"rqst_exp_get_by_name",
             replaced::exp_get_by_name as *const c_void,
         ),
-    ]
-});
+    ])
+};
 
 const NFSD_CALLBACKS: klp_callbacks = klp_callbacks {
     pre_patch: Some(pre_patch),

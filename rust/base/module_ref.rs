@@ -44,7 +44,7 @@ impl ModuleRef {
     ///
     /// The module's structure is valid during the call.
     pub(crate) unsafe fn get_other(module: *mut bindings::module) -> Option<Self> {
-        // SAFETY: The structure is valid, as the caller says.
+        // SAFETY: The structure is valid: that it may be about to go is what this looks at.
         if unsafe { bindings::try_module_get(module) } {
             NonNull::new(module).map(ModuleRef)
         } else {

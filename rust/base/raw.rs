@@ -28,7 +28,7 @@ impl MutexGuard {
     /// As for [`MutexGuard::new`].
     pub(crate) unsafe fn try_new(mutex: *mut private::mutex) -> Option<Self> {
         let mutex = mutex.cast();
-        // SAFETY: As in `new()`.
+        // SAFETY: The mutex is valid, and stays so while it is held, if it is.
         let taken = unsafe { bindings::mutex_trylock(mutex) } != 0;
         // Not `then_some()`: a guard that is made is dropped, and would unlock for who has the mutex.
         taken.then(|| MutexGuard(mutex))

@@ -15,12 +15,25 @@ use kernel::current;
 pub(crate) fn find(is_wanted: &dyn Fn(u32, &PathRef) -> bool) -> Option<User> {
     let task = current!().as_ptr().cast::<private::task_struct>();
     // SAFETY: The current task has its namespaces as long as it runs. Their mounts, and how these are linked, change
-    // under the semaphore that is held. A mount that is in a namespace is valid.
+    // under the semaphore that is held. A mount that is in a namespace is valid, and the nodes of the list of its
+    // children are in these.
     unsafe {
         private::down_read(&raw mut private::namespace_sem);
         let top = (*(*(*task).nsproxy).mnt_ns).root;
+        // The next one of the mounts on `top` and on what is mounted there.
+        let next = |mut this: *mut mount| {
+            let mut node = (*this).mnt_mounts.next;
+            while node == addr_of_mut!((*this).mnt_mounts) {
+                if this == top {
+                    return None;
+                }
+                node = (*this).mnt_child.next;
+                this = (*this).mnt_parent;
+            }
+            Some(kernel::container_of!(node, mount, mnt_child))
+        };
         let mut found = None;
-        let mut at = next(top, top);
+        let mut at = next(top);
         while let Some(this) = at {
             let below = (*(*(*this).mnt_parent).mnt.mnt_sb).s_dev;
             let own = Path::from_raw(path {
@@ -32,29 +45,9 @@ pub(crate) fn find(is_wanted: &dyn Fn(u32, &PathRef) -> bool) -> Option<User> {
                 found = Some(User::Mount(own));
                 break;
             }
-            at = next(this, top);
+            at = next(this);
         }
         private::up_read(&raw mut private::namespace_sem);
         found
-    }
-}
-
-/// The next one of the mounts on `top` and on what is mounted there.
-///
-/// # Safety
-///
-/// The mounts are valid, `this` is `top` or on it, and `namespace_sem` is held.
-unsafe fn next(mut this: *mut mount, top: *mut mount) -> Option<*mut mount> {
-    // SAFETY: As the caller says; the nodes of the list of a mount's children are in these.
-    unsafe {
-        let mut node = (*this).mnt_mounts.next;
-        while node == addr_of_mut!((*this).mnt_mounts) {
-            if this == top {
-                return None;
-            }
-            node = (*this).mnt_child.next;
-            this = (*this).mnt_parent;
-        }
-        Some(kernel::container_of!(node, mount, mnt_child))
     }
 }

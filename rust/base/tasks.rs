@@ -12,7 +12,7 @@
 use crate::base::private::{self, task_struct};
 use crate::base::raw::SpinGuard;
 use crate::base::user::{How, User, Wanted};
-use crate::base::vfs::{FileRef, Inode, Path, PathRef};
+use crate::base::vfs::{FileRef, OpenFile, Path, PathRef};
 use core::ptr::{self, addr_of_mut, NonNull};
 use kernel::ffi::{c_int, c_uint, c_void};
 use kernel::sync::aref::ARef;
@@ -199,11 +199,12 @@ unsafe extern "C" fn look_at(
     number: c_uint,
 ) -> c_int {
     // SAFETY: The context is what `open_file()` hands to `iterate_fd()`, which alone uses it during the call.
-    // The file is open, and so has its inode.
+    // The file is open, and stays so as long as the lock of its table is held.
     unsafe {
         let search = &mut *context.cast_mut().cast::<Search<'_>>();
-        if (search.is_wanted)(&Inode::of((*file).f_inode)) {
-            search.found = Some(PathRef::of_file(file));
+        let file = OpenFile::from_raw(NonNull::new_unchecked(file));
+        if (search.is_wanted)(&file.inode()) {
+            search.found = Some(file.path());
             return 1;
         }
         search.looked_at += 1;

@@ -23,19 +23,51 @@ pub(crate) struct Inode {
     pub(crate) device: u32,
 }
 
-impl Inode {
+/// An open file.
+///
+/// # Invariants
+///
+/// For `'a` it stays open: so it has its path, its operations and its inode, which do not change.
+#[derive(Clone, Copy)]
+pub(crate) struct OpenFile<'a>(NonNull<private::file>, PhantomData<&'a private::file>);
+
+impl<'a> OpenFile<'a> {
     /// That at a pointer.
     ///
     /// # Safety
     ///
-    /// The inode is valid, or has been one since the current read-side critical section of RCU began.
-    pub(crate) unsafe fn of(inode: *const private::inode) -> Self {
-        // SAFETY: The memory of an inode, and of its file system, is kept for who may see it under RCU.
+    /// The file stays open for the lifetime.
+    pub(crate) unsafe fn from_raw(file: NonNull<private::file>) -> Self {
+        // INVARIANT: By this function's requirement.
+        OpenFile(file, PhantomData)
+    }
+
+    /// The pointer to its inode, which is there as long as this.
+    pub(crate) fn inode_ptr(self) -> *mut private::inode {
+        // SAFETY: The file is open, and has an inode.
+        unsafe { (*self.0.as_ptr()).f_inode }
+    }
+
+    /// Its inode.
+    pub(crate) fn inode(self) -> Inode {
+        let inode = self.inode_ptr();
+        // SAFETY: The file is open, so its inode is there, with its file system.
         let device = unsafe { (*(*inode).i_sb).s_dev };
-        Inode {
-            address: inode.addr(),
-            device,
-        }
+        let address = inode.addr();
+        Inode { address, device }
+    }
+
+    /// Its operations.
+    pub(crate) fn operations(self) -> &'a private::file_operations {
+        // SAFETY: The file is open, and has operations, which are constant, and whose module it has a reference to.
+        unsafe { &*(*self.0.as_ptr()).f_op }
+    }
+
+    /// A reference to its path. Does not sleep.
+    pub(crate) fn path(self) -> PathRef {
+        // SAFETY: An open file has references to its path, and what it has opened is there.
+        let path = unsafe { Path::from_raw((*self.0.as_ptr()).__bindgen_anon_1.f_path) };
+        path.get()
     }
 }
 
@@ -49,27 +81,27 @@ impl FileRef {
     ///
     /// The pointer is valid, changes in one go, and leads to nothing or to a file that it has a reference to.
     pub(crate) unsafe fn of_slot(slot: *mut *mut private::file) -> Option<Self> {
-        // SAFETY: As the caller says. The reference is handed over.
+        // SAFETY: The slot keeps its file while this looks, or the file's memory is used for files only. The reference
+        // that was taken is handed over.
         unsafe {
             let file = NonNull::new(private::get_file_active(slot))?;
             Some(FileRef(ARef::from_raw(file.cast())))
         }
     }
 
-    fn raw(&self) -> *const private::file {
-        self.0.as_ptr().cast_const().cast()
+    fn open(&self) -> OpenFile<'_> {
+        // INVARIANT: The reference keeps it open as long as this is borrowed.
+        OpenFile(NonNull::from(&*self.0).cast(), PhantomData)
     }
 
     /// Its inode.
     pub(crate) fn inode(&self) -> Inode {
-        // SAFETY: The file is open, and so has its inode.
-        unsafe { Inode::of((*self.raw()).f_inode) }
+        self.open().inode()
     }
 
     /// Its path.
     pub(crate) fn path(&self) -> PathRef {
-        // SAFETY: The file is open, and so has its path.
-        unsafe { PathRef::of_file(self.raw()) }
+        self.open().path()
     }
 }
 
@@ -159,17 +191,6 @@ impl<'a> Path<'a> {
 pub(crate) struct PathRef(private::path);
 
 impl PathRef {
-    /// A reference to the path of a file. Does not sleep.
-    ///
-    /// # Safety
-    ///
-    /// The file is open.
-    pub(crate) unsafe fn of_file(file: *const private::file) -> Self {
-        // SAFETY: An open file has references to its path, which does not change, and to its inode.
-        let path = unsafe { Path::from_raw((*file).__bindgen_anon_1.f_path) };
-        path.get()
-    }
-
     /// The path.
     pub(crate) fn path(&self) -> Path<'_> {
         // INVARIANT: The reference stays as long as this is borrowed.

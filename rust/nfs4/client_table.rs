@@ -134,25 +134,29 @@ struct Node<'t>(NonNull<private::rb_node>, PhantomData<&'t ()>);
 impl<'t> Node<'t> {
     /// Its client.
     fn client(self) -> Confirmed<'t> {
-        // SAFETY: The nodes of the tree are the clients' `cl_namenode`s. A client in it has a name, and leaves it
-        // before it is freed, for which the lock is needed.
-        let client = unsafe {
-            Nfs4Client::from_raw(container_of!(
-                self.0.as_ptr(),
-                private::nfs4_client,
-                cl_namenode
-            ))
-        };
-        // INVARIANT: The node's lock is that of the client's server.
-        Confirmed(client)
+        self.parts().0
     }
 
     /// The nodes below: where the lesser names are, and where the greater ones are.
     fn below(self) -> [Option<Self>; 2] {
-        // SAFETY: Under the lock nobody frees or changes what is in the tree.
-        let children = unsafe { [(*self.0.as_ptr()).rb_left, (*self.0.as_ptr()).rb_right] };
-        // INVARIANT: The children of a node are in the same tree.
-        children.map(|child| NonNull::new(child).map(|child| Node(child, PhantomData)))
+        self.parts().1
+    }
+
+    #[inline]
+    fn parts(self) -> (Confirmed<'t>, [Option<Self>; 2]) {
+        let node = self.0.as_ptr();
+        // SAFETY: The nodes of the tree are the clients' `cl_namenode`s. A client in it has a name, and leaves it before
+        // it is freed; for that, and for a change of the tree, the lock is needed.
+        let (client, below) = unsafe {
+            let client = container_of!(node, private::nfs4_client, cl_namenode);
+            (
+                Nfs4Client::from_raw(client),
+                [(*node).rb_left, (*node).rb_right],
+            )
+        };
+        // INVARIANT: The node's lock is that of the client's server. The children of a node are in the same tree.
+        let below = below.map(|child| NonNull::new(child).map(|child| Node(child, PhantomData)));
+        (Confirmed(client), below)
     }
 }
 

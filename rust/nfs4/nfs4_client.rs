@@ -166,7 +166,7 @@ impl Nfs4Client {
 
     /// May it reclaim, as its server's record says? May sleep.
     pub(crate) fn is_on_record(&self) -> bool {
-        // SAFETY: As in `create_record()`.
+        // SAFETY: The client is valid, and its server asks the same of its tracking operations when one reclaims.
         unsafe { private::nfsd4_client_record_check(self.as_ptr()) == 0 }
     }
 

@@ -132,7 +132,7 @@ impl NfsdNet {
     ///
     /// `raw` is valid for `'a`.
     pub(crate) unsafe fn from_raw<'a>(raw: *mut private::nfsd_net) -> &'a Self {
-        // SAFETY: The caller says that it is there; the type is transparent.
+        // SAFETY: The state is there for as long as the reference, and the type is transparent.
         unsafe { &*raw.cast() }
     }
 

@@ -12,7 +12,7 @@ use core::ffi::CStr;
 use core::marker::PhantomData;
 use core::net::IpAddr;
 use core::ptr::addr_of_mut;
-use core::sync::atomic::{AtomicU8, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicU8, Ordering};
 use kernel::prelude::*;
 
 /// `sm_monitored`, the first bit of the NSM handle's bit field, and `sm_sticky`, the second.
@@ -36,6 +36,12 @@ struct Made<'a> {
     handle: *mut nsm_handle,
     version: u32,
     protocol: u16,
+}
+
+/// What changes while others look at it, each in one go.
+struct Shared<'a> {
+    restarts: &'a AtomicU32,
+    flags: &'a AtomicU8,
 }
 
 impl<'a> Host<'a> {
@@ -104,8 +110,7 @@ impl<'a> Host<'a> {
 
     /// How often the client has restarted since lockd has known it. This one changes.
     pub(crate) fn restarts(self) -> u32 {
-        // SAFETY: The host is valid, by the type's invariant. A word, read in one go.
-        unsafe { (&raw const (*self.0).h_state).read_volatile() }
+        self.shared().restarts.load(Ordering::Relaxed)
     }
 
     /// The name that the client gave itself.
@@ -120,35 +125,41 @@ impl<'a> Host<'a> {
         self.made().handle
     }
 
-    /// The bit field of its handle. lockd writes it without a lock.
-    fn flags(self) -> &'a AtomicU8 {
-        // SAFETY: The host keeps its handle. What lockd writes is a byte, too, so that an update may be
-        // lost, as between lockd's own, but no other field changes.
-        unsafe { AtomicU8::from_ptr(addr_of_mut!((*self.handle())._bitfield_1).cast()) }
+    /// How often it has restarted, and the bit field of its handle. lockd writes both without a lock.
+    fn shared(self) -> Shared<'a> {
+        // SAFETY: The host is valid, by the type's invariant, and keeps its handle. What lockd writes there is a byte,
+        // too, so that an update may be lost, as between lockd's own, but no other field changes.
+        unsafe {
+            let restarts = addr_of_mut!((*self.0.cast_mut()).h_state);
+            Shared {
+                restarts: AtomicU32::from_ptr(restarts),
+                flags: AtomicU8::from_ptr(addr_of_mut!((*self.handle())._bitfield_1).cast()),
+            }
+        }
     }
 
     /// Is the client monitored?
     pub(crate) fn is_monitored(self) -> bool {
-        self.flags().load(Ordering::Relaxed) & MONITORED != 0
+        self.shared().flags.load(Ordering::Relaxed) & MONITORED != 0
     }
 
     /// The client is monitored from now on, or is not.
     pub(crate) fn set_monitored(self, monitored: bool) {
         if monitored {
-            self.flags().fetch_or(MONITORED, Ordering::Relaxed);
+            self.shared().flags.fetch_or(MONITORED, Ordering::Relaxed);
         } else {
-            self.flags().fetch_and(!MONITORED, Ordering::Relaxed);
+            self.shared().flags.fetch_and(!MONITORED, Ordering::Relaxed);
         }
     }
 
     /// Keeps the client monitored when lockd forgets it, as somebody must still notify it
     /// (`nlmsvc_is_client()` does this when lockd stops). Does not sleep.
     pub(crate) fn keep_monitored(self) {
-        self.flags().fetch_or(STICKY, Ordering::Relaxed);
+        self.shared().flags.fetch_or(STICKY, Ordering::Relaxed);
     }
 
     /// Is the client monitored, and need not be when lockd forgets it?
     pub(crate) fn may_be_unmonitored(self) -> bool {
-        self.flags().load(Ordering::Relaxed) & (MONITORED | STICKY) == MONITORED
+        self.shared().flags.load(Ordering::Relaxed) & (MONITORED | STICKY) == MONITORED
     }
 }

@@ -14,7 +14,7 @@
 use crate::base::net::{Net, Nfsd};
 use crate::base::private::{self, lockd_share, nlm_block, nlm_file};
 use crate::base::raw::{list_entries, MutexGuard};
-use crate::base::vfs::PathRef;
+use crate::base::vfs::{OpenFile, PathRef};
 use crate::scopes::exported;
 use crate::scopes::place::{Form, Place};
 use crate::scopes::scope::Fsid;
@@ -65,7 +65,7 @@ impl Lockd {
 
     /// As [`Lockd::get`], but does not wait: `None` if lockd starts, stops or is held. Does not sleep.
     pub(crate) fn try_once(nfsd: Nfsd<'_>) -> Option<Option<Self>> {
-        // SAFETY: As in `get()`.
+        // SAFETY: lockd is loaded during the call, so that its mutex is there, and afterwards if it runs.
         let guard = unsafe { MutexGuard::try_new(&raw mut private::nlmsvc_mutex) }?;
         // INVARIANT: As in `get()`.
         Some(Self::runs(nfsd).then(|| Lockd { _running: guard }))
@@ -146,7 +146,7 @@ pub(crate) struct TableLock<'a> {
 #[derive(Clone, Copy)]
 struct Listed<'a>(NonNull<nlm_file>, PhantomData<&'a nlm_file>);
 
-impl Listed<'_> {
+impl<'a> Listed<'a> {
     /// The open files that its locks are set on, by access mode; null where there is none.
     fn opens(self) -> [*mut private::file; 2] {
         // SAFETY: The file is valid. lockd sets each of these once, in one go, and only lets go of them when it
@@ -155,28 +155,23 @@ impl Listed<'_> {
     }
 
     /// An open file of it.
-    fn any_open(self) -> *mut private::file {
+    fn any_open(self) -> OpenFile<'a> {
         let [read, write] = self.opens();
-        if read.is_null() {
-            write
-        } else {
-            read
-        }
+        let open = if read.is_null() { write } else { read };
+        // SAFETY: There is one, by the type's invariant, which stays open as long as the file is in the table.
+        unsafe { OpenFile::from_raw(NonNull::new_unchecked(open)) }
     }
 
     /// Where it is, as a net namespace's exports are. Does not sleep.
     fn place(self, net: Net<'_>) -> Place {
-        // SAFETY: Its handle does not change, and it has an open file, whose inode is there.
-        let (handle, device) = unsafe {
-            let handle = &(*self.0.as_ptr()).f_handle;
-            (handle, (*(*(*self.any_open()).f_inode).i_sb).s_dev)
-        };
+        // SAFETY: The file is valid, and its handle does not change.
+        let handle = unsafe { &(*self.0.as_ptr()).f_handle };
         let form = handle
             .data
             .get(..usize::from(handle.size))
             .and_then(Form::of_handle);
         Place {
-            device: Some(Fsid::of_device(device)),
+            device: Some(Fsid::of_device(self.any_open().inode().device)),
             ..form.map_or_else(Place::default, |form| {
                 exported::place_of_form(net, &form, None)
             })
@@ -234,20 +229,18 @@ impl<'a> NlmFile<'a> {
     }
 
     /// An open file of it. lockd has at least one for each file in its table.
-    pub(crate) fn any_open(&self) -> *mut private::file {
+    pub(crate) fn any_open(&self) -> OpenFile<'_> {
         self.listed().any_open()
     }
 
-    /// Its inode.
+    /// Its inode, which is there as long as this is borrowed.
     pub(crate) fn inode(&self) -> *mut private::inode {
-        // SAFETY: The file is pinned, so its open files are there.
-        unsafe { (*self.any_open()).f_inode }
+        self.any_open().inode_ptr()
     }
 
     /// Its path.
     pub(crate) fn path(&self) -> PathRef {
-        // SAFETY: The file is pinned, so that this one is open.
-        unsafe { PathRef::of_file(self.any_open()) }
+        self.any_open().path()
     }
 
     /// The link to its first share, which lockd, too, changes in one go.

@@ -59,11 +59,8 @@ impl NlmFile<'_> {
     /// May its file system answer a lock request later, and then tell lockd
     /// (`locks_can_async_lock()`)? It keeps what it was asked with until then.
     pub(crate) fn locks_are_deferred(&self) -> bool {
-        // SAFETY: The file is pinned, so it is open; operations are constant.
-        unsafe {
-            let operations = (*self.any_open()).f_op;
-            (*operations).lock.is_some() && (*operations).fop_flags & FOP_ASYNC_LOCK != 0
-        }
+        let operations = self.any_open().operations();
+        operations.lock.is_some() && operations.fop_flags & FOP_ASYNC_LOCK != 0
     }
 
     /// Are there locks of lockd's on its inode, set through whatever file? Does not sleep.

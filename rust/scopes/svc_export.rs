@@ -60,6 +60,13 @@ pub(crate) fn root(path: Path<'_>) -> Root {
     }
 }
 
+/// What an export leads to.
+struct Made<'a> {
+    path: Path<'a>,
+    domain: Option<Domain<'a>>,
+    uuid: Option<&'a [u8; 16]>,
+}
+
 /// An export of nfsd's (`struct svc_export`), which never changes: for a change, there is a new one.
 ///
 /// # Invariants
@@ -81,13 +88,25 @@ impl<'a> SvcExport<'a> {
         export.map(SvcExport)
     }
 
+    #[inline]
+    fn made(self) -> Made<'a> {
+        // SAFETY: The export is valid, and has references to its client and to its path, which is that of a file or a
+        // directory. Its UUID is null or has 16 bytes.
+        unsafe {
+            Made {
+                path: Path::from_raw(self.0.ex_path),
+                domain: Domain::from_raw(self.0.ex_client),
+                uuid: self.0.ex_uuid.cast::<[u8; 16]>().as_ref(),
+            }
+        }
+    }
+
     /// Its fsid, as it was when the export was made (`mk_fsid()` in `fs/nfsd/nfsfh.h`).
     pub(crate) fn fsid(self) -> Fsid {
         if self.0.ex_flags as u32 & private::NFSEXP_FSID != 0 {
             return Fsid::Num(self.0.ex_fsid as u32);
         }
-        // SAFETY: The export is valid: its UUID is null or has 16 bytes.
-        match unsafe { self.0.ex_uuid.cast::<[u8; 16]>().as_ref() } {
+        match self.made().uuid {
             Some(uuid) => Fsid::Uuid(*uuid),
             None => self.device(),
         }
@@ -110,11 +129,9 @@ impl<'a> SvcExport<'a> {
 
     /// What it is, but for what it is below.
     pub(crate) fn describe(self) -> Export {
-        // SAFETY: The export is valid, and has a reference to its client.
-        let domain = unsafe { Domain::from_raw(self.0.ex_client) };
         Export {
             root: root(self.path()),
-            domain: domain.map_or(0, Domain::number),
+            domain: self.made().domain.map_or(0, Domain::number),
             fsid: self.fsid(),
             below: None,
             how: self.how(),
@@ -149,8 +166,7 @@ impl<'a> SvcExport<'a> {
 
     /// Where it is.
     pub(crate) fn path(self) -> Path<'a> {
-        // SAFETY: The export is valid, and has references to its path: rpc.mountd names a file or a directory.
-        unsafe { Path::from_raw(self.0.ex_path) }
+        self.made().path
     }
 
     /// All that a note of it depends on.

@@ -137,7 +137,7 @@ impl<H: Handler> Pipe<H> {
     pub(crate) unsafe fn unpublish(&self, server: &Changing<'_>) {
         let net = server.net().as_ptr();
         self.cancel_timeout();
-        // SAFETY: The namespace is alive, and it is this pipe that nfsd has there, as the caller says.
+        // SAFETY: The namespace is alive, and it is this pipe that nfsd has there, since `publish()`.
         // Its notifier runs with `pipefs_sb_lock` held: one that still saw `cld_net` has ended when
         // we get that lock. Where no file system is mounted nobody has the pipe open.
         unsafe {
