@@ -12,5 +12,7 @@ pub(crate) mod place;
 pub(crate) mod request;
 pub(crate) mod roots;
 pub(crate) mod scope;
+pub(crate) mod scoped;
+pub(crate) mod subject;
 pub(crate) mod svc_export;
 pub(crate) mod wish;

@@ -18,8 +18,8 @@ use crate::nfs4::due::{Due, Missing, Pace, Wanted};
 use crate::nfs4::reclaim_line::{Line, NlmClient, Who};
 use crate::nfs4::record::{Client, OwnedClient};
 use crate::nfs4::records::{Progress, RecordTable};
-use crate::scopes::grace::Subject;
 use crate::scopes::scope::Scope;
+use crate::scopes::subject::Subject;
 use kernel::prelude::*;
 
 /// The list of one scope.

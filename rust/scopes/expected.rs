@@ -14,11 +14,11 @@
 use crate::base::net::Net;
 use crate::base::private;
 use crate::scopes::exported;
-use crate::scopes::grace::Subject;
 use crate::scopes::in_grace;
 use crate::scopes::place::{Form, Place};
 use crate::scopes::request::{Request, NFS_ACL_PROGRAM, NFS_PROGRAM};
 use crate::scopes::scope::Fsid;
+use crate::scopes::subject::Subject;
 use kernel::str::CStr;
 
 /// The domain of clients to which nothing is exported yet. No entry of exports(5) can be called so.

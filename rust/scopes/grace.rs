@@ -21,74 +21,12 @@
 use crate::base::index::{Index, KeyedHash};
 use crate::scopes::place::Place;
 use crate::scopes::scope::{address_key, Fsid, Scope, KEY_LEN};
-use core::net::IpAddr;
+use crate::scopes::scoped::Scoped;
+use crate::scopes::subject::Subject;
 use kernel::prelude::*;
-
-/// A scope's grace period goes on after a reclaim for a quarter of its length, and for so long at most, in nanoseconds:
-/// who reclaims many locks sends the next one by then. nfsd prolongs its own, up to two leases
-/// (`clients_still_reclaiming()`).
-const MAX_MIDST: i64 = 15_000_000_000;
 
 /// Positions of a scope in the index: a UUID has three forms, and local processes ask by its device.
 const KEYS: usize = 4;
-
-/// What a request is about.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Subject {
-    /// Where its file is, and the second one where it has two.
-    pub(crate) files: [Place; 2],
-    /// The server's address that it came to.
-    pub(crate) server: Option<IpAddr>,
-    /// It reclaims: how often nfsd or lockd asks for a request of this kind, if it does.
-    pub(crate) reclaim_asks: Option<u32>,
-}
-
-impl Subject {
-    /// Is the request about something of this scope?
-    pub(crate) fn is_of(&self, scope: &Scope) -> bool {
-        self.server
-            .is_some_and(|server| *scope == Scope::Server(server))
-            || self.files.iter().any(|place| scope.covers(place))
-    }
-}
-
-/// One scope.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Scoped {
-    net: u64,
-    /// The scope.
-    pub(crate) scope: Scope,
-    until: i64,
-    /// It does not last longer than this, whoever reclaims.
-    limit: i64,
-    /// For so long it goes on after each reclaim.
-    midst: i64,
-    holds: u32,
-    /// Somebody has found the export since the grace period began.
-    found: bool,
-    /// Halves of reclaims that were let through.
-    half_reclaims: u64,
-    /// Requests that were refused.
-    pub(crate) refused: u64,
-    /// The device of its file system, if local processes are kept out.
-    pub(crate) local: Option<Fsid>,
-}
-
-impl Scoped {
-    fn in_grace(&self, now: i64) -> bool {
-        self.holds > 0 || now < self.until
-    }
-
-    /// Nanoseconds to go, or none if the scope is only held.
-    pub(crate) fn left(&self, now: i64) -> i64 {
-        (self.until - now).max(0)
-    }
-
-    /// Reclaims that were let through.
-    pub(crate) fn reclaims(&self) -> u64 {
-        self.half_reclaims / 2
-    }
-}
 
 /// The scopes in grace.
 pub(crate) struct GraceTable<H> {
@@ -210,38 +148,19 @@ impl<H: KeyedHash> GraceTable<H> {
             if self.entries.len() == self.room {
                 return Err(ENOSPC);
             }
-            self.add(Scoped {
-                net,
-                scope: *scope,
-                until: 0,
-                limit: 0,
-                midst: 0,
-                holds: 0,
-                found: false,
-                half_reclaims: 0,
-                refused: 0,
-                local: None,
-            });
+            self.add(Scoped::new(net, scope));
             self.live -= 1;
         }
         self.find(net, scope).ok_or(ENOSPC)
     }
 
-    /// Puts a scope in grace until a time; one that is in grace stays so at least until then. Who reclaims when that
-    /// time has nearly come keeps it in grace for a while, up to twice as long as was said.
+    /// Puts a scope in grace until a time ([`Scoped::start`]); one that is in grace stays so at least until then.
     /// Returns whether it was in grace. Fails with `ENOSPC` if the table has no room.
     pub(crate) fn start(&mut self, now: i64, net: u64, scope: &Scope, until: i64) -> Result<bool> {
         let entry = self.entry(net, scope)?;
-        let dormant = entry.until == 0 && entry.holds == 0;
+        let dormant = entry.is_dormant();
         let was = entry.in_grace(now);
-        if now >= entry.until {
-            (entry.half_reclaims, entry.refused) = (0, 0);
-            (entry.limit, entry.midst, entry.found) = (0, 0, false);
-        }
-        let length = until - now;
-        entry.limit = entry.limit.max(until.saturating_add(length));
-        entry.midst = entry.midst.max((length / 4).min(MAX_MIDST));
-        entry.until = entry.until.max(until);
+        entry.start(now, until);
         self.live += usize::from(dormant);
         self.deadline = self.deadline.max(until);
         Ok(was)
@@ -297,7 +216,7 @@ impl<H: KeyedHash> GraceTable<H> {
         let Some(entry) = self.find(net, scope) else {
             return;
         };
-        let live = entry.until != 0 || entry.holds != 0;
+        let live = !entry.is_dormant();
         entry.until = 0;
         let sleeps = live && entry.holds == 0;
         let local = entry.local.is_some();
@@ -311,7 +230,7 @@ impl<H: KeyedHash> GraceTable<H> {
     /// [`GraceTable::start`].
     pub(crate) fn hold(&mut self, net: u64, scope: &Scope) -> Result {
         let entry = self.entry(net, scope)?;
-        let dormant = entry.until == 0 && entry.holds == 0;
+        let dormant = entry.is_dormant();
         entry.holds += 1;
         self.live += usize::from(dormant);
         self.deadline = i64::MAX;
@@ -322,7 +241,7 @@ impl<H: KeyedHash> GraceTable<H> {
     pub(crate) fn let_go(&mut self, net: u64, scope: &Scope) {
         if let Some(entry) = self.find(net, scope) {
             entry.holds -= 1;
-            let sleeps = entry.until == 0 && entry.holds == 0;
+            let sleeps = entry.is_dormant();
             self.lose(sleeps);
         }
         let held = self.entries.iter().any(|e| e.holds > 0);
@@ -390,15 +309,10 @@ impl<H: KeyedHash> GraceTable<H> {
         };
         match subject.reclaim_asks {
             Some(asks) => {
-                entry.half_reclaims += u64::from(2 / asks.max(1));
-                // One that is only held is in no grace period of its own.
-                if now < entry.until {
-                    let until = now.saturating_add(entry.midst).min(entry.limit);
-                    entry.until = entry.until.max(until);
-                    self.deadline = self.deadline.max(until);
-                    if entry.local.is_some() {
-                        self.local_deadline = self.local_deadline.max(until);
-                    }
+                entry.reclaim(now, asks);
+                self.deadline = self.deadline.max(entry.until);
+                if entry.local.is_some() {
+                    self.local_deadline = self.local_deadline.max(entry.until);
                 }
             }
             None => entry.refused += 1,

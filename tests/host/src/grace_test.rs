@@ -4,6 +4,7 @@ use crate::base::index::KeyedHash;
 use crate::scopes::grace::*;
 use crate::scopes::place::Place;
 use crate::scopes::scope::{Fsid, Scope};
+use crate::scopes::subject::Subject;
 use kernel::code::ENOSPC;
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;

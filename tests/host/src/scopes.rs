@@ -10,5 +10,9 @@ pub(crate) mod place;
 pub(crate) mod roots;
 #[path = "../../../rust/scopes/scope.rs"]
 pub(crate) mod scope;
+#[path = "../../../rust/scopes/scoped.rs"]
+pub(crate) mod scoped;
+#[path = "../../../rust/scopes/subject.rs"]
+pub(crate) mod subject;
 #[path = "../../../rust/scopes/wish.rs"]
 pub(crate) mod wish;

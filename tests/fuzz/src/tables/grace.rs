@@ -3,9 +3,10 @@
 //! Scopes in grace.
 
 use super::Step;
-use crate::scopes::grace::{GraceTable, Subject};
+use crate::scopes::grace::GraceTable;
 use crate::scopes::place::Place;
 use crate::scopes::scope::{Fsid, Scope, KEY_LEN};
+use crate::scopes::subject::Subject;
 use crate::{with_memory, Weak};
 use kernel::prelude::*;
 use std::collections::BTreeMap;
