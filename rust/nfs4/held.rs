@@ -28,7 +28,7 @@ pub(crate) struct Held {
 impl Held {
     /// A stateid. Does not sleep; its client's `cl_lock` is held.
     pub(crate) fn of(stateid: &Stateid<'_>, kind: Kind, steps: &mut Steps) -> Held {
-        let measured = stateid.measure(kind, steps);
+        let measured = stateid.measure(steps);
         let (locks, amount) = measured.unwrap_or_default();
         let is = |k: Kind| usize::from(kind == k);
         Held {
@@ -179,9 +179,7 @@ impl Confirmed<'_> {
         stateids.find_map(|(number, stateid)| {
             let kind = stateid.kind().filter(|_| is_of(&stateid, scope, all))?;
             let held = Held::of(&stateid, kind, &mut steps);
-            if kind == Kind::Lock {
-                stateid.leave_owner();
-            }
+            stateid.leave_owner();
             Some((stateid.pin(), held, number + 1))
         })
     }

@@ -92,6 +92,13 @@ impl<'a> Tracked<'a> {
         // INVARIANT: By this function's requirement.
         Tracked(nn)
     }
+
+    /// Ends the NFSv4 grace period soon, from nfsd's own worker. Does not sleep.
+    pub(crate) fn end_grace(self) {
+        // SAFETY: nfsd's state is there, so nfsd is loaded. nfsd has made the work that this queues before it began
+        // the tracking, by the type's invariant, and refuses it once the server stops.
+        unsafe { private::nfsd4_force_end_grace(self.0.as_ptr()) };
+    }
 }
 
 impl Deref for Tracked<'_> {
@@ -211,14 +218,5 @@ impl NfsdNet {
     /// The length of the NFSv4 grace period, in seconds.
     pub(crate) fn grace_seconds(&self) -> u32 {
         u32::try_from(self.shared().grace.load(Relaxed)).unwrap_or(0)
-    }
-
-    /// Ends the NFSv4 grace period soon, from nfsd's own worker.
-    ///
-    /// For a server that runs and uses our operations. Does not sleep.
-    pub(crate) fn end_grace(&self) {
-        // SAFETY: nfsd's state is valid, so nfsd is loaded. nfsd has made the work that this queues
-        // before it called `nfsd4_client_tracking_init()`, and refuses it once the server stops.
-        unsafe { private::nfsd4_force_end_grace(self.0.get()) };
     }
 }

@@ -194,14 +194,14 @@ impl Stateid<'_> {
     }
 
     /// The ranges that are locked with it, and how much it is; nothing if there were no steps left. Does not sleep.
-    pub(crate) fn measure(&self, kind: Kind, steps: &mut Steps) -> Option<(usize, Amount)> {
-        match kind {
-            Kind::Open => {
+    pub(crate) fn measure(&self, steps: &mut Steps) -> Option<(usize, Amount)> {
+        match self.kind() {
+            Some(Kind::Open) => {
                 let [access, deny] = self.modes();
                 Some((0, Amount::of_modes(access, deny)))
             }
-            Kind::Lock => self.ranges(steps),
-            Kind::Delegation | Kind::Layout => Some((0, Amount::default())),
+            Some(Kind::Lock) => self.ranges(steps),
+            _ => Some((0, Amount::default())),
         }
     }
 
@@ -243,8 +243,11 @@ impl Stateid<'_> {
     /// Has its lock owner forget it, before it is revoked. `nfs4_lockowner_has_blockers()` reads the inode of each that an
     /// owner knows, also of one that was revoked, whose file system may be unmounted by then.
     ///
-    /// Only for one that [`Self::kind`] calls a lock.
+    /// Does nothing to what is no lock.
     pub(crate) fn leave_owner(&self) {
+        if self.kind() != Some(Kind::Lock) {
+            return;
+        }
         let raw: *mut private::nfs4_ol_stateid = self.0.as_ptr().cast();
         // SAFETY: A stateid of locks begins with what they have in common. One with no status is in its owner's list, which
         // changes under the lock of its client. What takes it from that list later finds a list of itself.
