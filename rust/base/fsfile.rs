@@ -360,11 +360,15 @@ impl Opened {
         let mut data = KVec::with_capacity(len, GFP_KERNEL_ACCOUNT)?;
         UserSlice::new(from, len).read_all(&mut data, GFP_KERNEL_ACCOUNT)?;
         let mut text = Text::default();
+        let last = self.kind.news.as_ref().map(|news| (news.sequence)());
         let result = run(self, &data, &mut text);
         let mut state = self.state.lock();
         if result.is_ok() || !text.bytes().is_empty() {
             state.answer = !text.bytes().is_empty();
             state.text = text;
+            if state.answer {
+                state.seen = last;
+            }
         }
         result.map(|()| len)
     }

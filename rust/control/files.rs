@@ -62,7 +62,7 @@ pub(crate) static FILES: [Kind; 8] = [
     Kind {
         name: c"nlm_clients",
         show: lines::show,
-        write: Some(clients::write),
+        write: Some(lines::write),
         news: Some(News {
             sequence: clients::sequence,
             register: clients::register,

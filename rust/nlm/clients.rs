@@ -11,9 +11,8 @@ use crate::base::net::Net;
 use crate::base::recent::{Digest, Recent};
 use crate::base::setup::Setup;
 use crate::base::siphash::SipHash;
-use crate::base::text::Text;
 use crate::nlm::host::Host;
-use crate::nlm::seen::{self, Pair, Pairs, Peer};
+use crate::nlm::seen::{Pair, Pairs, Peer, Recorded};
 use crate::scopes::exported;
 use crate::scopes::place::{Form, Place};
 use crate::scopes::scope::{command, Scope};
@@ -59,6 +58,15 @@ struct Recorder {
 // SAFETY: The pointer is only compared; all other fields may be sent.
 unsafe impl Send for Recorder {}
 
+/// What is known of a pair.
+#[derive(Clone, Copy)]
+struct Known {
+    /// The change that brought it.
+    sequence: u64,
+    /// A recorder could not store it.
+    unstored: bool,
+}
+
 impl State {
     fn new() -> Self {
         State {
@@ -67,10 +75,11 @@ impl State {
         }
     }
 
-    /// Is a change of a namespace on stable storage, as far as anybody cares?
-    fn is_recorded(&self, net: u64, sequence: u64) -> bool {
+    /// Is a pair of a namespace on stable storage, as far as anybody cares?
+    fn is_recorded(&self, net: u64, known: &Known) -> bool {
         let mut recorders = self.recorders.iter().filter(|r| r.net == net).peekable();
-        recorders.peek().is_none() || recorders.any(|r| r.sequence >= sequence)
+        recorders.peek().is_none()
+            || !known.unstored && recorders.any(|r| r.sequence >= known.sequence)
     }
 
     /// Are all recorders of a namespace late?
@@ -140,8 +149,8 @@ pub(crate) fn peer(host: Host<'_>) -> Option<Peer> {
 /// recorded if there is a recorder. `is_exported` finds out whether the export is one.
 /// May sleep.
 ///
-/// Fails with `EIO` if the recorder takes too long, or has done so and not written since, and with
-/// `ENOMEM`; the client must not get a new lock then.
+/// Fails with `EIO` if the recorder takes too long, or has done so and not written since, or could not
+/// store this, and with `ENOMEM`; the client must not get a new lock then.
 pub(crate) fn note(host: Host<'_>, form: &Form, is_exported: impl FnOnce() -> bool) -> Result {
     let mut lately = digest(host, form);
     if RECORDED.has(lately) {
@@ -154,7 +163,10 @@ pub(crate) fn note(host: Host<'_>, form: &Form, is_exported: impl FnOnce() -> bo
     let mut at = place();
     let known = |state: &mut State, at: &Place| {
         let pair = state.pairs.get(&peer, &at.shown()?)?;
-        Some(pair.sequence)
+        Some(Known {
+            sequence: pair.sequence,
+            unstored: pair.unstored,
+        })
     };
     let mut state = CLIENTS.state.lock();
     let mut found = known(&mut state, &at);
@@ -170,13 +182,16 @@ pub(crate) fn note(host: Host<'_>, form: &Form, is_exported: impl FnOnce() -> bo
         found = known(&mut state, &at);
         if let (None, Some(fsid)) = (found, at.shown()) {
             let add = |name: &[u8]| state.pairs.add(&peer, &fsid, &at, name);
-            found = Some(host.with_name(add)?);
+            found = Some(Known {
+                sequence: host.with_name(add)?,
+                unstored: false,
+            });
             CLIENTS.changed(&state);
         }
     }
     let mut left = msecs_to_jiffies(RECORD_TIMEOUT);
-    while let Some(sequence) = found {
-        if state.is_recorded(peer.net, sequence) {
+    while let Some(pair) = found {
+        if state.is_recorded(peer.net, &pair) {
             // If something has changed since, nobody will find it.
             RECORDED.add(lately);
             break;
@@ -186,14 +201,14 @@ pub(crate) fn note(host: Host<'_>, form: &Form, is_exported: impl FnOnce() -> bo
             break;
         }
         // Only the first one waits in vain: lockd is there for others, too.
-        if state.is_late(peer.net) {
+        if pair.unstored || state.is_late(peer.net) {
             return Err(EIO);
         }
         left = match CLIENTS.changed.wait_interruptible_timeout(&mut state, left) {
             CondVarTimeoutResult::Woken { jiffies } => jiffies,
             _ => 0,
         };
-        if left == 0 && !state.is_recorded(peer.net, sequence) {
+        if left == 0 && !state.is_recorded(peer.net, &pair) {
             state.set_late(peer.net);
             pr_warn!("clients are not recorded in time: no locks for new ones until they are\n");
         }
@@ -255,33 +270,40 @@ pub(crate) fn register(table: &PollTable<'_>, file: &File) {
     table.register_wait(file, &CLIENTS.changed);
 }
 
-/// Does a command of `nlm_clients`: `N`, all up to change N is on stable storage. Returns after
-/// the next change, or at once if the file is not to wait. May sleep.
+/// Does a command of `nlm_clients`, see [`Recorded`]. Returns after the next change, or at once if the
+/// file is not to wait; with the number of the change since when the recorder wants to know what has come, if
+/// it does. May sleep.
 ///
 /// Fails with `EINVAL` for another command or a change that was not yet, and with `EINTR` after
 /// a signal or with `ENODEV` when the livepatch is switched off, when that was noted all the same.
-pub(crate) fn write(file: &Opened, data: &[u8], _: &mut Text) -> Result {
-    let sequence = seen::recorded(command(data)?)?;
+pub(crate) fn write(file: &Opened, data: &[u8]) -> Result<Option<u64>> {
+    let said = Recorded::parse(command(data)?)?;
+    let sequence = said.sequence;
     let mut state = CLIENTS.state.lock();
     if sequence > state.pairs.sequence() {
         return Err(EINVAL);
     }
     let id: *const Opened = file;
-    match state.recorders.iter_mut().find(|r| r.file == id) {
+    let net = file.nfsd().net().cookie();
+    let earlier = match state.recorders.iter_mut().find(|r| r.file == id) {
         Some(recorder) => {
-            recorder.sequence = recorder.sequence.max(sequence);
+            let earlier = recorder.sequence;
+            recorder.sequence = earlier.max(sequence);
             recorder.late = false;
+            earlier
         }
         None => {
             let recorder = Recorder {
                 file: id,
-                net: file.nfsd().net().cookie(),
+                net,
                 sequence,
                 late: false,
             };
             state.recorders.push(recorder, GFP_KERNEL)?;
+            0
         }
-    }
+    };
+    state.pairs.recorded(net, earlier, &said);
     CLIENTS.changed(&state);
     while !file.nonblocking && state.pairs.sequence() == sequence {
         in_force::check()?;
@@ -289,7 +311,7 @@ pub(crate) fn write(file: &Opened, data: &[u8], _: &mut Text) -> Result {
             return Err(EINTR);
         }
     }
-    Ok(())
+    Ok(Some(sequence).filter(|_| said.news))
 }
 
 /// The livepatch is being switched off: nobody waits here for news or for a recorder any more. May sleep, a moment.
@@ -307,11 +329,11 @@ pub(crate) fn closed(file: &Opened) {
     CLIENTS.changed(&state);
 }
 
-/// Calls `f` with each client and export of a net namespace, by its cookie; returns the number of the last
-/// change. Fails as `f` does. May sleep; `f` must not come back here.
-pub(crate) fn each(net: u64, mut f: impl FnMut(&Pair) -> Result) -> Result<u64> {
+/// Calls `f` with each client and export of a net namespace, by its cookie, that came after a change; returns
+/// the number of the last change. Fails as `f` does. May sleep; `f` must not come back here.
+pub(crate) fn each(net: u64, since: u64, mut f: impl FnMut(&Pair) -> Result) -> Result<u64> {
     let state = CLIENTS.state.lock();
-    for pair in state.pairs.iter().filter(|pair| pair.peer.net == net) {
+    for pair in state.pairs.since(since).filter(|pair| pair.peer.net == net) {
         f(pair)?;
     }
     Ok(state.pairs.sequence())

@@ -3,6 +3,7 @@
 //! What each client has on each export: what `nlm_clients` shows, and whether those who are waited for have all.
 
 use crate::base::amount::Amount;
+use crate::base::fsfile::Opened;
 use crate::base::net::{Net, Nfsd};
 use crate::base::text::Text;
 use crate::nfs4::due::Missing;
@@ -28,8 +29,7 @@ use kernel::rbtree::RBTree;
 pub(crate) fn show(nfsd: Nfsd<'_>, out: &mut Text) -> Result {
     let cookie = nfsd.net().cookie();
     let mut lines = Lines::default();
-    let sequence = clients::each(cookie, |pair| lines.add(pair.fsid, &pair.peer, &pair.name))?;
-    writeln!(out, "sequence {sequence}")?;
+    lines.seen(cookie, 0, out)?;
     let lockd = Lockd::try_get(nfsd);
     if let Ok(Some(lockd)) = &lockd {
         let net = nfsd.net();
@@ -37,6 +37,17 @@ pub(crate) fn show(nfsd: Nfsd<'_>, out: &mut Text) -> Result {
         lines.count_all(lockd, net, Place::shown, ours)?;
     }
     Ok(lines.show(lockd.is_ok(), out)?)
+}
+
+/// Does a command of `nlm_clients`, see [`clients::write`]. A recorder that wants to know what has come is
+/// shown that, and how much it is costs nothing but that: nothing is counted. May sleep.
+pub(crate) fn write(file: &Opened, data: &[u8], out: &mut Text) -> Result {
+    if let Some(since) = clients::write(file, data)? {
+        let mut lines = Lines::default();
+        lines.seen(file.nfsd().net().cookie(), since, out)?;
+        lines.show(false, out)?;
+    }
+    Ok(())
 }
 
 /// Notes who has as much on a scope as it held. Fails with `ENOMEM`. May sleep.
@@ -114,6 +125,14 @@ impl Lines {
     /// Makes sure that there is a line of a client and an export. Fails with `ENOMEM`.
     fn add(&mut self, fsid: Fsid, peer: &Peer, name: &[u8]) -> Result {
         self.line(fsid, peer, name).map(|_| ())
+    }
+
+    /// Makes lines of what has come to a net namespace after a change, and writes the number of the last one.
+    fn seen(&mut self, net: u64, since: u64, out: &mut Text) -> Result {
+        let sequence = clients::each(net, since, |pair| {
+            self.add(pair.fsid, &pair.peer, &pair.name)
+        })?;
+        Ok(writeln!(out, "sequence {sequence}")?)
     }
 
     /// Adds to what a host has on an export.

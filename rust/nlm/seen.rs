@@ -12,6 +12,7 @@
 use crate::base::index::{Index, KeyedHash};
 use crate::scopes::place::Place;
 use crate::scopes::scope::{address_key, Fsid, KEY_LEN};
+use core::fmt::{self, Write};
 use core::net::IpAddr;
 use kernel::prelude::*;
 
@@ -42,16 +43,61 @@ pub(crate) struct Pair {
     pub(crate) name: KVec<u8>,
     /// The number of the change that brought it.
     pub(crate) sequence: u64,
+    /// A recorder could not store it, and goes on trying: nobody waits for that.
+    pub(crate) unstored: bool,
     /// lockd has forgotten the client; the pair only waits for its place to be used again.
     gone: bool,
 }
 
-/// Reads what a recorder says: the number of a change. Fails with `EINVAL`.
-pub(crate) fn recorded(line: &str) -> Result<u64> {
-    if !line.bytes().all(|c| c.is_ascii_digit()) {
-        return Err(EINVAL);
+/// What a recorder says.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Recorded<'a> {
+    /// All up to this change is on stable storage,
+    pub(crate) sequence: u64,
+    /// but for what is new of these exports: words as they are shown.
+    pub(crate) except: &'a str,
+    /// It wants to know what has come since.
+    pub(crate) news: bool,
+}
+
+impl<'a> Recorded<'a> {
+    /// Reads `N`, `N news` or `N news except FSID...`. Fails with `EINVAL`.
+    pub(crate) fn parse(line: &'a str) -> Result<Self> {
+        let (number, wish) = match line.split_once(' ') {
+            Some((number, wish)) => (number, Some(wish)),
+            None => (line, None),
+        };
+        let except = match wish {
+            None | Some("news") => "",
+            Some(wish) => wish.strip_prefix("news except ").ok_or(EINVAL)?,
+        };
+        if !number.bytes().all(|c| c.is_ascii_digit()) {
+            return Err(EINVAL);
+        }
+        Ok(Recorded {
+            sequence: number.parse().map_err(|_| EINVAL)?,
+            except,
+            news: wish.is_some(),
+        })
     }
-    line.parse().map_err(|_| EINVAL)
+
+    /// Is an export one of those that it has not stored?
+    fn excepts(&self, fsid: &Fsid) -> bool {
+        self.except.split(' ').any(|word| {
+            let mut rest = Rest(word);
+            write!(rest, "{fsid}").is_ok() && rest.0.is_empty()
+        })
+    }
+}
+
+/// What is left of a text that something is compared with, as it is written.
+struct Rest<'a>(&'a str);
+
+impl Write for Rest<'_> {
+    fn write_str(&mut self, part: &str) -> fmt::Result {
+        self.0 = self.0.strip_prefix(part).ok_or(fmt::Error)?;
+        Ok(())
+    }
 }
 
 /// All pairs.
@@ -61,6 +107,8 @@ pub(crate) struct Pairs<H> {
     pairs: KVVec<Pair>,
     gone: usize,
     sequence: u64,
+    /// Some may be unstored.
+    unstored: bool,
     /// Where pairs were found lately, by a number that is quicker to have than the hash: most locks are
     /// of the same few clients.
     recent: [u32; RECENT],
@@ -80,6 +128,7 @@ impl<H: KeyedHash> Pairs<H> {
             pairs: KVVec::new(),
             gone: 0,
             sequence: 0,
+            unstored: false,
             recent: [0; RECENT],
         }
     }
@@ -89,9 +138,27 @@ impl<H: KeyedHash> Pairs<H> {
         self.sequence
     }
 
-    /// All pairs, in no order.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Pair> {
-        self.pairs.iter().filter(|pair| !pair.gone)
+    /// The pairs that came after a change, the last one first.
+    pub(crate) fn since(&self, change: u64) -> impl Iterator<Item = &Pair> {
+        let pairs = self.pairs.iter().rev();
+        pairs
+            .take_while(move |pair| pair.sequence > change)
+            .filter(|pair| !pair.gone)
+    }
+
+    /// A recorder of a net namespace, which had stored all up to an earlier change, says this.
+    pub(crate) fn recorded(&mut self, net: u64, earlier: u64, said: &Recorded<'_>) {
+        if said.except.is_empty() && !self.unstored {
+            return;
+        }
+        self.unstored = false;
+        for pair in self.pairs.iter_mut() {
+            if pair.peer.net == net && pair.sequence <= said.sequence {
+                let new = pair.unstored || pair.sequence > earlier;
+                pair.unstored = new && said.excepts(&pair.fsid);
+            }
+            self.unstored |= pair.unstored && !pair.gone;
+        }
     }
 
     fn hash_of(&self, peer: &Peer, fsid: &Fsid) -> u64 {
@@ -153,6 +220,7 @@ impl<H: KeyedHash> Pairs<H> {
             },
             name: own,
             sequence: self.sequence + 1,
+            unstored: false,
             gone: false,
         };
         self.pairs.push(pair, GFP_KERNEL)?;

@@ -5,7 +5,7 @@
 //! An input is what is written, at once, to `nlm_unlock`, to `fsid_grace`, to `nlm_clients` and to `reclaim_clients`.
 
 use crate::check_lists::check_lists;
-use crate::nlm::seen;
+use crate::nlm::seen::Recorded;
 use crate::scopes::grace::GraceTable;
 use crate::scopes::scope::{command, Fsid, Scope};
 use crate::scopes::wish::{self, Wish, MAX_SECONDS};
@@ -159,6 +159,11 @@ pub fn commands(data: &[u8]) {
         }
         Err(e) => assert!(e == EINVAL && (shown(scope).is_none() || wish.is_none())),
     }
-    let number = all(line, |c| c.is_ascii_digit()).then(|| line.parse().ok());
-    assert_eq!(seen::recorded(line).ok(), number.flatten());
+    let (number, wish) = line.split_once(' ').unwrap_or((line, "news"));
+    let number: Option<u64> = all(number, |c| c.is_ascii_digit())
+        .then(|| number.parse().ok())
+        .flatten();
+    let is_good = wish == "news" || wish.starts_with("news except ");
+    let got = Recorded::parse(line).ok().map(|said| said.sequence);
+    assert_eq!(got, number.filter(|_| is_good));
 }

@@ -159,6 +159,48 @@ os.write(quick, str(sequence()).encode())
 check("one that does not want to wait does not", harness.clock() - began < 0.5 * SLOW)
 os.close(quick)
 
+# A recorder that is told the news only, and cannot store all.
+news_of = os.open(PATH, os.O_RDWR | os.O_NONBLOCK)
+
+
+def stored(said):
+    """Says what is stored; the news, each as (fsid, locks, name), and whether there are some that were not shown."""
+    os.write(news_of, said.encode())
+    shown = [line.split() for line in slurp(news_of).splitlines()]
+    return shown[0][1], [(line[0], line[4], line[7]) for line in shown[1:]], news(news_of)
+
+
+g, h = (host.create(server.export(name, f"fsid={fsid}")) for name, fsid in (("g", 13), ("h", 14)))
+before = str(sequence())
+equal("nothing has come since", stored(f"{before} news"), (before, [], False))
+results = []
+asker = threading.Thread(target=lambda: results.append(one.lock(g)))
+asker.start()
+check("somebody comes", wait_until(lambda: news(news_of)))
+now, came, more = stored(f"{before} news")
+equal("only that is shown, and nothing counted", (came, more), ([("13", "-", "one")], False))
+began = harness.clock()
+equal("it is not stored", stored(f"{now} news except 13 nonsense")[1:], ([], False))
+asker.join(patience(5))
+equal("its client is told at once", (results, harness.clock() - began < 3 * SLOW), (["NOLOCKS"], True))
+began = harness.clock()
+equal("and again", one.lock(g, offset=10), "NOLOCKS")
+check("without a wait", harness.clock() - began < 3 * SLOW)
+equal("what was stored before is not spoken of", one.lock(b, offset=400), "GRANTED")
+asker = threading.Thread(target=lambda: results.append(odd.lock(h)))
+asker.start()
+check("somebody comes to another export", wait_until(lambda: news(news_of)))
+later = stored(f"{now} news except 13")[0]
+stored(f"{later} news except 13")
+asker.join(patience(5))
+equal("who gets a lock", results[1:], ["GRANTED"])
+equal("the first one does not yet", one.lock(g), "NOLOCKS")
+stored(f"{later} news")
+equal("but when all is stored", one.lock(g), "GRANTED")
+for nonsense in (f"{later} new", f"{later} news except", f"{later} except 13", "news"):
+    equal(f"'{nonsense}' is refused", command("nlm_clients", nonsense)[0], "EINVAL")
+os.close(news_of)
+
 # A client that cannot be told of a restart must not have a lock. rpc.statd dies without a word to rpcbind.
 sh("kill -9 $(pidof rpc.statd)")
 third = Client("third", "raw")
