@@ -21,5 +21,7 @@
 
 pub mod amount;
 pub mod control;
+pub mod files;
 pub mod owner;
 pub mod scope;
+pub mod statd;
