@@ -21,7 +21,10 @@
 
 pub mod amount;
 pub mod control;
+pub mod database;
 pub mod files;
+pub mod list;
 pub mod owner;
 pub mod scope;
 pub mod statd;
+pub mod takeover;
