@@ -24,6 +24,7 @@ pub mod control;
 pub mod database;
 pub mod files;
 pub mod list;
+pub mod net;
 pub mod owner;
 pub mod scope;
 pub mod statd;
