@@ -25,6 +25,7 @@ pub mod database;
 pub mod files;
 pub mod list;
 pub mod net;
+pub mod nsm;
 pub mod owner;
 pub mod scope;
 pub mod statd;
