@@ -22,11 +22,15 @@
 pub mod amount;
 pub mod control;
 pub mod database;
+pub mod exports;
 pub mod files;
+pub mod journal;
 pub mod list;
+pub mod mounts;
 pub mod net;
 pub mod nsm;
 pub mod owner;
 pub mod scope;
 pub mod statd;
 pub mod takeover;
+pub mod users;
