@@ -20,6 +20,7 @@
 #![forbid(unsafe_code)]
 
 pub mod amount;
+pub mod checks;
 pub mod control;
 pub mod database;
 pub mod exports;
