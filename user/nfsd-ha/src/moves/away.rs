@@ -1,0 +1,252 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The steps: a file system leaves this node.
+//!
+//! All that takes time comes before the address goes, and between the first step and the last one there
+//! is one process (exportfs) and no sleep, unless the kernel has to be waited for.
+
+use super::carried;
+use super::plan::Plan;
+use super::steps::Steps;
+use anyhow::{bail, Context, Result};
+use nfsd_ha::control::{Control, Released};
+use nfsd_ha::exports::{self, caches};
+use nfsd_ha::journal::{Journal, Notes};
+use nfsd_ha::list::{self, Held, List};
+use nfsd_ha::mounts::Mounts;
+use nfsd_ha::net::leave;
+use nfsd_ha::net::sockets::{self, Ports};
+use nfsd_ha::scope::{Fsid, Scope};
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::path::Path;
+
+/// The steps, in their order.
+pub const STEPS: &[&str] = &[
+    "prepare", "address", "list", "unexport", "release", "umount",
+];
+
+/// A file system that leaves.
+pub struct Away<'a> {
+    /// What leaves.
+    pub plan: &'a Plan,
+    /// The module.
+    pub control: &'a Control,
+    /// Where this server's nfsdcld has its database, which counts in the server's own grace period.
+    pub database: &'a Path,
+    /// Where the move is noted.
+    pub notes: &'a Notes<'a>,
+    /// What is noted.
+    pub journal: Journal,
+    /// Is it to be unmounted?
+    pub umount: bool,
+}
+
+impl Away<'_> {
+    /// Does all steps. Returns the list of who may reclaim.
+    pub fn go(&mut self, steps: &mut Steps) -> Result<List> {
+        steps.step("prepare", || self.prepare())?;
+        steps.step("address", || self.address())?;
+        let mut list = None;
+        steps.step("list", || {
+            let (made, what) = self.list()?;
+            list = Some(made);
+            Ok(what)
+        })?;
+        let mut list = list.expect("the step has made it");
+        steps.step("unexport", || self.unexport())?;
+        steps.step("release", || self.release(&mut list))?;
+        if self.umount {
+            steps.step("umount", || self.unmount())?;
+        }
+        Ok(list)
+    }
+
+    /// What need not be done while the address is away: notes what is there, and waits until a flush of
+    /// the kernel's caches has an effect.
+    fn prepare(&mut self) -> Result<String> {
+        caches::settle()?;
+        let addresses = self.addresses();
+        self.journal
+            .set_connections(&sockets::established(&addresses, Ports::Any)?);
+        self.notes.save(&self.journal)?;
+        Ok(format!("noted in {}", nfsd_ha::journal::DIRECTORY))
+    }
+
+    fn addresses(&self) -> Vec<IpAddr> {
+        self.plan
+            .addresses
+            .iter()
+            .map(|placed| placed.address)
+            .collect()
+    }
+
+    /// the addresses go, and what is left of connections to them is forgotten.
+    fn address(&mut self) -> Result<String> {
+        let addresses = self.addresses();
+        if addresses.is_empty() {
+            return Ok("none".into());
+        }
+        if !self.plan.present.is_empty() {
+            self.journal
+                .set_connections(&sockets::established(&addresses, Ports::Any)?);
+        }
+        let closed = leave::leave(&self.plan.addresses)?;
+        let shown: Vec<String> = self
+            .plan
+            .addresses
+            .iter()
+            .map(|placed| placed.to_string())
+            .collect();
+        Ok(format!(
+            "{}: away; {closed} connections closed",
+            shown.join(", ")
+        ))
+    }
+
+    /// Who may reclaim is listed, and kept, before anything is released.
+    fn list(&self) -> Result<(List, String)> {
+        let before = self
+            .notes
+            .list()?
+            .map(|before| List::parse(&before))
+            .transpose();
+        let before = before.context("the list of the move that was begun")?;
+        let now = || {
+            list_of(
+                self.control,
+                self.database,
+                &self.scopes(),
+                &self.plan.fsids,
+            )
+        };
+        let mut list = match (before, &self.plan.mount) {
+            (Some(before), None) => return Ok((before, "was made before".into())),
+            (Some(before), Some(_)) => now()?.after(before),
+            (None, _) => now()?,
+        };
+        carried::note(
+            &mut list,
+            &self.journal.exports(),
+            &self.journal.connections(),
+        );
+        self.notes.save_list(list.to_string().as_bytes())?;
+        let (nfs4, nlm) = (list.nfs4().count(), list.nlm().count());
+        Ok((
+            list,
+            format!("{nfs4} clients of NFSv4 and {nlm} of NLM may reclaim"),
+        ))
+    }
+
+    ///
+    fn unexport(&self) -> Result<String> {
+        exports::unexport(&self.plan.exports)?;
+        let shown: Vec<String> = self
+            .plan
+            .exports
+            .iter()
+            .map(|export| nfsd_ha::mounts::shown(&export.spec()))
+            .collect();
+        Ok(if shown.is_empty() {
+            "nothing was exported".into()
+        } else {
+            shown.join(", ")
+        })
+    }
+
+    /// all that clients hold is released, or nothing.
+    fn release(&self, list: &mut List) -> Result<String> {
+        let mut what = Vec::new();
+        let mut all = Held::NOTHING;
+        for scope in self.scopes() {
+            let released = match self.control.release(&scope) {
+                Ok(released) => released,
+                Err(e) => match e.in_the_way() {
+                    Some(busy) => bail!("nothing is released, as something is in the way: {busy}"),
+                    None => return Err(e.into()),
+                },
+            };
+            if !released.left.is_empty() {
+                bail!("not all is released: {}", released.left.join("; "));
+            }
+            all = all.plus(&Held::of_release(&released));
+            what.push(summary(&released));
+        }
+        // A release that is repeated finds nothing.
+        let before = list.released && all.is(&Held::NOTHING);
+        list.released = before || list.held.is_some_and(|held| held.is(&all));
+        if !list.released {
+            what.push("not what was listed, so the grace period will end by its time".into());
+        }
+        self.notes.save_list(list.to_string().as_bytes())?;
+        Ok(what.join("; "))
+    }
+
+    /// What is released: the file system, or if others go on to use it, its exports.
+    fn scopes(&self) -> Vec<Scope> {
+        match &self.plan.mount {
+            Some(mount) if self.umount => {
+                let (major, minor) = mount.device;
+                vec![Scope::Export(Fsid::Device { major, minor })]
+            }
+            Some(_) => self.plan.fsids.iter().copied().map(Scope::Export).collect(),
+            None => Vec::new(),
+        }
+    }
+
+    ///
+    fn unmount(&self) -> Result<String> {
+        let Some(mount) = &self.plan.mount else {
+            return Ok("was done before".into());
+        };
+        let mounts = Mounts::read()?;
+        let on = |path: &Path| {
+            mounts
+                .of(path)
+                .is_some_and(|other| other.device == mount.device)
+        };
+        caches::forget(on)?;
+        mount.unmount()?;
+        Ok(mount.point.display().to_string())
+    }
+}
+
+/// Who may reclaim what is on some exports, as one list; `scopes` are what is released, and may have been in
+/// grace themselves.
+pub fn list_of(
+    control: &Control,
+    database: &Path,
+    scopes: &[Scope],
+    fsids: &BTreeSet<Fsid>,
+) -> Result<List> {
+    let mut all: Vec<Scope> = scopes.to_vec();
+    all.extend(
+        fsids
+            .iter()
+            .copied()
+            .map(Scope::Export)
+            .filter(|scope| !scopes.contains(scope)),
+    );
+    let lists = all
+        .iter()
+        .map(|scope| list::of_server(control, database, scope))
+        .collect::<Result<Vec<_>, _>>();
+    Ok(List::joined(
+        all.first()
+            .copied()
+            .unwrap_or(Scope::Export(Fsid::Number(0))),
+        lists?,
+    ))
+}
+
+/// What was released, in short.
+pub fn summary(released: &Released) -> String {
+    let number = |count: Option<u64>| count.map_or("-".into(), |count| count.to_string());
+    format!(
+        "NLM: {} locks of {} clients; NFSv4: {} opens, {} locks of {} clients",
+        number(released.locks),
+        number(released.clients),
+        number(released.nfs4_opens),
+        number(released.nfs4_locks),
+        number(released.nfs4_clients)
+    )
+}

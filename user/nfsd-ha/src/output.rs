@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What is printed: text, tables, JSON, warnings, and progress.
+
+pub mod progress;
+mod table;
+
+pub use table::Table;
+
+use anyhow::{Context, Result};
+use std::io::Write;
+
+/// Prints, and fails if not all of it could be.
+pub fn print(text: &str) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes())
+        .and_then(|()| out.flush())
+        .context("standard output could not be written")
+}
+
+/// Prints as JSON, on one line.
+pub fn json(value: &impl serde::Serialize) -> Result<()> {
+    let mut text = serde_json::to_string(value)?;
+    text.push('\n');
+    print(&text)
+}
+
+/// Says on standard error what the admin should know, though it went on.
+pub fn warn(text: &str) {
+    eprintln!("nfsd-ha: warning: {text}");
+}
+
+/// What is known, or a dash.
+pub fn or_dash(value: Option<impl ToString>) -> String {
+    value.map_or_else(|| "-".to_owned(), |value| value.to_string())
+}
