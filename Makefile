@@ -16,6 +16,7 @@ help:
 ##make test-debug the tests in virtual machines on a kernel that finds mistakes of its own
 ##make fuzz       look for inputs that the module takes wrongly, for some minutes
 ##make shell      a virtual machine with the module loaded, to play with
+##make user       nfsd-ha, the program for admins, in the cache; prints where it is
 ##make module     nfsd_ha.ko for all stock kernels, in the cache
 ##make KDIR=DIR   nfsd_ha.ko, here, for the kernel whose build directory is DIR
 ##make clippy     the lints of the kernel, and ours
@@ -44,6 +45,9 @@ test-host test-long test-debug test-mutations:
 clippy:
 	@scripts/build/clippy
 
+user:
+	@scripts/build/build-user
+
 module:
 	@scripts/build/build-module
 
@@ -64,9 +68,9 @@ cache = $${XDG_CACHE_HOME:-$$HOME/.cache}/nfsd-ha
 as_root = $$([ $$(id -u) -eq 0 ] || echo sudo)
 
 clean:
-	@$(as_root) rm -rf build nfsd_ha.ko "$(cache)/build" "$(cache)/tools"
+	@$(as_root) rm -rf build nfsd_ha.ko "$(cache)/build" "$(cache)/tools" "$(cache)/user"
 
 distclean: clean
 	@$(as_root) rm -rf --one-file-system "$(cache)"
 
-.PHONY: help bench demo fuzz shell test test-host test-long test-debug test-model test-mutations clippy module kdir kernels update clean distclean
+.PHONY: help bench demo fuzz shell user test test-host test-long test-debug test-model test-mutations clippy module kdir kernels update clean distclean

@@ -10,6 +10,7 @@
 #   debug/RELEASE/     the debug kernel, with the same
 #   build/RELEASE/     nfsd_ha.ko for that kernel
 #   tools/             cargo's target directories
+#   user/              cargo's target directory for nfsd-ha, the program for admins
 #   cargo/             the crates that Debian does not have
 #   fuzz/              what the fuzz targets find
 #   images/            what the virtual machines boot from
@@ -41,22 +42,22 @@ enter_root() {
 }
 
 # other_crates: let cargo have crates that are not Debian's. The build root's configuration replaces
-# all by those; cargo looks for it in its home, and above the working directory. What is built so is in tools/, too.
+# all by those; cargo looks for it in its home, and above the working directory. What is built so is in tools/ or user/.
 other_crates() {
 	own_tools
 	export CARGO_HOME=$cache/cargo
 	cd /
 }
 
-# own_tools: what cargo builds in tools/ is this checkout's. Cargo's names for the packages there have no path, and it
+# own_tools: what cargo builds in tools/ and user/ is this checkout's. Cargo's names for the packages there have no path, and it
 # looks at times only: what another checkout has built after this one's files were written would be taken for theirs.
 own_tools() {
 	local name
 	if [ "$(cat "$cache/tools/checkout" 2>/dev/null)" = "$repo" ]; then return; fi
 	locked tools
-	mkdir -p "$cache/tools"
-	for name in $(sed -n 's/^name = "\(.*\)"$/\1/p' "$repo"/{tools,tests}/*/Cargo.toml "$repo"/tests/*/*/Cargo.toml); do
-		find "$cache/tools" -type d -path "*/.fingerprint/$name-*" -prune -exec rm -rf {} +
+	mkdir -p "$cache/tools" "$cache/user"
+	for name in $(sed -n 's/^name = "\(.*\)"$/\1/p' "$repo"/{tools,tests,user}/*/Cargo.toml "$repo"/tests/*/*/Cargo.toml); do
+		find "$cache/tools" "$cache/user" -type d -path "*/.fingerprint/$name-*" -prune -exec rm -rf {} +
 	done
 	echo "$repo" >"$cache/tools/checkout"
 	exec 8>&-

@@ -68,7 +68,7 @@ class Node:
         sh(f"echo {ADDRESS} {HOST} >>/etc/hosts; sysctl -q net.ipv4.ip_nonlocal_bind=1; "
            "mkdir -p /etc/nfs.conf.d; printf '[sm-notify]\\nlift-grace = n\\n' >/etc/nfs.conf.d/ha.conf; "
            # Binding to the address before it is here (B-3), and lockd's own grace period, which sm-notify else ends.
-           f"install -d -o statd -g nogroup /var/lib/nfs/nfsd-ha; ln -s {RECORDS} /var/lib/nfs/nfsd-ha/{FSID}; "
+           f"mkdir -m 700 /var/lib/nfsd-ha; ln -s {RECORDS} /var/lib/nfsd-ha/{FSID}; "
            f"mkdir -p {DISK} /srv/local /var/lib/nfs/nfsdcld; mount /dev/disk/own-{self.name} /srv/local; "
            "chmod 1777 /srv/local; modprobe nfsd")
         self.mount_control()
@@ -102,7 +102,7 @@ class Node:
     def serve(self):
         """The first time: makes what is on the disk, and serves it."""
         self.mount()
-        sh(f"mkdir -p {EXPORT} {RECORDS}; chmod 1777 {EXPORT}; chown statd:nogroup {RECORDS}")
+        sh(f"mkdir -p {EXPORT} {RECORDS}; chmod 1777 {EXPORT}; chmod 700 {RECORDS}")
         self.export()
         self.add_address()
 
@@ -140,7 +140,7 @@ class Node:
     @staticmethod
     def record_clients():
         """Starts what records the clients of each export."""
-        Node.background("/test/ha-callout watch")
+        Node.background("/test/nfsd-ha record")
 
     @staticmethod
     def rehearse():
@@ -180,7 +180,7 @@ class Node:
         # A server that stops in order has its clients no longer monitored, so nobody would tell them.
         self.step("save", f"cp -a {RECORDS}/sm {RECORDS}/saved")
         self.step("stop", "rpc.nfsd 0")
-        # ha-callout may still be at it.
+        # The recorder may still be at it.
         self.step("umount", lambda: wait_until(lambda: succeeds(f"umount {DISK}"), 10))
         self.step("start", lambda: self.start_nfsd())
         self.step("notify", "sm-notify -f")

@@ -9,7 +9,7 @@ from collections import namedtuple
 
 import heartbeat
 from ktap import check, equal
-from move import EXPORTS
+from move import EXPORTS, MOVE_GRACE
 from nfs import SLOW, patience, sh, wait_until
 from worklog import Worklog
 
@@ -185,17 +185,14 @@ def make_clients(name, count):
     return [Client(f"{name}{number}", VERSIONS[number % len(VERSIONS)]) for number in range(count)]
 
 
-def here(steps):
-    """The seconds from when a server has had an address until it has told the clients."""
-    return steps["export"] + steps["tickle"]
-
 
 def moved(servers, name, source, target, way=""):
     """Has an export move, in the stock kernel's way if asked to."""
     since = time.monotonic()
     first = servers.ask(source, f"{way}leave", name)
+    clients = first.pop("list")
+    second = servers.ask(target, f"{way}take", name, *(clients and [str(MOVE_GRACE), clients]))
+    back = time.monotonic() - second["here"]
     say(f"{source}: {first}")
-    second = servers.ask(target, f"{way}take", name)
-    back = time.monotonic()
     say(f"{target}: {second}")
-    return Times(since, back, back - here(second) - since - first["connections"] - first["address"])
+    return Times(since, back, back - since - first["gone"])

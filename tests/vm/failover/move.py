@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0
 """A server of a pair, of which either can serve NFSv4 clients each of the exports that move."""
 
+import base64
 import json
 import os
 import subprocess
+import time
 from collections import namedtuple
 
 import failover
-from failover import CONTROL, GRACE, save, write
+from failover import CONTROL, GRACE, write
 from nfs import SLOW, sh, succeeds, unload, wait_until
 from record import record
 from tickle import Tickle
@@ -25,8 +27,12 @@ SCOPE = "nfs-ha"
 MOVE_GRACE = 10 * SLOW
 
 
+# Where nfsd-ha keeps what it knows of a move; on each server's own disk, as a reset here forgets all else.
+MOVES = "/var/lib/nfsd-ha"
+
+
 def tool(*words, **more):
-    """scripts/admin/nfsd-ha: its exit status, and what it prints, with what it warns of."""
+    """nfsd-ha: its exit status, and what it prints, with what it warns of."""
     env = os.environ | {"NFSD_HA_DATABASE": STATE}
     done = subprocess.run(["/test/nfsd-ha", *words], check=False, text=True, capture_output=True, env=env, **more)
     return done.returncode, done.stdout, done.stderr.strip()
@@ -40,12 +46,13 @@ def must(*words, **more):
 
 
 class Shared:
-    """An export that moves, as a server sees it. Who may reclaim it is on another disk, which moves with it."""
+    """An export that moves, as a server sees it. Who is connected is on another disk, which moves with it."""
 
     def __init__(self, export):
         self.name, self.fsid, self.address = export
         self.path, self.meta = f"/srv/{self.name}", f"/srv/meta-{self.name}"
-        self.clients = f"{self.meta}/clients"
+        self.spec = f"*:{self.path}(rw,fsid={self.fsid},no_root_squash,no_subtree_check)"
+        self.list = f"{MOVES}/moves/srv-{self.name}.list"
         self.tickle = Tickle(self.address, f"{self.meta}/connections")
 
     def mount(self):
@@ -60,15 +67,9 @@ class Shared:
         """Exports it."""
         sh(f"exportfs -o rw,fsid={self.fsid},no_root_squash,no_subtree_check *:{self.path}")
 
-    def save_clients(self, *words):
-        """Writes the list of who may reclaim."""
-        save(self.clients, must(*words, "export-clients", str(self.fsid)))
-
-    def recover(self, crashed):
-        """Makes the list of clients from the database of a server that has crashed."""
-        sh(f"mkdir -p /mnt/crashed; mount /dev/disk/own-{crashed} /mnt/crashed")
-        self.save_clients("--database", "/mnt/crashed/nfsdcld")
-        sh("umount /mnt/crashed")
+    def mount_meta(self):
+        """Mounts the small disk only."""
+        sh(f"mountpoint -q {self.meta} || mount /dev/disk/meta-{self.name} {self.meta}")
 
 
 def locked(path):
@@ -100,10 +101,6 @@ def records(path):
 class Node(failover.Node):
     """A server with an export of its own, and at times others."""
 
-    # What is left of connections of an address that has gone cannot be closed in order. When the address is back, it
-    # would answer a client that uses the same port again, which then waits until its next try.
-    FORGET = "ss -K -t state connected src"
-
     def __init__(self, name):
         super().__init__(name, FSIDS[name])
         self.shared = {name: Shared(export) for name, export in EXPORTS.items()}
@@ -114,6 +111,10 @@ class Node(failover.Node):
         sh(f"modprobe nfsd; mount -t tmpfs tmpfs /srv; mkdir -p {places} /srv/local; "
            f"mount /dev/disk/own-{self.name} /srv/local; chmod 1777 /srv/local; mkdir -p {STATE}; "
            "sysctl -q fs.leases-enable=0")
+        sh(f"mkdir -p -m 700 /srv/local/nfsd-ha {MOVES}; mount --bind /srv/local/nfsd-ha {MOVES}")
+        with open("/etc/fstab", "a", encoding="ascii") as f:
+            for shared in self.shared.values():
+                f.write(f"/dev/disk/{shared.name} {shared.path} auto noauto 0 0\n")
         self.mount_control()
         self.background(f"nfsdcld -F -s {STATE}")
         for shared in self.shared.values():
@@ -148,35 +149,58 @@ class Node(failover.Node):
         shared.tickle.watch()
 
     def leave(self, name):
-        """An export leaves this server."""
+        """An export leaves this server. Returns the steps' times, when in them the address went, and the list."""
         shared = self.shared[name]
-        scope = str(shared.fsid)
-        self.steps = {}
-        self.step("connections", shared.tickle.end)
-        self.step("address", f"ip addr del {shared.address}/24 dev eth0; {self.FORGET} {shared.address}")
-        self.step("list", shared.save_clients)
-        self.step("unexport", f"exportfs -u *:{shared.path}")
-        self.step("release", lambda: self.steps.update(answer=json.loads(must("--json", "release", scope))))
-        self.step("umount", lambda: self.wait_for_umount(shared))
-        return self.steps
+        began = time.monotonic()
+        shared.tickle.stop()
+        steps = self.moved("move-out", shared.path, "--address", shared.address)
+        after = time.monotonic() - began
+        with open(shared.list, "rb") as f:
+            steps["list"], steps["seconds"]["all"] = base64.b64encode(f.read()).decode(), round(after, 2)
+        # Nobody waits for this one.
+        sh(f"umount {shared.meta}")
+        steps["gone"] = after - sum(steps["seconds"][step] for step in ("list", "unexport", "release", "umount"))
+        return steps
+
+    @staticmethod
+    def moved(*words, **more):
+        """Runs a step of a move, which must succeed: the time of each part, and what it says."""
+        said = json.loads(must("--json", *words, **more))
+        return {"seconds": {step["name"]: round(step["seconds"], 3) for step in said["steps"]},
+                "what": {step["name"]: step["what"] for step in said["steps"]}}
 
     @staticmethod
     def wait_for_umount(shared):
         """Unmounts as soon as that can be done."""
         assert wait_until(shared.unmount, 10, 0.05), f"{shared.path} cannot be unmounted"
 
-    def take(self, name, seconds=str(MOVE_GRACE), crashed=""):
-        """An export comes to this server; from a server that has crashed, with what its daemon knew."""
+    def take(self, name, seconds=str(MOVE_GRACE), clients=""):
+        """An export comes to this server, with the list of its clients. Without one, it has come before."""
+        more = {"input": base64.b64decode(clients).decode()} if clients else {}
+        return self.bring(name, seconds, *(["--list", "-"] if clients else []), **more)
+
+    def recover(self, name, seconds, crashed):
+        """An export comes from a server that has crashed, with what its daemon knew."""
         shared = self.shared[name]
-        self.steps = {}
-        self.step("mount", shared.mount)
-        if crashed:
-            self.step("list", lambda: shared.recover(crashed))
-        with open(shared.clients, encoding="ascii") as f:
-            self.step("takeover", lambda: self.steps.update(
-                answer=json.loads(must("--json", "takeover", str(shared.fsid), seconds, stdin=f))))
-        self.come(shared)
-        return self.steps
+        shared.mount_meta()
+        sh(f"mkdir -p /mnt/crashed; mount /dev/disk/own-{crashed} /mnt/crashed")
+        steps = self.bring(name, seconds, "--database", "/mnt/crashed/nfsdcld", "--export", shared.spec,
+                           "--connections", shared.tickle.path)
+        sh("umount /mnt/crashed")
+        return steps
+
+    def bring(self, name, seconds, *words, **more):
+        """Runs move-in. Returns the steps' times, and for how long the address is here."""
+        shared = self.shared[name]
+        began = time.monotonic()
+        steps = self.moved("move-in", shared.path, "--address", f"{shared.address}/24@eth0", "--grace", seconds, *words,
+                           **more)
+        steps["seconds"]["all"] = round(time.monotonic() - began, 2)
+        shared.mount_meta()
+        shared.tickle.watch()
+        steps["here"] = time.monotonic() - began - sum(
+            steps["seconds"][step] for step in ("mount", "takeover", "export", "address"))
+        return steps
 
     def come(self, shared):
         """The address and with it the clients come."""
@@ -194,7 +218,7 @@ class Node(failover.Node):
         self.step("unexport", f"exportfs -u *:{shared.path}")
         self.step("unlock", lambda: write(f"{CONTROL}/unlock_filesystem", shared.path))
         self.step("umount", lambda: self.wait_for_umount(shared))
-        return self.steps
+        return {"seconds": self.steps, "gone": self.steps["connections"] + self.steps["address"], "list": ""}
 
     def stock_take(self, name):
         """The same with what a stock kernel has."""
@@ -202,7 +226,7 @@ class Node(failover.Node):
         self.steps = {}
         self.step("mount", shared.mount)
         self.come(shared)
-        return self.steps
+        return {"seconds": self.steps, "here": self.steps["export"] + self.steps["tickle"]}
 
     @staticmethod
     def detach():

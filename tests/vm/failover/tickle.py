@@ -34,10 +34,14 @@ class Tickle:
         while not self.gone.wait(self.INTERVAL):
             self.save()
 
-    def end(self):
-        """Writes it down for the last time: the address is about to leave."""
+    def stop(self):
+        """Writes no more."""
         self.gone.set()
         self.thread.join()
+
+    def end(self):
+        """Writes it down for the last time: the address is about to leave."""
+        self.stop()
         self.save()
 
     def save(self):

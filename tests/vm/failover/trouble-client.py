@@ -47,11 +47,13 @@ def finish(what, times, *moves, late=()):
 
 
 def together(*orders):
-    """Has both servers do something at the same time."""
+    """Has both servers do something at the same time. Returns what they answer."""
     for order in orders:
         servers.tell(*order)
-    for order in orders:
-        say(f"{order[0]}: {servers.answer(order[0])}")
+    answers = [servers.answer(order[0]) for order in orders]
+    for order, answer in zip(orders, answers):
+        say(f"{order[0]}: {answer}")
+    return answers
 
 
 def cut_off(writers):
@@ -70,22 +72,24 @@ def reconnect(writers):
             writer.client.run(f"ip neigh del {export.address} dev {writer.client.name}")
 
 
-def since(began):
-    """The times of a move that has just been done, for the address as for all of it."""
-    now = time.monotonic()
-    return Times(began, now, now - began)
+def since(began, *taken):
+    """The times of a move that has just been done, for the address as for all of it; of several, when the first came."""
+    back = time.monotonic() - max((answer["here"] for answer in taken), default=0)
+    return Times(began, back, back - began)
 
 
 began = time.monotonic()
-together(("a", "leave", "ha"), ("b", "leave", "hb"))
-together(("a", "take", "hb", seconds(10)), ("b", "take", "ha", seconds(10)))
-finish("two at once", since(began), (ha, "b"), (hb, "a"))
+of_ha, of_hb = (answer["list"] for answer in together(("a", "leave", "ha"), ("b", "leave", "hb")))
+taken = together(("a", "take", "hb", seconds(10), of_hb), ("b", "take", "ha", seconds(10), of_ha))
+finish("two at once", since(began, *taken), (ha, "b"), (hb, "a"))
 
 # b has ha now, and hb comes while all of b is in grace.
 began = time.monotonic()
-say(f"a: {servers.ask('a', 'leave', 'hb')}")
+left = servers.ask("a", "leave", "hb")
+of_hb = left.pop("list")
+say(f"a: {left}")
 servers.ask("b", "restart")
-say(f"b starts nfsd again: {servers.ask('b', 'take', 'hb', seconds(15))}")
+say(f"b starts nfsd again: {servers.ask('b', 'take', 'hb', seconds(15), of_hb)}")
 times = since(began)
 check("in b's own grace period: a client that moved writes again",
       wait_until(lambda: any(w.wrote(times.back) for w in hb.writers), 60))

@@ -67,21 +67,31 @@ def start(exports):
 
 
 class Client:
-    """A client with its own net namespace; an export NAME is at /mnt/NAME of its own mounts."""
+    """A client with its own net namespace; an export NAME is at /mnt/NAME of its own mounts.
+
+    It talks to the server over IPv4, or IPv6.
+    """
 
     count = 0
 
-    def __init__(self, name, exports):
+    def __init__(self, name, exports, ipv6=False):
         Client.count += 1
-        self.name, self.server = name, f"10.99.0.{100 + Client.count}"
-        lib(f"client_ns {name}; ip addr add {self.server}/24 dev clients")
-        for export in exports:
-            lib(f'in_client {name} sh -c ". /test/lib/lib.sh; SERVER={self.server} '
-                f'mount_client 3 {export.name} /mnt/{export.name}"')
+        self.name = name
+        lib(f"client_ns {name}")
         with open(f"/run/client/{name}.pid", encoding="ascii") as f:
             self.pid = int(f.read())
-        address = sh(f"nsenter -t {self.pid} --net ip -4 -o addr show eth0")
-        self.address = re.search(r"inet ([\d.]+)", address).group(1)
+        if ipv6:
+            self.server, self.address = f"fd99::{100 + Client.count}", f"fd99::{Client.count}"
+            sh(f"ip addr add {self.server}/64 dev clients nodad; "
+               f"nsenter -t {self.pid} --net ip addr add {self.address}/64 dev eth0 nodad")
+            host, options = f"[{self.server}]", "proto=tcp6"
+        else:
+            self.server = host = f"10.99.0.{100 + Client.count}"
+            address = sh(f"ip addr add {self.server}/24 dev clients; nsenter -t {self.pid} --net ip -4 -o addr show eth0")
+            self.address, options = re.search(r"inet ([\d.]+)", address).group(1), ""
+        for export in exports:
+            lib(f'in_client {name} sh -c ". /test/lib/lib.sh; SERVER={host} '
+                f'mount_client 3 {export.name} /mnt/{export.name} {options}"')
         # The number 0 of its first owner is used up, so that /proc/locks shows all others.
         path = f"/mnt/{exports[0].name}/.first-owner"
         with Locker(self) as first:

@@ -49,6 +49,8 @@ pub struct Kernel {
     pub images: Images,
     /// The nfsd_ha.ko built for it; none if it is to be tested as it is.
     pub module: Option<PathBuf>,
+    /// nfsd-ha, the program for admins.
+    pub program: PathBuf,
     /// What tests run beside their scripts: programs, and modules that make things fail.
     pub helpers: Vec<PathBuf>,
 }
@@ -57,11 +59,12 @@ impl Kernel {
     /// What the guest gets as /test/NAME beside the tests: names and files.
     pub fn files(&self) -> Result<Vec<(String, &Path)>> {
         let module = self.module.iter().map(|m| Ok((MODULE.into(), m.as_path())));
+        let program = std::iter::once(Ok(("nfsd-ha".into(), self.program.as_path())));
         let helpers = self.helpers.iter().map(|path| {
             let name = path.file_name().context("not a file")?.to_string_lossy();
             Ok((name.into_owned(), path.as_path()))
         });
-        module.chain(helpers).collect()
+        module.chain(program).chain(helpers).collect()
     }
 }
 
@@ -129,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn the_guest_has_the_module_by_one_name() {
+    fn the_guest_has_the_module_and_the_program_by_one_name() {
         let kernel = Kernel {
             release: "7.3".into(),
             images: Images {
@@ -139,10 +142,11 @@ mod tests {
                 modules: PathBuf::new(),
             },
             module: Some("/build/other.ko".into()),
+            program: "/build/other".into(),
             helpers: vec!["/build/tool".into()],
         };
         let names: Vec<_> = kernel.files().unwrap().into_iter().map(|f| f.0).collect();
-        assert_eq!(names, ["nfsd_ha.ko", "tool"]);
+        assert_eq!(names, ["nfsd_ha.ko", "nfsd-ha", "tool"]);
     }
 
     #[test]

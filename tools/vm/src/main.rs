@@ -42,8 +42,11 @@ use std::time::Duration;
 /// The tests' programs, from the directory that this one is built in.
 const PROGRAMS: [&str; 3] = ["nfs4load", "cldstub", "filefuzz"];
 
-/// What admins run, in the repository.
-const SCRIPTS: [&str; 2] = ["scripts/admin/nfsd-ha", "scripts/admin/ha-callout"];
+/// The program for admins, in the cache.
+const PROGRAM: &str = "user/x86_64-unknown-linux-gnu/release/nfsd-ha";
+
+/// What its library's tests run, from the directory that the program is in.
+const EXAMPLES: [&str; 1] = ["examples/net"];
 
 /// Hundredths of a CPU that a VM takes in the mean, if nothing else is known.
 const WEIGHT: u32 = 30;
@@ -84,6 +87,9 @@ struct Common {
     /// The nfsd_ha.ko to test, whatever its name is [default: the cache's build/RELEASE/nfsd_ha.ko]
     #[arg(long)]
     module: Option<PathBuf>,
+    /// The program for admins [default: the one that make user builds]
+    #[arg(long, env = "NFSD_HA_PROGRAM")]
+    program: Option<PathBuf>,
     /// Test the kernel as it is
     #[arg(long, conflicts_with = "module")]
     no_module: bool,
@@ -189,13 +195,25 @@ impl Common {
                 .collect();
         let programs = PROGRAMS.map(|name| cache.join("tools/release").join(name));
         helpers.extend(programs.into_iter().filter(|path| path.exists()));
-        helpers.extend(SCRIPTS.map(|script| self.repo.join(script)));
+        let program = self.program(cache)?;
+        let examples = EXAMPLES.map(|name| program.with_file_name(name));
+        helpers.extend(examples.into_iter().filter(|path| path.exists()));
         Ok(Kernel {
             helpers,
             images: Images::make(&self.repo, &release)?,
             release,
             module,
+            program,
         })
+    }
+
+    /// The program for admins. That there is none is an error, lest tests pass without it.
+    fn program(&self, cache: &Path) -> Result<PathBuf> {
+        let path = self.program.clone().unwrap_or_else(|| cache.join(PROGRAM));
+        if !path.is_file() {
+            bail!("there is no {}: run 'make user'", path.display());
+        }
+        Ok(path)
     }
 
     fn tests(&self) -> Result<PathBuf> {
@@ -257,6 +275,7 @@ impl Run {
         let path = |path: &Option<PathBuf>| path.as_ref().map(|p| p.display().to_string());
         let common = &self.common;
         option("module", path(&common.module));
+        option("program", path(&common.program));
         option("data-disk", path(&common.data_disk));
         option("smp", common.smp.map(|n| n.to_string()));
         option("mem", common.mem.map(|n| n.to_string()));

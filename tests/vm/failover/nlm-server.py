@@ -1,0 +1,69 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+"""A server of 38-move-nlm.scenario: with NFSv3, and an export with two addresses."""
+
+import base64
+import socket
+import time
+
+import conductor
+import move
+from failover import CONTROL, GRACE, write
+from nfs import sh
+
+ADDRESSES = ("10.77.0.50", "fd77::50")
+AT = {"10.77.0.50": "10.77.0.50/24@eth0", "fd77::50": "fd77::50/64@eth0"}
+HOME = {"a": "fd77::1/64", "b": "fd77::2/64"}
+
+
+class Node(move.Node):
+    """Such a server."""
+
+    def start(self):
+        """Starts all that a server of NFSv3 runs, too."""
+        sh("sysctl -q net.ipv6.conf.all.disable_ipv6=0 net.ipv6.conf.eth0.disable_ipv6=0; "
+           f"ip addr add {HOME[self.name]} dev eth0 nodad; rpcbind -w; rpc.statd --no-notify")
+        super().start()
+        write(f"{CONTROL}/floating_addresses", ADDRESSES[1])
+        # NFSv3 is asked by path, and so are its clients' mounts.
+        sh("pkill rpc.mountd; rpc.mountd")
+
+    @staticmethod
+    def start_nfsd(grace=GRACE):
+        """Starts nfsd with NFSv3, and lockd."""
+        write("/proc/sys/fs/nfs/nlm_grace_period", grace)
+        for name in ("nfsv4leasetime", "nfsv4gracetime"):
+            write(f"{CONTROL}/{name}", grace)
+        sh(f"rpc.nfsd -S {move.SCOPE} 8")
+
+    def serve(self, name):
+        """The first time: makes what is on the disk, and serves it by both addresses."""
+        shared = self.shared[name]
+        sh(f"mount {shared.path}; chmod 1777 {shared.path}")
+        shared.export()
+        for address in AT.values():
+            place, device = address.split("@")
+            sh(f"ip addr add {place} dev {device} {'nodad' if ':' in place else ''}")
+
+    def leave(self, name):
+        """It leaves with both addresses; the steps' times, and the list."""
+        shared = self.shared[name]
+        steps = self.moved("move-out", shared.path, "--address", *ADDRESSES)
+        with open(shared.list, "rb") as f:
+            steps["list"] = base64.b64encode(f.read()).decode()
+        return steps
+
+    def take(self, name, seconds, clients):  # pylint: disable=arguments-differ
+        """It comes with both addresses; the steps' times, and for how long they are here."""
+        began = time.monotonic()
+        steps = self.moved("move-in", self.shared[name].path, "--address", *AT.values(), "--grace", seconds, "--list", "-",
+                           input=base64.b64decode(clients).decode())
+        steps["here"] = time.monotonic() - began - sum(
+            steps["seconds"][step] for step in ("mount", "takeover", "export", "address"))
+        return steps
+
+
+server = socket.gethostname()
+node = Node(server)
+node.start()
+conductor.serve(server, node)

@@ -1,0 +1,146 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+# vm: once=yes timeout=900 module=load disk=records:256M
+"""1,000 NLM clients reclaim at once while `nfsd-ha record` stores each before it gets its lock.
+
+lockd and rpc.statd know them already from another export, as theirs is no time of the recorder's.
+
+`--arg N` is another number of clients; the time is printed, and a limit is for 1,000 only.
+"""
+
+import collections
+import itertools
+import os
+import resource
+import selectors
+import socket
+import struct
+import subprocess
+import sys
+import time
+
+import harness
+import quickstatd
+from control import clients, command
+from fullserver import FullServer, RawHost
+from ktap import check, done, equal
+from nfs import SLOW, patience, sh, wait_until
+from nlm import LOCK, Nlm, stat_name
+from rpc import Packer, in_netns
+
+COUNT = int(sys.argv[1]) if len(sys.argv) > 1 else 1000
+# How many ask at a time; more would only wait in lockd's socket.
+WINDOW = 64
+
+
+class Crowd:
+    """Clients of NLM 4 over UDP, each with an address of its own."""
+
+    def __init__(self, host, net):
+        """`net` is the first two bytes of the addresses; all of them are the host's."""
+        self.host, self.net = host, net
+        host.enter(f"ip route add local {net}.0.0/16 dev lo")
+        gateway = host.server_ip.rsplit(".", 1)[0] + ".2"
+        host.on_server(f"ip route add {net}.0.0/16 via {gateway}")
+        lines = [line.split() for line in sh("rpcinfo -p").splitlines()]
+        self.port = next(int(p[3]) for p in lines if p[:3] == ["100021", "4", "udp"])
+
+    def address(self, n):
+        """The address of a client."""
+        return f"{self.net}.{n // 250}.{n % 250 + 1}"
+
+    def prepare(self, fhs):
+        """Each is to reclaim a lock of its own: sockets and calls."""
+        nlm, calls = Nlm(4, self.host.server_ip), []
+        with in_netns(self.host.netns):
+            for n in range(COUNT):
+                sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+                sock.bind((self.address(n), 700))
+                sock.connect((self.host.server_ip, self.port))
+                arguments = nlm.lock_arguments(fhs[n % len(fhs)], offset=2 * n, svid=n, reclaim=True)
+                call = nlm.message(LOCK, Packer().opaque(struct.pack(">I", n)).raw(arguments).bytes())
+                calls.append((sock, call))
+        return calls
+
+    @staticmethod
+    def ask(calls):
+        """Asks for all, and again for what is not answered; counts the results."""
+        results, begun, asked = collections.Counter(), iter(calls), {}
+        selector = selectors.DefaultSelector()
+        while True:
+            for sock, call in itertools.islice(begun, WINDOW - len(asked)):
+                sock.send(call)
+                asked[sock] = (call, time.monotonic())
+                selector.register(sock, selectors.EVENT_READ)
+            if not asked:
+                return results
+            for key, _ in selector.select(0.5):
+                sock = key.fileobj
+                results[stat_name(int.from_bytes(sock.recv(4096)[-4:], "big"))] += 1
+                selector.unregister(sock)
+                sock.close()
+                del asked[sock]
+            late = time.monotonic() - 2
+            for sock, (call, when) in asked.items():
+                if when < late:
+                    sock.send(call)
+                    asked[sock] = (call, time.monotonic())
+
+
+def on_cpu():
+    """The seconds that each program has run, by name."""
+    seconds = {}
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{pid}/comm", encoding="ascii") as f:
+                name = f.read().strip()
+            with open(f"/proc/{pid}/schedstat", encoding="ascii") as f:
+                seconds[name] = seconds.get(name, 0) + int(f.read().split()[0]) / 1e9
+        except FileNotFoundError:
+            continue
+    return seconds
+
+
+def timed(name, calls):
+    """Has clients ask, and prints how long that took; returns the results and the seconds."""
+    began, ran, before = time.monotonic(), harness.clock(), on_cpu()
+    result = Crowd.ask(calls)
+    took, ran, after = time.monotonic() - began, harness.clock() - ran, on_cpu()
+    spent = {name: after[name] - before.get(name, 0) for name in after}
+    most = sorted(spent, key=spent.get, reverse=True)[:6]
+    print("# " + ", ".join(f"{name} {spent[name]:.2f} s" for name in most), flush=True)
+    print(f"# {len(calls)} clients reclaim, {name}: {took:.2f} s, {ran:.2f} s without the host's other work, "
+          f"{1000 * ran / len(calls):.2f} ms each", flush=True)
+    return result, ran
+
+
+resource.setrlimit(resource.RLIMIT_NOFILE, (COUNT + 1000, COUNT + 1000))
+server = FullServer(grace=10)
+server.set_up()
+server.start()
+host = RawHost()
+server.end_grace()
+handles = {}
+for name, fsid in (("a", 1234), ("b", 5678)):
+    path = server.export(name, f"fsid={fsid},insecure")
+    handles[fsid] = [host.create(path, f"f{n}") for n in range(20)]
+    equal(f"{fsid} is in grace", command("fsid_grace", f"{fsid} 3600")[0], "ok")
+sh("mkfs.ext4 -q -N 32768 /dev/disk/records; mkdir -p /var/lib/nfsd-ha /srv/records; mount /dev/disk/records /srv/records; "
+   "mkdir -m 700 /srv/records/nsm; ln -s /srv/records/nsm /var/lib/nfsd-ha/1234")
+quickstatd.replace()
+crowd = Crowd(host, "10.40")
+
+# What it takes without a recorder is the stock lockd's: it has rpc.statd monitor each.
+result = timed("nobody records them; they are new to lockd and rpc.statd", crowd.prepare(handles[5678]))[0]
+equal("all have their locks", result, {"GRANTED": COUNT})
+with subprocess.Popen(["/test/nfsd-ha", "record"]) as recorder:
+    check("the recorder stores who is there", wait_until(lambda: os.path.exists("/run/nfsd-ha/record.json"), 60))
+    equal("all of them", len(os.listdir("/var/lib/nfsd-ha/5678/sm")), COUNT)
+    result, ran = timed("with nfsd-ha record", crowd.prepare(handles[1234]))
+    equal("all have their locks back", result, {"GRANTED": COUNT})
+    if COUNT == 1000:
+        check("within 20 s", ran < 20 * SLOW, ran)
+    equal("each has a record", len(os.listdir("/srv/records/nsm/sm")), COUNT)
+    recorder.terminate()
+    equal("SIGTERM ends the recorder", recorder.wait(patience(5)), 0)
+done()
