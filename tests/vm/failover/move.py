@@ -108,7 +108,7 @@ class Node(failover.Node):
     def start(self):
         """Starts all that a server runs, with an export that never moves."""
         places = " ".join(f"{shared.path} {shared.meta}" for shared in self.shared.values())
-        sh(f"modprobe nfsd; mount -t tmpfs tmpfs /srv; mkdir -p {places} /srv/local; "
+        sh(f"modprobe nfsd; mount -t tmpfs -o mode=755 tmpfs /srv; mkdir -p {places} /srv/local; "
            f"mount /dev/disk/own-{self.name} /srv/local; chmod 1777 /srv/local; mkdir -p {STATE}; "
            "sysctl -q fs.leases-enable=0")
         sh(f"mkdir -p -m 700 /srv/local/nfsd-ha {MOVES}; mount --bind /srv/local/nfsd-ha {MOVES}")

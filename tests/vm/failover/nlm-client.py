@@ -1,10 +1,14 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""The clients of 38-move-nlm.scenario: NFSv3, 4.0 and 4.2 by two addresses, while their export moves, and back."""
+"""The clients of 38-move-nlm.scenario: NFSv3, 4.0 and 4.2 by two addresses, while their export moves, and back.
+
+Then the power of its server is cut.
+"""
 
 import os
 import time
 
+import harness
 from conductor import Servers
 from failover import GRACE
 from ktap import check, done, equal
@@ -56,6 +60,18 @@ for source, target in ("ab", "ba"):
     check(f"{what}: all have their locks", wait_until(lambda: locked(target) == sorted(wanted), 30, 0.5), locked(target))
     check(f"{what}: the grace period ends when they have", wait_until(lambda: not servers.ask(target, "graced"), 10, 0.5))
     check(f"{what}: the server has the locks then", locked(target) == sorted(wanted), locked(target))
+for holder in holders.values():
+    holder.ask()
+equal("a crash of a: all write", {holder.answer() for holder in holders.values()}, {"ok"})
+harness.kill("a")
+taken = servers.ask("b", "recover", "ha", str(MOVE_GRACE), "a")
+print(f"# b: {taken}")
+check("both NLM clients were told, as they are on record", "2 of 2 NLM clients told" in taken["what"]["clients"], taken)
+for holder in holders.values():
+    holder.ask()
+equal("all write again", {holder.answer() for holder in holders.values()}, {"ok"})
+check("all have their locks", wait_until(lambda: locked("b") == sorted(wanted), 30, 0.5), locked("b"))
+servers.boot("a", "again")
 equal("no client has lost a lock", sh("dmesg | grep -i 'lost\\|failed to reclaim'", check=False), "")
 for holder in holders.values():
     holder.stop()

@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""A server of 38-move-nlm.scenario: with NFSv3, and an export with two addresses."""
+"""A server of 38-move-nlm.scenario: with NFSv3, and an export with two addresses.
+
+Who its NLM clients are is recorded on the small disk, which moves with it and is not exported.
+"""
 
 import base64
 import socket
-import time
 
 import conductor
 import move
@@ -27,6 +29,9 @@ class Node(move.Node):
         write(f"{CONTROL}/floating_addresses", ADDRESSES[1])
         # NFSv3 is asked by path, and so are its clients' mounts.
         sh("pkill rpc.mountd; rpc.mountd")
+        shared = self.shared["ha"]
+        sh(f"ln -sfn {shared.meta}/nsm {move.MOVES}/{shared.fsid}")
+        self.background("/test/nfsd-ha record")
 
     @staticmethod
     def start_nfsd(grace=GRACE):
@@ -39,7 +44,8 @@ class Node(move.Node):
     def serve(self, name):
         """The first time: makes what is on the disk, and serves it by both addresses."""
         shared = self.shared[name]
-        sh(f"mount {shared.path}; chmod 1777 {shared.path}")
+        shared.mount_meta()
+        sh(f"install -d -m 700 {shared.meta}/nsm; mount {shared.path}; chmod 1777 {shared.path}")
         shared.export()
         for address in AT.values():
             place, device = address.split("@")
@@ -51,16 +57,26 @@ class Node(move.Node):
         steps = self.moved("move-out", shared.path, "--address", *ADDRESSES)
         with open(shared.list, "rb") as f:
             steps["list"] = base64.b64encode(f.read()).decode()
+        sh(f"umount {shared.meta}")
         return steps
 
     def take(self, name, seconds, clients):  # pylint: disable=arguments-differ
-        """It comes with both addresses; the steps' times, and for how long they are here."""
-        began = time.monotonic()
-        steps = self.moved("move-in", self.shared[name].path, "--address", *AT.values(), "--grace", seconds, "--list", "-",
-                           input=base64.b64decode(clients).decode())
-        steps["here"] = time.monotonic() - began - sum(
-            steps["seconds"][step] for step in ("mount", "takeover", "export", "address"))
+        """It comes with both addresses, and the list of its clients."""
+        self.shared[name].mount_meta()
+        return self.bring(name, seconds, "--list", "-", input=base64.b64decode(clients).decode())
+
+    def recover(self, name, seconds, crashed):
+        """It comes from a server that has crashed, with what that server's daemon and the recorder knew."""
+        shared = self.shared[name]
+        shared.mount_meta()
+        sh(f"mkdir -p /mnt/crashed; mount /dev/disk/own-{crashed} /mnt/crashed")
+        steps = self.bring(name, seconds, "--database", "/mnt/crashed/nfsdcld", "--export", shared.spec)
+        sh("umount /mnt/crashed")
         return steps
+
+    def bring(self, name, seconds, *words, **more):
+        """Runs move-in with both addresses; the steps' times."""
+        return self.moved("move-in", self.shared[name].path, "--address", *AT.values(), "--grace", seconds, *words, **more)
 
 
 server = socket.gethostname()
