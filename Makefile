@@ -8,7 +8,7 @@
 help:
 	@sed -n 's/^##//p' $(MAKEFILE_LIST)
 
-##make demo       a client keeps its lock while its server restarts, and is reset
+##make demo       clients keep their locks while a server restarts and is reset, and an export moves
 ##make test       all tests on all kernels; ends in "N passed, N failed"
 ##make test-long  what takes longer: fail-over against the stock way, scale, a storm of locks
 ##make test-mutations  deliberate faults, each to be caught by a test: can the tests fail?

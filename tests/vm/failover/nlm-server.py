@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""A server of 38-move-nlm.scenario: with NFSv3, and an export with two addresses.
+"""A server of 38-move-nlm.scenario and of the demo: with NFSv3, and an export with two addresses.
 
 Who its NLM clients are is recorded on the small disk, which moves with it and is not exported.
 """
@@ -42,14 +42,28 @@ class Node(move.Node):
         sh(f"rpc.nfsd -S {move.SCOPE} 8")
 
     def serve(self, name):
-        """The first time: makes what is on the disk, and serves it by both addresses."""
+        """The first time: makes what is on the disks, and serves it by both addresses."""
         shared = self.shared[name]
-        shared.mount_meta()
-        sh(f"install -d -m 700 {shared.meta}/nsm; mount {shared.path}; chmod 1777 {shared.path}")
+        shared.mount()
+        sh(f"install -d -m 700 {shared.meta}/nsm; chmod 1777 {shared.path}")
+        self.come(shared)
+
+    def resume(self, name):  # pylint: disable=arguments-differ
+        """Serves what it served before its reset, whose clients it has on its own record."""
+        self.shared[name].mount()
+        self.come(self.shared[name])
+
+    def come(self, shared):
+        """The export and both addresses come."""
         shared.export()
         for address in AT.values():
             place, device = address.split("@")
             sh(f"ip addr add {place} dev {device} {'nodad' if ':' in place else ''}")
+
+    @staticmethod
+    def lockd_ready():
+        """Ends lockd's own grace period, which nobody reclaims in."""
+        write("/proc/fs/lockd/nlm_end_grace", "Y")
 
     def leave(self, name):
         """It leaves with both addresses; the steps' times, and the list."""
