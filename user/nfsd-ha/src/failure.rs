@@ -86,7 +86,7 @@ impl Failure {
             // If this cannot be written, the status still says it.
             let _ = crate::output::print(&format!("{json}\n"));
         } else {
-            eprintln!("nfsd-ha: {text}");
+            crate::output::note(&format!("nfsd-ha: {text}"));
         }
         status.into()
     }

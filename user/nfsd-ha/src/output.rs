@@ -26,7 +26,12 @@ pub fn json(value: &impl serde::Serialize) -> Result<()> {
 
 /// Says on standard error what the admin should know, though it went on.
 pub fn warn(text: &str) {
-    eprintln!("nfsd-ha: warning: {text}");
+    note(&format!("nfsd-ha: warning: {text}"));
+}
+
+/// Prints a line on standard error. Nobody may be there to read it, which stops nothing.
+pub fn note(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 /// What is known, or a dash.

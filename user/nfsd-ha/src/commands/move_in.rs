@@ -137,8 +137,7 @@ impl Args {
         journal.finished = came.is_ok();
         journal.steps = steps.done.clone();
         notes.save(&journal)?;
-        here::end(&journal, &steps, &came?, show);
-        Ok(())
+        here::end(&journal, &steps, &came?, show)
     }
 
     /// The list that the admin gives.

@@ -8,6 +8,7 @@ use crate::moves::here::{self, Exports, Here};
 use crate::moves::plan::Plan;
 use crate::moves::steps::{Show, Steps};
 use crate::moves::target;
+use crate::output;
 use crate::Common;
 use anyhow::{Context, Result};
 use nfsd_ha::control::Control;
@@ -139,8 +140,7 @@ impl Args {
                     notes.list_path().display()
                 ))?;
         }
-        self.end(&journal, &notes, &steps, show);
-        Ok(())
+        self.end(&journal, &notes, &steps, show)
     }
 
     /// What is noted before anything is changed. Who goes on with a move that has stopped knows more than
@@ -222,7 +222,7 @@ impl Args {
         }
     }
 
-    fn end(&self, journal: &Journal, notes: &Notes, steps: &Steps, show: Show) {
+    fn end(&self, journal: &Journal, notes: &Notes, steps: &Steps, show: Show) -> Result<()> {
         let away: f64 = steps.done.iter().skip(1).map(|step| step.seconds).sum();
         let list = notes.list_path();
         let list = list.display();
@@ -231,8 +231,7 @@ impl Args {
                 "path": journal.path().to_string_lossy(), "steps": steps.done, "away": away,
                 "list": list.to_string(),
             });
-            println!("{json}");
-            return;
+            return output::json(&json);
         }
         steps.line(&format!(
             "  {:<12} {away:>7.3} s  since the address went",
@@ -252,6 +251,7 @@ impl Args {
                 notes.list_path().file_name().unwrap_or_default().to_string_lossy(),
             ));
         }
+        Ok(())
     }
 
     /// The way back, from wherever the move has stopped.
@@ -302,8 +302,7 @@ impl Args {
         journal.finished = true;
         journal.steps = steps.done.clone();
         notes.save(&journal)?;
-        here::end(&journal, &steps, &warnings, show);
-        Ok(())
+        here::end(&journal, &steps, &warnings, show)
     }
 }
 

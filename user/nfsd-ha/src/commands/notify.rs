@@ -2,6 +2,7 @@
 //! `nfsd-ha notify`: tell NLM clients that their server has moved or restarted.
 
 use crate::failure::{Failure, Status};
+use crate::output;
 use crate::Common;
 use anyhow::{Context, Result};
 use indicatif::ProgressBar;
@@ -80,9 +81,9 @@ impl Args {
             nsm::Error::File(error) => error.into(),
         })?;
         if common.json {
-            print_json(&told, began.elapsed());
+            output::json(&report(&told, began.elapsed()))?;
         } else {
-            print(&told, began.elapsed());
+            output::print(&text(&told, began.elapsed()))?;
         }
         match what_is_left(&told) {
             None => Ok(()),
@@ -117,32 +118,37 @@ fn show(event: &Event, progress: &ProgressBar) {
         Event::Confirmed(_) => progress.inc(1),
         Event::Absent(address) => {
             progress.suspend(|| {
-                eprintln!("{address} is not on this node: its clients are told when it is")
+                output::note(&format!(
+                    "{address} is not on this node: its clients are told when it is"
+                ))
             });
         }
-        Event::Here(address) => progress.suspend(|| eprintln!("{address} is here")),
+        Event::Here(address) => progress.suspend(|| output::note(&format!("{address} is here"))),
     }
 }
 
-fn print(told: &Told, time: Duration) {
+fn text(told: &Told, time: Duration) -> String {
     let (confirmed, failed) = (&told.report.confirmed, &told.report.failed);
     if confirmed.is_empty() && failed.is_empty() {
-        println!("nobody is on the list");
-        return;
+        return "nobody is on the list\n".into();
     }
     let all = confirmed.len() + failed.len();
-    println!(
-        "{} of {all} told in {:.1} s (state {})",
+    let mut text = format!(
+        "{} of {all} told in {:.1} s (state {})\n",
         confirmed.len(),
         time.as_secs_f32(),
         told.state
     );
     for (notice, why) in failed {
-        println!("not told: {} about {}: {why}", notice.client, notice.about);
+        text += &format!(
+            "not told: {} about {}: {why}\n",
+            notice.client, notice.about
+        );
     }
+    text
 }
 
-fn print_json(told: &Told, time: Duration) {
+fn report(told: &Told, time: Duration) -> serde_json::Value {
     let confirmed = told.report.confirmed.iter().map(|confirmed| {
         json!({
             "client": confirmed.notice.client,
@@ -160,14 +166,13 @@ fn print_json(told: &Told, time: Duration) {
             "why": why.to_string(),
         })
     });
-    let report = json!({
+    json!({
         "state": told.state,
         "seconds": time.as_secs_f64(),
         "told": confirmed.collect::<Vec<_>>(),
         "not_told": failed.collect::<Vec<_>>(),
         "error": what_is_left(told),
-    });
-    println!("{report:#}");
+    })
 }
 
 /// What is not done, and what to do about it.

@@ -2,6 +2,7 @@
 //! `nfsd-ha record`: record the NLM clients of each export, until SIGTERM.
 
 use crate::failure::{Failure, Status};
+use crate::output;
 use crate::Common;
 use anyhow::{Context, Result};
 use nfsd_ha::control::{Control, NlmClients, Recorder};
@@ -184,7 +185,7 @@ impl Service {
                 .iter()
                 .any(|said| said.scope == *scope && said.error == *error);
             if !told {
-                eprintln!("nfsd-ha: {scope}: no record of {client} at {server}, and no new locks for it: {error}");
+                output::note(&format!("nfsd-ha: {scope}: no record of {client} at {server}, and no new locks for it: {error}"));
             }
         }
         report.write(run)?;

@@ -3,6 +3,7 @@
 
 use crate::failure::{Failure, Status};
 use crate::moves::steps::{Show, Steps};
+use crate::output;
 use crate::Common;
 use anyhow::{bail, Result};
 use nfsd_ha::control::Control;
@@ -89,7 +90,7 @@ impl Args {
             Ok("the kernel knows it no more".into())
         })?;
         if show == Show::Later {
-            println!("{}", serde_json::json!({ "steps": steps.done }));
+            output::json(&serde_json::json!({ "steps": steps.done }))?;
         }
         Ok(())
     }

@@ -6,6 +6,7 @@
 use super::carried;
 use super::steps::{Show, Steps};
 use crate::failure::{Failure, Status};
+use crate::output;
 use anyhow::Result;
 use nfsd_ha::control::Control;
 use nfsd_ha::exports::{self, Export};
@@ -305,17 +306,15 @@ pub(super) fn fsids<'a>(exports: impl IntoIterator<Item = &'a Export>) -> BTreeS
 }
 
 /// Says how a move to this node ended.
-pub fn end(journal: &Journal, steps: &Steps, warnings: &[String], show: Show) {
+pub fn end(journal: &Journal, steps: &Steps, warnings: &[String], show: Show) -> Result<()> {
     if show == Show::Later {
         let json = serde_json::json!({
             "path": journal.path().to_string_lossy(), "steps": steps.done, "warnings": warnings,
         });
-        println!("{json}");
-        return;
+        return output::json(&json);
     }
-    for warning in warnings {
-        eprintln!("nfsd-ha: warning: {warning}");
-    }
+    warnings.iter().for_each(|warning| output::warn(warning));
+    Ok(())
 }
 
 fn said(exports: &[Export]) -> String {
