@@ -85,7 +85,9 @@ pub fn walk(steps: impl Iterator<Item = Step>) {
             }
         }
         assert_eq!(walk.table.sequence(), walk.sequence);
-        let mut there: Vec<_> = walk.table.iter().map(|pair| pair.sequence).collect();
+        let mut there: Vec<_> = walk.table.since(0).map(|pair| pair.sequence).collect();
+        // What is asked for since a change ends at it.
+        assert!(there.windows(2).all(|two| two[0] > two[1]));
         let mut wanted: Vec<_> = walk.map.values().map(|(_, sequence)| *sequence).collect();
         there.sort();
         wanted.sort();
