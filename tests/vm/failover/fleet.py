@@ -174,8 +174,9 @@ class Fleet:
               f"{outages[-1]:.1f} s, the address {times.away:.1f} s; a machine stood still for {still:.2f} s")
         check(f"{what}: the grace period ends", wait_until(lambda: not servers.ask(target, "graced"), 60, 0.5))
         tries = self.tries(times.since)
-        equal(f"{what}: somebody else wanted each all the time",
-              {name for b, e, name, _ in tries if b < times.back < e}, {w.file for w in self.writers})
+        # Who tries takes a rest now and then, and the address is not away for long.
+        equal(f"{what}: somebody else wanted each meanwhile",
+              {name for b, e, name, _ in tries if b < times.back + 2 and e > times.since}, {w.file for w in self.writers})
         equal(f"{what}: and got none in {len(tries)} tries", {r for _, _, _, r in tries}, {"EAGAIN"})
         return outages
 
