@@ -2,6 +2,8 @@
 //! What programs for nfsd-ha share.
 //!
 //! ```text
+//!   checks                      what is wrong on a node before it matters
+//!     │
 //!   takeover                    letting those on a list reclaim
 //!     │
 //!   list ──── database          who may reclaim: the file that moves with an export
@@ -10,9 +12,10 @@
 //!     │
 //!   scope                       an export, a file system or an address
 //!
+//!   journal                     how far a move is, and what it has to put back
 //!   statd, nsm                  records of NLM clients, and the notices that they get
 //!   net                         addresses, their announcement, connections
-//!   mounts, exports             file systems, and what is exported
+//!   mounts, exports, users      file systems, what is exported, and who keeps one from being unmounted
 //!   files                       files that others can reach, opened so that they cannot cheat
 //! ```
 
