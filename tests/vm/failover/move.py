@@ -76,13 +76,17 @@ def locked(path):
     """The ranges that are locked of the files in a directory, each after the file's name."""
     names = {os.stat(entry.path).st_ino: entry.name for entry in os.scandir(path)}
     device = os.stat(path).st_dev
+    # nfsdcld's database has locks of its own.
+    state = [os.stat(entry.path) for entry in os.scandir(STATE)]
+    others = {st.st_ino for st in state if st.st_dev == device}
     place = f"{os.major(device):02x}:{os.minor(device):02x}:"
     found = []
     with open("/proc/locks", encoding="ascii") as f:
         for words in map(str.split, f):
             if "->" not in words and words[5].startswith(place):
                 inode = int(words[5].removeprefix(place))
-                found.append(f"{names.get(inode, inode)} {words[6]}-{words[7]}")
+                if inode not in others:
+                    found.append(f"{names.get(inode, inode)} {words[6]}-{words[7]}")
     return sorted(found)
 
 
