@@ -7,7 +7,7 @@
 
 pub mod caches;
 
-use crate::mounts::{self, escape, unescape, Mount, Mounts};
+use crate::mounts::{self, escape, unescape, Mounts};
 use crate::scope::Fsid;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -236,11 +236,9 @@ pub fn on<'a>(
     mounts: &'a Mounts,
     device: (u32, u32),
 ) -> impl Iterator<Item = &'a Export> {
-    exports.iter().filter(move |export| {
-        mounts
-            .of(&export.path)
-            .is_some_and(|mount: &Mount| mount.device == device)
-    })
+    exports
+        .iter()
+        .filter(move |export| mounts.is_on(&export.path, device))
 }
 
 /// Exports something, with exactly these options, whatever /etc/exports says.

@@ -43,7 +43,7 @@ const KNOWN: [&str; 6] = [
 ];
 
 /// Who may reclaim an export.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct List {
     /// Of what; `None` if nobody is listed.
     pub scope: Option<Scope>,
@@ -85,12 +85,7 @@ impl List {
     pub fn new(scope: Scope) -> Self {
         Self {
             scope: Some(scope),
-            server_scope: None,
-            nlm_clients: None,
-            held: None,
-            released: false,
-            notes: Vec::new(),
-            clients: Vec::new(),
+            ..Self::default()
         }
     }
 
@@ -150,33 +145,13 @@ impl List {
 }
 
 /// A list of which some lines were read.
+#[derive(Default)]
 struct Reader {
     list: List,
     end: Option<usize>,
     seen: Vec<String>,
     /// The last line has ended.
     over: bool,
-}
-
-impl Default for Reader {
-    fn default() -> Self {
-        let scope = None;
-        let list = List {
-            scope,
-            server_scope: None,
-            nlm_clients: None,
-            held: None,
-            released: false,
-            notes: Vec::new(),
-            clients: Vec::new(),
-        };
-        Self {
-            list,
-            end: None,
-            seen: Vec::new(),
-            over: false,
-        }
-    }
 }
 
 impl Reader {

@@ -266,6 +266,11 @@ impl Mounts {
         path.ancestors().find_map(|above| self.on(above))
     }
 
+    /// Is a path on the file system of a device? As for [`Self::of`], it need not exist, and has no links.
+    pub fn is_on(&self, path: &Path, device: (u32, u32)) -> bool {
+        self.of(path).is_some_and(|mount| mount.device == device)
+    }
+
     /// What is mounted on a directory below a mount.
     pub fn below<'a>(&'a self, mount: &'a Mount) -> impl Iterator<Item = &'a Mount> {
         self.0

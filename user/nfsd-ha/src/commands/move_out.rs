@@ -6,7 +6,7 @@ use crate::moves::away::{self, Away};
 use crate::moves::carried;
 use crate::moves::here::{self, Exports, Here};
 use crate::moves::plan::Plan;
-use crate::moves::steps::{Show, Steps};
+use crate::moves::steps::{joined, Show, Steps};
 use crate::moves::target;
 use crate::output;
 use crate::Common;
@@ -180,13 +180,6 @@ impl Args {
 
     fn show_plan(&self, plan: &Plan, show: Show) {
         let steps = Steps::new(show, "move-out", away::STEPS, String::new());
-        let all = |words: Vec<String>| {
-            if words.is_empty() {
-                "none".into()
-            } else {
-                words.join(", ")
-            }
-        };
         let mounted = plan.mount.as_ref().map(|mount| {
             format!(
                 "{} on {}",
@@ -196,28 +189,20 @@ impl Args {
         });
         steps.line(&format!(
             "would take away the addresses: {}",
-            all(plan
-                .present
-                .iter()
-                .map(|placed| placed.to_string())
-                .collect())
+            joined(&plan.present)
         ));
         steps.line(&format!(
             "would unexport:                {}",
-            all(plan
-                .exports
-                .iter()
-                .map(|export| export.to_string())
-                .collect())
+            joined(&plan.exports)
         ));
         steps.line(&format!(
             "would release the scopes:      {}",
-            all(plan.fsids.iter().map(|fsid| fsid.to_string()).collect())
+            joined(&plan.fsids)
         ));
         if !self.no_umount {
             steps.line(&format!(
                 "would unmount:                 {}",
-                all(mounted.into_iter().collect())
+                joined(mounted)
             ));
         }
     }

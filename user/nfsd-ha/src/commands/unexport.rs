@@ -2,7 +2,7 @@
 //! `nfsd-ha unexport`: unexport, and release what was held through that export.
 
 use crate::failure::{Failure, Status};
-use crate::moves::steps::{Show, Steps};
+use crate::moves::steps::{specs, Show, Steps};
 use crate::output;
 use crate::Common;
 use anyhow::{bail, Result};
@@ -70,11 +70,7 @@ impl Args {
         let mut steps = Steps::new(show, "unexport", STEPS, turn_back);
         steps.step("unexport", || {
             exports::unexport(&gone)?;
-            Ok(gone
-                .iter()
-                .map(|one| mounts::shown(&one.spec()))
-                .collect::<Vec<_>>()
-                .join(", "))
+            Ok(specs(&gone))
         })?;
         if let Some(control) = &control {
             steps.step("release", || release(control, &fsids))?;

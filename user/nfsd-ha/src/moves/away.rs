@@ -6,7 +6,8 @@
 
 use super::carried;
 use super::plan::Plan;
-use super::steps::Steps;
+use super::steps::{joined, specs, Steps};
+use crate::output::or_dash;
 use anyhow::{bail, Context, Result};
 use nfsd_ha::control::{Control, Released};
 use nfsd_ha::exports::{self, caches};
@@ -91,15 +92,9 @@ impl Away<'_> {
                 .set_connections(&sockets::established(&addresses, Ports::Any)?);
         }
         let closed = leave::leave(&self.plan.addresses)?;
-        let shown: Vec<String> = self
-            .plan
-            .addresses
-            .iter()
-            .map(|placed| placed.to_string())
-            .collect();
         Ok(format!(
             "{}: away; {closed} connections closed",
-            shown.join(", ")
+            joined(&self.plan.addresses)
         ))
     }
 
@@ -140,16 +135,10 @@ impl Away<'_> {
     ///
     fn unexport(&self) -> Result<String> {
         exports::unexport(&self.plan.exports)?;
-        let shown: Vec<String> = self
-            .plan
-            .exports
-            .iter()
-            .map(|export| nfsd_ha::mounts::shown(&export.spec()))
-            .collect();
-        Ok(if shown.is_empty() {
+        Ok(if self.plan.exports.is_empty() {
             "nothing was exported".into()
         } else {
-            shown.join(", ")
+            specs(&self.plan.exports)
         })
     }
 
@@ -199,12 +188,7 @@ impl Away<'_> {
             return Ok("was done before".into());
         };
         let mounts = Mounts::read()?;
-        let on = |path: &Path| {
-            mounts
-                .of(path)
-                .is_some_and(|other| other.device == mount.device)
-        };
-        caches::forget(on)?;
+        caches::forget(|path| mounts.is_on(path, mount.device))?;
         mount.unmount()?;
         Ok(mount.point.display().to_string())
     }
@@ -240,13 +224,12 @@ pub fn list_of(
 
 /// What was released, in short.
 pub fn summary(released: &Released) -> String {
-    let number = |count: Option<u64>| count.map_or("-".into(), |count| count.to_string());
     format!(
         "NLM: {} locks of {} clients; NFSv4: {} opens, {} locks of {} clients",
-        number(released.locks),
-        number(released.clients),
-        number(released.nfs4_opens),
-        number(released.nfs4_locks),
-        number(released.nfs4_clients)
+        or_dash(released.locks),
+        or_dash(released.clients),
+        or_dash(released.nfs4_opens),
+        or_dash(released.nfs4_locks),
+        or_dash(released.nfs4_clients)
     )
 }

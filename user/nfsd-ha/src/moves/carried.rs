@@ -2,7 +2,6 @@
 //! What a list carries to the other node besides who may reclaim: notes that older readers pass over.
 //!
 //! ```text
-//! # path /srv/ha
 //! # export *:/srv/ha(rw,fsid=1234)                      for each export, as one word
 //! # connection 192.0.2.50:2049 198.51.100.7:878         for each client that was connected
 //! ```

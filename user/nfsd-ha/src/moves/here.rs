@@ -4,7 +4,7 @@
 //! What is there already is left as it is, so every step may be repeated.
 
 use super::carried;
-use super::steps::{Show, Steps};
+use super::steps::{joined, specs, Show, Steps};
 use crate::failure::{Failure, Status};
 use crate::output;
 use anyhow::Result;
@@ -192,9 +192,9 @@ impl Here<'_> {
                     .cloned()
                     .collect();
                 exports::export(&new)?;
-                Ok(said(exports))
+                Ok(specs(exports))
             }
-            Exports::File if !before.is_empty() => Ok(format!("{}: there already", said(&before))),
+            Exports::File if !before.is_empty() => Ok(format!("{}: there already", specs(&before))),
             Exports::File => {
                 exports::export_all()?;
                 let now = here()?;
@@ -205,7 +205,7 @@ impl Here<'_> {
                     );
                     return Err(Failure::new(Status::Failed, text));
                 }
-                Ok(format!("{}, as /etc/exports says", said(&now)))
+                Ok(format!("{}, as /etc/exports says", specs(&now)))
             }
         }
     }
@@ -222,8 +222,7 @@ impl Here<'_> {
             announcer.send()?;
         }
         self.tickler()?.send(&self.connections, 0);
-        let shown: Vec<String> = self.addresses.iter().map(Placed::to_string).collect();
-        Ok(shown.join(", "))
+        Ok(joined(&self.addresses))
     }
 
     pub(super) fn announcers(&self) -> Result<Vec<Announcer>> {
@@ -241,13 +240,6 @@ impl Here<'_> {
     /// Says what would be done.
     pub fn show_plan(&self, mounts: &Mounts, show: Show) {
         let steps = Steps::new(show, "move-in", STEPS, String::new());
-        let all = |words: Vec<String>| {
-            if words.is_empty() {
-                "none".into()
-            } else {
-                words.join(", ")
-            }
-        };
         let path = self.path.display();
         let mounted = !self.mounts || mounts.on(&self.path).is_some();
         let source = self
@@ -255,7 +247,7 @@ impl Here<'_> {
             .as_ref()
             .map_or("what /etc/fstab says".into(), |s| mounts::shown(&s.device));
         let exports = match &self.exports {
-            Exports::These(exports) => all(exports.iter().map(Export::to_string).collect()),
+            Exports::These(exports) => joined(exports),
             Exports::File => "what is exported already, or what /etc/exports has".into(),
         };
         let (nfs4, nlm) = self
@@ -269,10 +261,7 @@ impl Here<'_> {
             "may reclaim:      {nfs4} clients of NFSv4 and {nlm} of NLM"
         ));
         steps.line(&format!("would export:     {exports}"));
-        steps.line(&format!(
-            "would add:        {}",
-            all(self.addresses.iter().map(Placed::to_string).collect())
-        ));
+        steps.line(&format!("would add:        {}", joined(&self.addresses)));
     }
 }
 
@@ -315,12 +304,4 @@ pub fn end(journal: &Journal, steps: &Steps, warnings: &[String], show: Show) ->
     }
     warnings.iter().for_each(|warning| output::warn(warning));
     Ok(())
-}
-
-fn said(exports: &[Export]) -> String {
-    let all: Vec<String> = exports
-        .iter()
-        .map(|export| mounts::shown(&export.spec()))
-        .collect();
-    all.join(", ")
 }

@@ -65,14 +65,9 @@ impl Plan {
             .filter_map(|e| e.fsid())
             .collect();
         if let Some(mount) = &mount {
-            let on = |path: &Path| {
-                mounts
-                    .of(path)
-                    .is_some_and(|other| other.device == mount.device)
-            };
             let known = exports::caches::known()?
                 .into_iter()
-                .filter(|known| on(&known.path));
+                .filter(|known| mounts.is_on(&known.path, mount.device));
             fsids.extend(known.filter_map(|known| known.fsid));
         }
         let here = address::all()?;

@@ -3,7 +3,10 @@
 
 use crate::failure::{Failure, Status};
 use anyhow::Result;
+use nfsd_ha::exports::Export;
 use nfsd_ha::journal::Step;
+use nfsd_ha::mounts::shown;
+use std::fmt::Display;
 use std::io::Write;
 use std::time::Instant;
 
@@ -113,4 +116,20 @@ impl Steps {
             ),
         )
     }
+}
+
+/// All of them with commas between, or `none`.
+pub fn joined(all: impl IntoIterator<Item = impl Display>) -> String {
+    let words: Vec<String> = all.into_iter().map(|one| one.to_string()).collect();
+    if words.is_empty() {
+        "none".into()
+    } else {
+        words.join(", ")
+    }
+}
+
+/// What is exported to whom, without the options.
+pub fn specs(exports: &[Export]) -> String {
+    let all: Vec<String> = exports.iter().map(|export| shown(&export.spec())).collect();
+    all.join(", ")
 }
