@@ -52,15 +52,23 @@ other_crates() {
 # own_tools: what cargo builds in tools/ and user/ is this checkout's. Cargo's names for the packages there have no path, and it
 # looks at times only: what another checkout has built after this one's files were written would be taken for theirs.
 own_tools() {
-	local name
-	if [ "$(cat "$cache/tools/checkout" 2>/dev/null)" = "$repo" ]; then return; fi
-	locked tools
-	mkdir -p "$cache/tools" "$cache/user"
-	for name in $(sed -n 's/^name = "\(.*\)"$/\1/p' "$repo"/{tools,tests,user}/*/Cargo.toml "$repo"/tests/*/*/Cargo.toml); do
-		find "$cache/tools" "$cache/user" -type d -path "*/.fingerprint/$name-*" -prune -exec rm -rf {} +
-	done
-	echo "$repo" >"$cache/tools/checkout"
-	exec 8>&-
+	is_ours || (
+		locked checkout
+		# Another script of this checkout, which ran beside this one, may have done it meanwhile, and be building by now.
+		if is_ours; then exit; fi
+		mkdir -p "$cache/tools" "$cache/user"
+		exec 6>"$cache/tools.lock" 7>"$cache/user.lock"
+		flock 6
+		flock 7
+		for name in $(sed -n 's/^name = "\(.*\)"$/\1/p' "$repo"/{tools,tests,user}/*/Cargo.toml "$repo"/tests/*/*/Cargo.toml); do
+			find "$cache/tools" "$cache/user" -type d -path "*/.fingerprint/$name-*" -prune -exec rm -rf {} +
+		done
+		echo "$repo" >"$cache/tools/checkout"
+	)
+}
+
+is_ours() {
+	[ "$(cat "$cache/tools/checkout" 2>/dev/null)" = "$repo" ]
 }
 
 # key FILE...: a short name for what the files say.
