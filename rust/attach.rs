@@ -119,15 +119,18 @@ pub(crate) fn attach(module: &'static ThisModule, setup: Setup) -> Result {
     PATCH.enable(module, setup)
 }
 
-/// We are about to be attached to the kernel: calls lead behind the start of its function.
+/// We are about to be attached to the kernel: calls lead behind the start of its functions.
 ///
 /// # Safety
 ///
 /// For livepatch, with the kernel's object.
 unsafe extern "C" fn check_start(object: *mut klp_object) -> c_int {
-    // SAFETY: livepatch has found the first function of its object, whose code can be read.
-    let start = unsafe { *(*(*object).funcs).old_func.cast::<[u8; 9]>() };
-    if klp::begins_as_usual(start) {
+    let is_as_usual = |at| {
+        // SAFETY: The object has as many functions as our list before its end; livepatch has found them, and their
+        // code can be read.
+        klp::begins_as_usual(unsafe { *(*(*object).funcs.add(at)).old_func.cast::<[u8; 9]>() })
+    };
+    if (0..KERNEL.len() - 1).all(is_as_usual) {
         return 0;
     }
     pr_err!("a function of this kernel does not begin as those of its modules do\n");
