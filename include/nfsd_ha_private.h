@@ -26,8 +26,13 @@
 #include <linux/swap.h>
 #include <linux/sunrpc/clnt.h>
 #include <linux/sunrpc/rpc_pipe_fs.h>
+#include <linux/sunrpc/svcsock.h>
+#include <linux/sunrpc/xprt.h>
+#include <linux/tcp.h>
 #include <net/net_namespace.h>
 #include <net/netns/generic.h>
+#include <net/request_sock.h>
+#include <net/tcp.h>
 
 #include "fs/mount.h"
 #include "nfsd.h"

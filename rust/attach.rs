@@ -14,6 +14,7 @@
 //! | `svcauth_unix_set_client` | sunrpc | the same, but does not refuse a client for which an export is expected |
 //! | `locks_in_grace`, `opens_in_grace` | grace | the same, and asks whether the request's scope is in grace |
 //! | `nsm_monitor`, `nsm_unmonitor` | lockd | notes the client, then the same |
+//! | `tcp_conn_request` | the kernel | the same, but refuses a connection to a server address that drains |
 //! | `security_file_lock` | the kernel | the same, then waits where a scope in grace keeps local processes out |
 
 use crate::base::in_force;
@@ -22,6 +23,7 @@ use crate::base::mounted::LoadedNfsd;
 use crate::base::private::{klp_callbacks, klp_object};
 use crate::base::setup::Setup;
 use crate::control::mounts::Mounts;
+use crate::drain::{drainer, incoming};
 use crate::nlm::clients;
 use crate::replaced;
 use crate::scopes::in_grace;
@@ -40,12 +42,19 @@ static OBJECTS: Objects<6> = Objects::new([
     Object::new(Some(c"sunrpc"), &SUNRPC, NO_CALLBACKS),
 ]);
 
-// SAFETY: The type is that of security/security.c. While it waits it holds a reference to this module.
-static KERNEL: Funcs<1> = unsafe {
-    Funcs::new([Func::new(
-        c"security_file_lock",
-        replaced::file_lock as *const c_void,
-    )])
+// SAFETY: The types are those of security/security.c and include/net/tcp.h. While the first waits it holds a reference to
+// this module; the second does not sleep.
+static KERNEL: Funcs<2> = unsafe {
+    Funcs::new([
+        Func::new(
+            c"security_file_lock",
+            replaced::file_lock as *const c_void,
+        ),
+        Func::new(
+            c"tcp_conn_request",
+            incoming::conn_request as *const c_void,
+        ),
+    ])
 };
 
 const KERNEL_CALLBACKS: klp_callbacks = klp_callbacks {
@@ -130,7 +139,7 @@ unsafe extern "C" fn check_start(object: *mut klp_object) -> c_int {
         // code can be read.
         klp::begins_as_usual(unsafe { *(*(*object).funcs.add(at)).old_func.cast::<[u8; 9]>() })
     };
-    if (0..KERNEL.len() - 1).all(is_as_usual) {
+    if (0..KERNEL.len()).all(is_as_usual) {
         return 0;
     }
     pr_err!("a function of this kernel does not begin as those of its modules do\n");
@@ -154,6 +163,7 @@ extern "C" fn post_patch(_object: *mut klp_object) {
 /// For livepatch: we shall be switched off, or nfsd is unloaded. From here on, some threads run nfsd's own functions.
 extern "C" fn pre_unpatch(_object: *mut klp_object) {
     in_force::set(false);
+    drainer::switched_off();
     in_grace::report_ending();
     clients::wake();
 }

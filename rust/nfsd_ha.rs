@@ -8,6 +8,8 @@
 //!                              |
 //!   /proc/fs/nfsd -----> control: files, mounts, nlm_unlock, fsid_grace
 //!                              |
+//!   connections <------- drain: server addresses that are about to go
+//!                              |
 //!   nfsdcld <----------- tracking: tracker, keeper, channel, pipe
 //!                              |
 //!   rpc.statd <--------- nlm: monitor, who must be notified, lockd's locks, blocks and shares
@@ -24,6 +26,7 @@
 mod attach;
 mod base;
 mod control;
+mod drain;
 mod nfs4;
 mod nlm;
 mod replaced;
@@ -36,6 +39,7 @@ use base::net_end::{AtEnd, NetEnd, Registered};
 use base::private;
 use base::setup::Setup;
 use control::{mounts::Mounts, recount::Recount, release};
+use drain::drainer::{self, Drainer};
 use kernel::prelude::*;
 use kernel::sync::Arc;
 use nfs4::{clientids, floating, reclaimers};
@@ -62,6 +66,7 @@ struct OfNet;
 impl NetEnd for OfNet {
     fn ended(net: Net<'_>) {
         in_grace::end_all(net);
+        drainer::forget(net);
         floating::forget(net);
         clientids::forget(net);
     }
@@ -72,6 +77,7 @@ static AT_NET_END: AtEnd = AtEnd::new::<OfNet>();
 struct NfsdHa {
     mounts: Arc<Mounts>,
     recount: Arc<Recount>,
+    drainer: Arc<Drainer>,
     _net_end: Registered,
 }
 
@@ -89,10 +95,15 @@ impl kernel::Module for NfsdHa {
         clients::init_module(&setup);
         let net_end = AT_NET_END.register(&setup)?;
         let recount = Recount::new(&setup)?;
+        let drainer = Drainer::new(&setup).inspect_err(|_| recount.stop())?;
         // From here on, what fails is undone by `drop()`.
         let this = NfsdHa {
-            mounts: Mounts::new(&setup).inspect_err(|_| recount.stop())?,
+            mounts: Mounts::new(&setup).inspect_err(|_| {
+                recount.stop();
+                drainer.stop();
+            })?,
             recount,
+            drainer,
             _net_end: net_end,
         };
         attach::attach(module, setup)?;
@@ -112,6 +123,7 @@ impl Drop for NfsdHa {
     fn drop(&mut self) {
         self.mounts.stop();
         self.recount.stop();
+        self.drainer.stop();
         tracker::exit_module();
         clientids::exit_module();
         floating::exit_module();

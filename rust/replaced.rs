@@ -13,6 +13,7 @@ use crate::base::private;
 use crate::base::vfs::Path;
 use crate::control::mounts::Mounts;
 use crate::control::recount::Recount;
+use crate::drain::incoming;
 use crate::nfs4::clientids;
 use crate::nfs4::floating;
 use crate::nfs4::nfs4_client::Nfs4Client;
@@ -155,6 +156,9 @@ pub(crate) unsafe extern "C" fn set_client(
     // SAFETY: The request is the current one, with a transport, which has a reference to its namespace; it has no client
     // yet, and is given a reference to one, as sunrpc gives it one. nfsd takes the client's name from there.
     unsafe {
+        if incoming::is_dropped(request) {
+            return private::svc_auth_status_SVC_DROP;
+        }
         let status = private::svcauth_unix_set_client(request);
         if status != private::svc_auth_status_SVC_DENIED {
             return status;

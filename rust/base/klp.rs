@@ -59,6 +59,11 @@ impl<const N: usize> Funcs<N> {
         let end = Func::end();
         Funcs { funcs, end }
     }
+
+    /// How many there are.
+    pub(crate) const fn len(&self) -> usize {
+        N
+    }
 }
 
 /// A kernel module or the kernel itself, and what to replace in it.

@@ -146,7 +146,10 @@ extern "C" {
     pub(crate) fn rpc_put_sb_net(net: *const net);
     pub(crate) fn rpc_queue_upcall(pipe: *mut rpc_pipe, msg: *mut rpc_pipe_msg) -> ffi::c_int;
     pub(crate) fn rpc_unlink(pipe: *mut rpc_pipe);
+    pub(crate) fn svc_tcp_listen_data_ready(listener: *mut sock);
     pub(crate) fn svc_wake_up(server: *mut svc_serv);
+    pub(crate) fn svc_xprt_deferred_close(transport: *mut svc_xprt);
+    pub(crate) fn svc_xprt_put(transport: *mut svc_xprt);
     pub(crate) fn unix_domain_find(name: *mut ffi::c_char) -> *mut auth_domain;
     // What sunrpc's own does, though it is replaced.
     pub(crate) fn svcauth_unix_set_client(request: *mut svc_rqst) -> svc_auth_status;

@@ -11,6 +11,7 @@ use crate::base::text::Text;
 use crate::control::fsid_grace;
 use crate::control::recount::Recount;
 use crate::control::release;
+use crate::drain::drainer;
 use crate::nfs4::floating;
 use crate::nfs4::nfs4_clients;
 use crate::nfs4::nfsd::NfsdNet;
@@ -22,7 +23,7 @@ use crate::tracking::status;
 use kernel::prelude::*;
 
 /// The files.
-pub(crate) static FILES: [Kind; 8] = [
+pub(crate) static FILES: [Kind; 9] = [
     Kind {
         name: c"client_tracking",
         show: status::show,
@@ -58,6 +59,16 @@ pub(crate) static FILES: [Kind; 8] = [
         show: floating::show,
         write: Some(float),
         news: None,
+    },
+    Kind {
+        name: c"drain",
+        show: drainer::show,
+        write: Some(drainer::write),
+        news: Some(News {
+            sequence: drainer::sequence,
+            register: drainer::register,
+            closed: drainer::closed,
+        }),
     },
     Kind {
         name: c"nlm_clients",

@@ -6,6 +6,7 @@
 #![allow(dead_code)]
 
 mod base;
+mod drain;
 mod nfs4;
 mod nlm;
 mod scopes;
@@ -17,6 +18,8 @@ mod changes_test;
 mod cld_test;
 #[cfg(test)]
 mod grace_test;
+#[cfg(test)]
+mod order_test;
 #[cfg(test)]
 mod reclaim_test;
 #[cfg(test)]
