@@ -3,13 +3,19 @@
 
 import collections
 import ctypes
+import json
+import os
 import select
 import socket
 import struct
+import subprocess
 import threading
+import time
 
-from nfs import patience
+from control import read
+from nfs import patience, sh
 from nfs3 import Nfs3
+from nfs4 import Nfs4
 from rpc import NFS, Packer, Rpc, connect, in_netns, send_record
 
 FIN, SYN, RST, ACK = 1, 2, 4, 16
@@ -227,3 +233,78 @@ class Flood:
         self.threads[0].join(patience(60))
         self.sock.close()
         return self.end
+
+
+def read_line(directory, address):
+    """The line of an address in `drain`."""
+    return "".join(line for line in read("drain", directory).splitlines() if line.split()[0] == address)
+
+
+class Mounted:
+    """A mount in a net namespace, and a process that works there (drain-worker.py)."""
+
+    def __init__(self, netns, server, version, _):
+        self.version, point = version, f"/mnt/v{version}"
+        os.makedirs(point, exist_ok=True)
+        sh(f"nsenter --net=/run/netns/{netns} mount -t nfs -o vers={version},soft,timeo=100,retrans=6 {server}:/ {point}")
+        # pylint: disable-next=consider-using-with
+        self.process = subprocess.Popen(
+            ["python3", os.path.join(os.path.dirname(__file__), "../nfs4/drain-worker.py"), point, f"v{version}"],
+            text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+    def mark(self):
+        """What it has done since the last time."""
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+        return json.loads(self.process.stdout.readline())
+
+
+class Twice(Rpc):
+    """A raw client of NFSv3 that makes, renames and removes directories, and repeats what was not answered, as real ones do."""
+
+    def __init__(self, netns, server, shared):
+        super().__init__(NFS, 3, server, port=2049, netns=netns)
+        self.lock, self.seen = threading.Lock(), {"count": 0, "errors": []}
+        os.makedirs(f"{shared}/raw", exist_ok=True)
+        nfs = Nfs4(1, server, "twice", netns=netns)
+        assert nfs.establish() == "OK"
+        self.directory = nfs.path("/raw")
+        nfs.close()
+        threading.Thread(target=self.work, daemon=True).start()
+
+    def do(self, procedure, name, arguments):
+        """Does one operation, however often it has to be sent."""
+        message = self.message(procedure, arguments.bytes())
+        while True:
+            try:
+                send_record(self.connect(), message)
+                status = self.receive(int.from_bytes(message[:4], "big")).uint()
+                break
+            except OSError:
+                self.close()
+                time.sleep(0.1)
+        with self.lock:
+            self.seen["count"] += 1
+            if status:
+                self.seen["errors"].append(f"procedure {procedure} {name}: {status}")
+
+    def work(self):
+        """Goes on for ever."""
+        number = 0
+        while True:
+            number += 1
+            old, new = f"a{number}", f"b{number}"
+            attributes = Packer().uint(1, 0o755, 0, 0, 0, 0, 0).bytes()
+
+            def at(name):
+                return Packer().opaque(self.directory).opaque(name)
+
+            self.do(9, old, at(old).raw(attributes))
+            self.do(14, old, at(old).raw(at(new).bytes()))
+            self.do(13, new, at(new))
+
+    def mark(self):
+        """What it has done since the last time."""
+        with self.lock:
+            seen, self.seen = self.seen, {"count": 0, "errors": []}
+        return seen
