@@ -46,14 +46,8 @@ static OBJECTS: Objects<6> = Objects::new([
 // this module; the second does not sleep.
 static KERNEL: Funcs<2> = unsafe {
     Funcs::new([
-        Func::new(
-            c"security_file_lock",
-            replaced::file_lock as *const c_void,
-        ),
-        Func::new(
-            c"tcp_conn_request",
-            incoming::conn_request as *const c_void,
-        ),
+        Func::new(c"security_file_lock", replaced::file_lock as *const c_void),
+        Func::new(c"tcp_conn_request", incoming::conn_request as *const c_void),
     ])
 };
 

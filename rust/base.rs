@@ -26,6 +26,7 @@ pub(crate) mod submounts;
 pub(crate) mod syscall;
 pub(crate) mod tasks;
 pub(crate) mod text;
+pub(crate) mod transport;
 pub(crate) mod user;
 pub(crate) mod users;
 pub(crate) mod vfs;

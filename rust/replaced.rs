@@ -26,10 +26,12 @@ use crate::scopes::exported;
 use crate::scopes::exports::{self, Question};
 use crate::scopes::in_grace;
 use crate::scopes::local;
+use crate::scopes::received::Received;
 use crate::scopes::request::Request;
 use crate::scopes::scope::Fsid;
 use crate::scopes::svc_export::ExportRef;
 use crate::tracking::tracker::Tracker;
+use core::ptr::NonNull;
 use kernel::error::{from_err_ptr, to_result};
 use kernel::ffi::{c_int, c_uint};
 use kernel::prelude::*;
@@ -156,15 +158,15 @@ pub(crate) unsafe extern "C" fn set_client(
     // SAFETY: The request is the current one, with a transport, which has a reference to its namespace; it has no client
     // yet, and is given a reference to one, as sunrpc gives it one. nfsd takes the client's name from there.
     unsafe {
-        if incoming::is_dropped(request) {
+        let received = Received::from_raw(NonNull::new_unchecked(request));
+        if incoming::is_dropped(&received) {
             return private::svc_auth_status_SVC_DROP;
         }
         let status = private::svcauth_unix_set_client(request);
         if status != private::svc_auth_status_SVC_DENIED {
             return status;
         }
-        let net = Net::from_raw((*(*request).rq_xprt).xpt_net);
-        match expected::client(net, (*request).rq_prog, (*request).rq_vers) {
+        match expected::client(received.net(), (*request).rq_prog, (*request).rq_vers) {
             Answer::Denied => status,
             Answer::GoOn => {
                 let domain =

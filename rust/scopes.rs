@@ -9,6 +9,7 @@ pub(crate) mod grace;
 pub(crate) mod in_grace;
 pub(crate) mod local;
 pub(crate) mod place;
+pub(crate) mod received;
 pub(crate) mod request;
 pub(crate) mod roots;
 pub(crate) mod scope;

@@ -115,10 +115,12 @@ impl Prepared {
 pub(crate) fn publish(list: Prepared) {
     let new = list.0.map_or(ptr::null_mut(), KBox::into_raw);
     let old = LIST.swap(new, Ordering::AcqRel);
-    // SAFETY: We may sleep, and are in no read-side critical section.
-    unsafe { private::synchronize_rcu() };
-    if !old.is_null() {
-        // SAFETY: It came from a box, and since the grace period nobody sees it.
-        drop(unsafe { KBox::from_raw(old) });
+    // SAFETY: We may sleep, and are in no read-side critical section. What was published came from a box, and since the
+    // grace period nobody sees it.
+    unsafe {
+        private::synchronize_rcu();
+        if !old.is_null() {
+            drop(KBox::from_raw(old));
+        }
     }
 }

@@ -2,19 +2,20 @@
 
 //! `drain`: the worker that closes the connections of addresses that drain.
 //!
-//! A work item, which is there only while there are such addresses. It finds a namespace by its mount of nfsd's file system, and of `nfsd_mutex` and `nlmsvc_mutex` it takes what is free.
+//! A work item, which is there only while there are such addresses. It finds a namespace by its mount of nfsd's file
+//! system. It waits neither for `nfsd_mutex` nor for `nlmsvc_mutex`: if one is not free, it looks again later.
 //!
 //! Lock order: a mount's `s_umount`, `nfsd_mutex`, then lockd's; the state is not held during a look.
 
 use crate::base::fsfile::{Opened, Superblock};
+use crate::base::global::Global;
 use crate::base::mounted::LoadedNfsd;
 use crate::base::net::{Net, Nfsd};
-use crate::base::setup::{Once, Setup};
+use crate::base::setup::Setup;
 use crate::base::text::Text;
 use crate::drain::look::{self, Batch};
 use crate::drain::order::{self, Order};
 use crate::drain::table::Table;
-use crate::drain::transport::Service;
 use crate::nfs4::server::Server;
 use crate::nlm::lockd::Lockd;
 use crate::scopes::scope::command;
@@ -35,10 +36,7 @@ const IDLE: i64 = 9;
 const PATIENCE: Delta = Delta::from_secs(1);
 const PAUSE: Delta = Delta::from_millis(5);
 
-kernel::sync::global_lock! {
-    // SAFETY: Initialised by `Drainer::new()`, before the module attaches.
-    unsafe(uninit) static DRAINER: Mutex<Option<Arc<Drainer>>> = None;
-}
+static DRAINER: Global<Mutex<Option<Arc<Drainer>>>> = Global::new();
 
 /// The worker.
 #[pin_data]
@@ -80,12 +78,8 @@ fn drainer() -> Result<Arc<Drainer>> {
 
 impl Drainer {
     /// Makes the worker. For this module's init, which does it once.
-    pub(crate) fn new(_: &Setup) -> Result<Arc<Self>> {
-        static READY: Once = Once::new();
-        if READY.is_first() {
-            // SAFETY: This is the first time, and during the setup nobody else uses the lock.
-            unsafe { DRAINER.init() };
-        }
+    pub(crate) fn new(setup: &Setup) -> Result<Arc<Self>> {
+        DRAINER.init(setup, new_mutex!(None, "nfsd_ha::DRAINER"));
         let drainer = Arc::pin_init(
             pin_init!(Self {
                 work <- new_work!("nfsd_ha::Drainer"),
@@ -137,13 +131,12 @@ impl Drainer {
         let Some(lockd) = Lockd::try_once(nfsd) else {
             return;
         };
-        if let Some(server) = &server {
-            let service = Service::of_nfsd(server);
-            look::look(&service, net, &mut targets, &mut batch);
-        }
-        if let Some(lockd) = &lockd {
-            let service = Service::of_lockd(lockd);
-            look::look(&service, net, &mut targets, &mut batch);
+        let services = [
+            server.as_ref().map(Server::service),
+            lockd.as_ref().map(Lockd::service),
+        ];
+        for service in services.iter().flatten() {
+            look::look(service, net, &mut targets, &mut batch);
         }
         drop((lockd, server));
         let mut state = self.state.lock();

@@ -3,12 +3,12 @@
 //! What comes to an address that drains: requests, which are dropped, and new connections, which are refused.
 
 use crate::base::net::Net;
-use crate::base::private::{self, sk_buff, sock, svc_rqst};
-use crate::base::sockaddr;
+use crate::base::private::{self, sk_buff, sock};
 use crate::drain::addresses::{self, Address};
-use crate::drain::transport::Transport;
+use crate::scopes::received::Received;
+use core::marker::PhantomData;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use core::ptr::{self, addr_of, NonNull};
+use core::ptr::{self, addr_of};
 use kernel::ffi::{c_int, c_void};
 
 /// AF_INET and AF_INET6 (`include/linux/socket.h`).
@@ -17,25 +17,12 @@ const INET6: c_int = 10;
 
 /// Is a request to be dropped: neither executed nor answered, as its client repeats it elsewhere, or on another
 /// connection? Its connection drains from then on. Does not sleep.
-///
-/// # Safety
-///
-/// The request is the current thread's, which has just received it.
-pub(crate) unsafe fn is_dropped(request: *mut svc_rqst) -> bool {
+pub(crate) fn is_dropped(request: &Received<'_>) -> bool {
     if !addresses::any() {
         return false;
     }
-    // SAFETY: The request has a reference to its transport, if it has one, and that one to its namespace. It has its
-    // addresses.
-    let (transport, net, address) = unsafe {
-        let Some(raw) = NonNull::new((*request).rq_xprt) else {
-            return false;
-        };
-        (
-            Transport::from_raw(raw),
-            Net::from_raw((*raw.as_ptr()).xpt_net),
-            sockaddr::address(&(*request).rq_daddr),
-        )
+    let (Some(transport), Some(address)) = (request.transport(), request.server()) else {
+        return false;
     };
     let is_dropped = |one: &Address| {
         if one.refuses() && transport.is_connection() {
@@ -43,7 +30,7 @@ pub(crate) unsafe fn is_dropped(request: *mut svc_rqst) -> bool {
         }
         one.refuses() || transport.drains()
     };
-    address.and_then(|address| addresses::with(net.cookie(), address, is_dropped)) == Some(true)
+    addresses::with(request.net().cookie(), address, is_dropped) == Some(true)
 }
 
 /// Replaces `tcp_conn_request()`. For softirqs: does not sleep.
@@ -62,7 +49,14 @@ pub(crate) unsafe extern "C" fn conn_request(
     // SAFETY: These are the arguments of the function replaced, and what it may give to the operation: TCP has it reset
     // what no socket wants.
     unsafe {
-        if addresses::any() && is_refused((*ops).family, listener, packet) {
+        // INVARIANT: TCP has received it, and its operations are those of the packet's family.
+        let syn = || Syn {
+            family: (*ops).family,
+            listener,
+            packet,
+            lifetime: PhantomData,
+        };
+        if addresses::any() && is_refused(&syn()) {
             if let Some(send_reset) = (*ops).send_reset {
                 let reason = private::sk_rst_reason_SK_RST_REASON_NO_SOCKET;
                 send_reset(listener, packet, reason);
@@ -74,67 +68,68 @@ pub(crate) unsafe extern "C" fn conn_request(
 }
 
 /// Is a new connection to be refused, as if nobody listened? Counts it then. Does not sleep.
-///
-/// Sockets that listen are known by what sunrpc has them call: those of nfsd and lockd, and the one at which a client of
-/// NFSv4.0 of this machine is called back.
-///
-/// # Safety
-///
-/// The listener has received the packet, a SYN of this family.
-unsafe fn is_refused(family: c_int, listener: *const sock, packet: *const sk_buff) -> bool {
-    // SAFETY: The socket listens, so its callback is there, and its namespace. Only the callback's address is
-    // compared, which is null if sunrpc is not loaded.
-    let (net, address) = unsafe {
-        let own: unsafe extern "C" fn(*mut sock) = private::svc_tcp_listen_data_ready;
-        let callback = addr_of!((*listener).sk_data_ready)
-            .cast::<*const c_void>()
-            .read_volatile();
-        if callback.is_null() || !ptr::eq(callback, own as *const c_void) {
-            return false;
-        }
-        let net = Net::from_raw((*listener).__sk_common.skc_net.net);
-        (net, destination(family, packet))
-    };
+fn is_refused(syn: &Syn<'_>) -> bool {
     let is_refused = |one: &Address| {
         if one.refuses() {
             one.count_refused();
         }
         one.refuses()
     };
-    address.and_then(|address| addresses::with(net.cookie(), address, is_refused)) == Some(true)
+    let target = syn.target();
+    target.and_then(|(net, to)| addresses::with(net.cookie(), to, is_refused)) == Some(true)
 }
 
-/// Where a packet goes to. Does not sleep.
+/// A packet that asks for a new connection.
 ///
-/// # Safety
+/// # Invariants
 ///
-/// TCP has received the packet, over IPv4 or IPv6 as the family says: its headers are in one piece.
-unsafe fn destination(family: c_int, packet: *const sk_buff) -> Option<IpAddr> {
-    // SAFETY: As the caller says. The address is that of the packet's network header, which may be anywhere.
-    unsafe {
-        let header = usize::from((*packet).__bindgen_anon_4.headers.as_ref().network_header);
-        let header = (*packet).head.add(header);
-        match family {
-            INET => {
-                let at = addr_of!(
-                    (*header.cast::<private::iphdr>())
-                        .__bindgen_anon_1
-                        .addrs
-                        .daddr
-                );
-                Some(IpAddr::V4(Ipv4Addr::from(at.cast::<[u8; 4]>().read())))
+/// For `'a`, TCP is at work on the packet, which the listener has received over IPv4 or IPv6 as the family says: so its headers
+/// are in one piece.
+struct Syn<'a> {
+    family: c_int,
+    listener: *const sock,
+    packet: *const sk_buff,
+    lifetime: PhantomData<&'a sk_buff>,
+}
+
+impl Syn<'_> {
+    /// The namespace and the address that it comes to, if it is for a listener of sunrpc. Does not sleep.
+    ///
+    /// These are known by what sunrpc has them call: those of nfsd and lockd, and the one at which a client of NFSv4.0 of
+    /// this machine is called back.
+    fn target(&self) -> Option<(Net<'_>, IpAddr)> {
+        // SAFETY: The socket listens, so its callback is there, and its namespace. Only the callback's address is
+        // compared, which is null if sunrpc is not loaded. The packet's address is in its network header, by the type's
+        // invariant, and may be at any place.
+        unsafe {
+            let own: unsafe extern "C" fn(*mut sock) = private::svc_tcp_listen_data_ready;
+            let callback = addr_of!((*self.listener).sk_data_ready)
+                .cast::<*const c_void>()
+                .read_volatile();
+            if callback.is_null() || !ptr::eq(callback, own as *const c_void) {
+                return None;
             }
-            INET6 => {
-                let at = addr_of!(
-                    (*header.cast::<private::ipv6hdr>())
-                        .__bindgen_anon_1
-                        .addrs
-                        .daddr
-                );
-                let address = Ipv6Addr::from(at.cast::<[u8; 16]>().read());
-                Some(IpAddr::V6(address).to_canonical())
-            }
-            _ => None,
+            let at = (*self.packet)
+                .__bindgen_anon_4
+                .headers
+                .as_ref()
+                .network_header;
+            let header = (*self.packet).head.add(usize::from(at));
+            let address = match self.family {
+                INET => {
+                    let header: *const private::iphdr = header.cast();
+                    let to = addr_of!((*header).__bindgen_anon_1.addrs.daddr);
+                    IpAddr::V4(Ipv4Addr::from(to.cast::<[u8; 4]>().read()))
+                }
+                INET6 => {
+                    let header: *const private::ipv6hdr = header.cast();
+                    let to = addr_of!((*header).__bindgen_anon_1.addrs.daddr);
+                    IpAddr::V6(Ipv6Addr::from(to.cast::<[u8; 16]>().read())).to_canonical()
+                }
+                _ => return None,
+            };
+            let net = Net::from_raw((*self.listener).__sk_common.skc_net.net);
+            Some((net, address))
         }
     }
 }

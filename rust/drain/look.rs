@@ -3,7 +3,8 @@
 //! A look at the connections of a server: which of them belong to an address that drains, and what comes next for each.
 
 use crate::base::net::Net;
-use crate::drain::transport::{Pinned, Progress, Service, Transport};
+use crate::base::transport::{Service, Transport};
+use crate::drain::transport::{Pinned, Progress, UnderWay};
 use core::net::IpAddr;
 use kernel::prelude::*;
 
@@ -70,24 +71,25 @@ enum Step {
 }
 
 /// What comes next for a connection that drains, if it is time. Does not sleep.
-fn next(transport: &Transport<'_>, over: bool) -> Option<Step> {
-    let idle = || transport.requests() == 0 && !transport.has_callbacks();
+fn next(transport: &Transport<'_>, under_way: UnderWay, over: bool) -> Option<Step> {
+    let idle = under_way.requests == 0 && !under_way.callbacks;
     match transport.socket().map(|socket| socket.progress()) {
         Some(Progress::Closed) => Some(Step::Close),
         _ if over => Some(Step::Reset),
-        Some(Progress::Acknowledged) => idle().then_some(Step::Finish),
+        Some(Progress::Acknowledged) => idle.then_some(Step::Finish),
         Some(_) => None,
         // RDMA.
-        None => idle().then_some(Step::Close),
+        None => idle.then_some(Step::Close),
     }
 }
 
 /// Adds what is found of `transport` to its target. Returns which one it is, and what comes next. Does not sleep.
 fn see(targets: &mut [Target], net: Net<'_>, transport: &Transport<'_>) -> Option<(usize, Step)> {
-    if !transport.is_in(net) {
+    if transport.net() != net {
         return None;
     }
-    let address = transport.address()?;
+    let [address, _] = transport.ends();
+    let address = address?;
     let at = targets.iter().position(|one| one.address == address)?;
     let target = &mut targets[at];
     if target.refuses {
@@ -96,12 +98,13 @@ fn see(targets: &mut [Target], net: Net<'_>, transport: &Transport<'_>) -> Optio
         return None;
     }
     target.found.connections += 1;
-    target.found.requests += transport.requests();
-    if transport.is_closing() {
+    let under_way = transport.under_way();
+    target.found.requests += under_way.requests;
+    if !transport.is_open() {
         return None;
     }
     target.found.open += 1;
-    Some((at, next(transport, target.over)?))
+    Some((at, next(transport, under_way, target.over)?))
 }
 
 /// Looks at the connections of a server, and does what comes next for each. May sleep; takes `sv_lock`, and the locks of
@@ -124,12 +127,12 @@ pub(crate) fn look(
                 ..target.before
             };
         }
-        service.each(|transport| {
+        let _: Option<()> = service.find(|transport| {
             if let Some((at, step)) = see(targets, net, transport) {
                 // There is room for it, so this does not fail.
                 let _ = batch.push((transport.pin(), at, step), GFP_ATOMIC);
             }
-            batch.len() < BATCH
+            (batch.len() == BATCH).then_some(())
         });
         let full = batch.len() == BATCH;
         for (transport, at, step) in batch.iter() {

@@ -1,23 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The connections of a server of sunrpc, and how one is closed in order.
+//! A connection that drains, and how it is closed in order.
 //!
 //! C source: `net/sunrpc/svc_xprt.c`, `net/sunrpc/svcsock.c`, `include/linux/sunrpc/svc_xprt.h`.
 //!
-//! A connection that drains has a mark in its flags, in a bit that sunrpc has no use for. What is received from it is
-//! thrown away. The mark stays for good: a client that has sent a request may wait for the answer as long as there is
-//! the connection.
+//! It has a mark in its flags, in a bit that sunrpc has no use for. What is received from it is thrown away. The mark
+//! stays for good: a client that has sent a request may wait for the answer as long as there is the connection.
 
-use crate::base::net::Net;
-use crate::base::private::{self, svc_serv, svc_sock, svc_xprt};
-use crate::base::raw::list_entries;
-use crate::base::sockaddr;
-use crate::nfs4::server::Server;
-use crate::nlm::lockd::Lockd;
+use crate::base::private::{self, svc_sock, svc_xprt};
+use crate::base::transport::Transport;
 use core::marker::PhantomData;
-use core::net::IpAddr;
 use core::ptr::{self, addr_of, addr_of_mut, NonNull};
-use core::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicI32, Ordering};
 use kernel::bindings;
 use kernel::container_of;
 
@@ -25,10 +19,7 @@ use kernel::container_of;
 const DRAINS: usize = 1 << 40;
 const _: () = assert!(private::XPT_RPCB_UNREG < 40);
 
-const CLOSE: usize = 1 << private::XPT_CLOSE;
-const DEAD: usize = 1 << private::XPT_DEAD;
 const KILL: usize = 1 << private::XPT_KILL_TEMP;
-const TEMP: usize = 1 << private::XPT_TEMP;
 
 /// `XPRT_TRANSPORT_TCP` (`include/linux/sunrpc/xprt.h`).
 const TCP: i32 = 6;
@@ -37,82 +28,16 @@ const TCP_CLOSE: u8 = 7;
 /// `SEND_SHUTDOWN` (`include/net/sock.h`).
 const SEND_SHUTDOWN: u8 = 2;
 
-/// A server of sunrpc: nfsd's of a namespace, or lockd's.
-///
-/// # Invariants
-///
-/// It does not go for `'a`.
-pub(crate) struct Service<'a>(*mut svc_serv, PhantomData<&'a svc_serv>);
-
-impl<'a> Service<'a> {
-    /// That of nfsd in a namespace.
-    pub(crate) fn of_nfsd(server: &'a Server<'_>) -> Self {
-        // INVARIANT: It stays as long as it is borrowed.
-        Service(server.as_ptr(), PhantomData)
-    }
-
-    /// That of lockd, which serves all namespaces.
-    pub(crate) fn of_lockd(_: &'a Lockd) -> Self {
-        // INVARIANT: lockd does not stop as long as it is borrowed.
-        // SAFETY: lockd runs, so its pointer is there, and does not change.
-        Service(unsafe { private::nlmsvc_serv }, PhantomData)
-    }
-
-    /// Calls `f` with each connection until it returns `false`. Does not sleep; takes `sv_lock`, which `f` does not.
-    pub(crate) fn each(&self, mut f: impl FnMut(&Transport<'_>) -> bool) {
-        // SAFETY: The server is there, by the type's invariant. Its list has valid transports while its lock is held,
-        // which softirqs take, too.
-        unsafe {
-            let lock = addr_of_mut!((*self.0).sv_lock);
-            private::_raw_spin_lock_bh(lock.cast());
-            for node in list_entries(addr_of_mut!((*self.0).sv_tempsocks)) {
-                let raw = container_of!(node, svc_xprt, xpt_list);
-                if !f(&Transport::from_raw(NonNull::new_unchecked(raw))) {
-                    break;
-                }
-            }
-            private::_raw_spin_unlock_bh(lock.cast());
-        }
-    }
+/// What is under way on a connection.
+#[derive(Clone, Copy)]
+pub(crate) struct UnderWay {
+    /// Requests that are being read, worked on or answered.
+    pub(crate) requests: u32,
+    /// Callbacks.
+    pub(crate) callbacks: bool,
 }
 
-/// A transport.
-///
-/// # Invariants
-///
-/// It is valid for `'a`, and so is its socket, if it is one of TCP.
-pub(crate) struct Transport<'a>(NonNull<svc_xprt>, PhantomData<&'a svc_xprt>);
-
 impl<'a> Transport<'a> {
-    /// The transport.
-    ///
-    /// # Safety
-    ///
-    /// It is valid for the lifetime: it is in its server's list, whose lock is held, or there is a reference to it.
-    pub(crate) unsafe fn from_raw(raw: NonNull<svc_xprt>) -> Self {
-        // INVARIANT: By this function's requirement; a transport has its socket until it is freed.
-        Transport(raw, PhantomData)
-    }
-
-    fn raw(&self) -> *mut svc_xprt {
-        self.0.as_ptr()
-    }
-
-    fn flags(&self) -> &AtomicUsize {
-        // SAFETY: A word of a valid transport, that is changed with `set_bit()` and the like only.
-        unsafe { AtomicUsize::from_ptr(addr_of_mut!((*self.raw()).xpt_flags).cast()) }
-    }
-
-    /// Is it a connection, and not a socket that serves anybody?
-    pub(crate) fn is_connection(&self) -> bool {
-        self.flags().load(Ordering::Relaxed) & TEMP != 0
-    }
-
-    /// Is it closed, or about to be?
-    pub(crate) fn is_closing(&self) -> bool {
-        self.flags().load(Ordering::Relaxed) & (CLOSE | DEAD) != 0
-    }
-
     /// Does it drain?
     pub(crate) fn drains(&self) -> bool {
         self.flags().load(Ordering::Relaxed) & DRAINS != 0
@@ -126,64 +51,49 @@ impl<'a> Transport<'a> {
         }
     }
 
-    /// Is it one of this namespace's?
-    pub(crate) fn is_in(&self, net: Net<'_>) -> bool {
-        // SAFETY: A transport has its namespace from its beginning to its end.
-        ptr::eq(unsafe { (*self.raw()).xpt_net }, net.as_ptr())
-    }
-
-    /// The server's address.
-    pub(crate) fn address(&self) -> Option<IpAddr> {
-        // SAFETY: A transport has its addresses before others see it, and does not change them.
-        sockaddr::address(unsafe { &(*self.raw()).xpt_local })
-    }
-
-    /// How many of its requests are being read, worked on or answered.
-    pub(crate) fn requests(&self) -> u32 {
-        // SAFETY: A counter of a valid transport.
-        let count =
-            unsafe { AtomicI32::from_ptr(addr_of_mut!((*self.raw()).xpt_nr_rqsts.counter).cast()) };
-        u32::try_from(count.load(Ordering::SeqCst)).unwrap_or(0)
-    }
-
-    /// Is a callback under way on it?
-    pub(crate) fn has_callbacks(&self) -> bool {
-        // SAFETY: The other direction, if there is one, is there as long as the transport. Two words are read.
+    /// What is under way on it. Does not sleep.
+    pub(crate) fn under_way(&self) -> UnderWay {
+        // SAFETY: A counter of a valid transport, and two words of the other direction, which is there as long as the
+        // transport if there is one.
         unsafe {
-            let back = addr_of!((*self.raw()).xpt_bc_xprt).read_volatile();
-            if back.is_null() {
-                return false;
+            let raw = self.as_non_null().as_ptr();
+            let requests = AtomicI32::from_ptr(addr_of_mut!((*raw).xpt_nr_rqsts.counter).cast());
+            let requests = u32::try_from(requests.load(Ordering::SeqCst)).unwrap_or(0);
+            let back = addr_of!((*raw).xpt_bc_xprt).read_volatile();
+            let callbacks = !back.is_null() && {
+                let to_send = addr_of!((*back).xmit_queue);
+                let sent = addr_of!((*back).recv_queue.rb_node).read_volatile();
+                !sent.is_null() || !ptr::eq(addr_of!((*to_send).next).read_volatile(), to_send)
+            };
+            UnderWay {
+                requests,
+                callbacks,
             }
-            let to_send = addr_of!((*back).xmit_queue);
-            !addr_of!((*back).recv_queue.rb_node)
-                .read_volatile()
-                .is_null()
-                || !ptr::eq(addr_of!((*to_send).next).read_volatile(), to_send)
         }
     }
 
     /// Its socket, if it is one of TCP.
     pub(crate) fn socket(&self) -> Option<Socket<'a>> {
+        let raw = self.as_non_null().as_ptr();
         // SAFETY: Transports have a class. Those of TCP are in a `svc_sock`.
         unsafe {
-            if (*(*self.raw()).xpt_class).xcl_ident != TCP {
+            if (*(*raw).xpt_class).xcl_ident != TCP {
                 return None;
             }
-            let own = container_of!(self.raw(), svc_sock, sk_xprt);
-            // INVARIANT: By our own invariant.
-            Some(Socket(own, PhantomData))
+            // INVARIANT: The transport has its socket for `'a`.
+            Some(Socket(container_of!(raw, svc_sock, sk_xprt), PhantomData))
         }
     }
 
     /// A reference to it.
     pub(crate) fn pin(&self) -> Pinned {
+        let raw = self.as_non_null();
         // SAFETY: It is valid, and not freed now, so the count is not zero.
         unsafe {
-            let count = addr_of_mut!((*self.raw()).xpt_ref.refcount);
-            bindings::refcount_inc(count.cast());
+            bindings::refcount_inc(addr_of_mut!((*raw.as_ptr()).xpt_ref.refcount).cast());
         }
         // INVARIANT: The reference was taken just now.
-        Pinned(self.0)
+        Pinned(raw)
     }
 }
 
@@ -268,7 +178,7 @@ pub(crate) struct Pinned(NonNull<svc_xprt>);
 
 impl Pinned {
     fn transport(&self) -> Transport<'_> {
-        // SAFETY: We have a reference.
+        // SAFETY: We have a reference, which we got of a transport.
         unsafe { Transport::from_raw(self.0) }
     }
 

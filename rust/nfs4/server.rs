@@ -5,9 +5,11 @@
 use crate::base::net::Nfsd;
 use crate::base::private;
 use crate::base::raw::MutexGuard;
+use crate::base::transport::Service;
 use crate::nfs4::client_table::{ClientTable, Confirmed};
 use crate::nfs4::nfs4_client::Nfs4Client;
 use crate::nfs4::nfsd::NfsdNet;
+use core::ptr::NonNull;
 use core::sync::atomic::{AtomicUsize, Ordering};
 use kernel::current;
 use kernel::prelude::*;
@@ -61,9 +63,10 @@ impl<'a> Server<'a> {
         self.nn
     }
 
-    /// The pointer: it is valid as long as this is borrowed.
-    pub(crate) fn as_ptr(&self) -> *mut private::svc_serv {
-        self.nn.server()
+    /// The server as sunrpc has it.
+    pub(crate) fn service(&self) -> Service<'_> {
+        // SAFETY: The server is up, so it is there, and does not stop as long as we are borrowed.
+        unsafe { Service::from_raw(NonNull::new_unchecked(self.nn.server())) }
     }
 
     /// Its confirmed clients. Takes `client_lock`.

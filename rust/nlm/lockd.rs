@@ -12,8 +12,9 @@
 //! `nlm_blocked_lock` or an inode's `flc_lock`; a host's `h_mutex` is taken alone.
 
 use crate::base::net::{Net, Nfsd};
-use crate::base::private::{self, lockd_share, nlm_block, nlm_file};
+use crate::base::private::{self, lockd_share, nlm_block, nlm_file, svc_serv};
 use crate::base::raw::{list_entries, MutexGuard};
+use crate::base::transport::Service;
 use crate::base::vfs::{OpenFile, PathRef};
 use crate::scopes::exported;
 use crate::scopes::place::{Form, Place};
@@ -36,8 +37,9 @@ const FILE_CHAINS: usize = 128;
 ///
 /// # Invariants
 ///
-/// This thread holds `nlmsvc_mutex`, and lockd runs; so it is loaded.
+/// This thread holds `nlmsvc_mutex`, and lockd runs; so it is loaded, and its server is there.
 pub(crate) struct Lockd {
+    server: NonNull<svc_serv>,
     _running: MutexGuard,
 }
 
@@ -46,8 +48,7 @@ impl Lockd {
     pub(crate) fn get(nfsd: Nfsd<'_>) -> Option<Self> {
         // SAFETY: lockd is loaded during the call, so that its mutex is there, and afterwards if it runs.
         let guard = unsafe { MutexGuard::new(&raw mut private::nlmsvc_mutex) };
-        // INVARIANT: It runs, and the mutex is held, under which it starts and stops.
-        Self::runs(nfsd).then(|| Lockd { _running: guard })
+        Self::held(nfsd, guard)
     }
 
     /// As [`Lockd::get`], but fails with `EBUSY` if lockd starts, stops or is held for longer than
@@ -67,16 +68,25 @@ impl Lockd {
     pub(crate) fn try_once(nfsd: Nfsd<'_>) -> Option<Option<Self>> {
         // SAFETY: lockd is loaded during the call, so that its mutex is there, and afterwards if it runs.
         let guard = unsafe { MutexGuard::try_new(&raw mut private::nlmsvc_mutex) }?;
-        // INVARIANT: As in `get()`.
-        Some(Self::runs(nfsd).then(|| Lockd { _running: guard }))
+        Some(Self::held(nfsd, guard))
     }
 
-    /// Does it run? That changes under `nlmsvc_mutex`. If it does, its thread runs, or is about to or was just now, and
+    /// lockd with `nlmsvc_mutex` held, if it runs. If it does, its thread runs, or is about to or was just now, and
     /// keeps lockd loaded.
-    fn runs(_: Nfsd<'_>) -> bool {
+    fn held(_: Nfsd<'_>, mutex: MutexGuard) -> Option<Self> {
         // SAFETY: lockd is loaded during the call; a pointer, read in one go.
         let server = unsafe { (&raw const private::nlmsvc_serv).read_volatile() };
-        !server.is_null()
+        // INVARIANT: It runs, and the mutex is held, under which it starts and stops.
+        NonNull::new(server).map(|server| Lockd {
+            server,
+            _running: mutex,
+        })
+    }
+
+    /// The server as sunrpc has it.
+    pub(crate) fn service(&self) -> Service<'_> {
+        // SAFETY: lockd does not stop as long as we are borrowed.
+        unsafe { Service::from_raw(self.server) }
     }
 
     /// The lock of its table of files. May sleep.

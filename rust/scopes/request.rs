@@ -8,15 +8,14 @@
 //! procedure say (`fs/lockd/svc4proc.c`, `fs/lockd/svcproc.c`).
 
 use crate::base::net::Net;
-use crate::base::private::{self, opaque, svc_rqst};
-use crate::base::sockaddr;
+use crate::base::private::{self, opaque};
 use crate::scopes::exported;
 use crate::scopes::place::{Form, Place};
+use crate::scopes::received::Received;
 use crate::scopes::scope::Fsid;
 use crate::scopes::subject::Subject;
 use crate::scopes::svc_export::{Domain, SvcExport};
-use core::marker::PhantomData;
-use core::net::IpAddr;
+use core::ops::Deref;
 use core::ptr::NonNull;
 use kernel::bindings;
 use kernel::ffi::{c_int, c_void};
@@ -50,10 +49,16 @@ enum Kind {
 /// `'a`: its arguments are decoded, and what they lead to stays as it is. (A thread has its request from its start
 /// to its end; between two, its fields describe the last one, whose memory may be gone.)
 pub(crate) struct Request<'a> {
-    // A pointer, so that it stays with its thread.
-    raw: NonNull<svc_rqst>,
+    received: Received<'a>,
     kind: Kind,
-    lifetime: PhantomData<&'a svc_rqst>,
+}
+
+impl<'a> Deref for Request<'a> {
+    type Target = Received<'a>;
+
+    fn deref(&self) -> &Received<'a> {
+        &self.received
+    }
 }
 
 impl<'a> Request<'a> {
@@ -77,23 +82,13 @@ impl<'a> Request<'a> {
             } else {
                 return None;
             };
+            let raw = NonNull::new(private::kthread_data(task).cast())?;
             // INVARIANT: It is this thread's, and the caller says that it is being processed.
             Some(Request {
-                raw: NonNull::new(private::kthread_data(task).cast())?,
+                received: Received::from_raw(raw),
                 kind,
-                lifetime: PhantomData,
             })
         }
-    }
-
-    /// The pointer.
-    pub(crate) fn as_ptr(&self) -> *mut svc_rqst {
-        self.raw.as_ptr()
-    }
-
-    fn get(&self) -> &svc_rqst {
-        // SAFETY: The request is the current thread's, by the type's invariant, and stays as long as it.
-        unsafe { self.raw.as_ref() }
     }
 
     /// Does lockd work on it?
@@ -143,38 +138,10 @@ impl<'a> Request<'a> {
         unsafe { Domain::from_raw(self.get().rq_client) }
     }
 
-    /// The server's address that it came to. Does not sleep.
-    pub(crate) fn server(&self) -> Option<IpAddr> {
-        // It has always an address in it, or zeros.
-        sockaddr::address(&self.get().rq_daddr)
-    }
-
-    /// The client's address that it came from. Does not sleep.
-    pub(crate) fn client(&self) -> Option<IpAddr> {
-        // The transport has set it, as above.
-        sockaddr::address(&self.get().rq_addr)
-    }
-
     /// What the file handle of an NLM request says of its export, and whether the request reclaims. Does not sleep.
     pub(crate) fn nlm_form(&self) -> Option<(Form, bool)> {
         let (handle, reclaim_asks) = self.nlm_arguments()?;
         Some((Form::of_handle(handle)?, reclaim_asks.is_some()))
-    }
-
-    /// The net namespace that it came to (`SVC_NET()`).
-    pub(crate) fn net(&self) -> Net<'_> {
-        // SAFETY: A request has a transport or, if it came on a connection to a server of ours, a namespace. The
-        // transport has a reference to its namespace, and the request one to the transport.
-        unsafe {
-            let request = self.as_ptr();
-            let transport = (*request).rq_xprt;
-            let net = if transport.is_null() {
-                (*request).rq_bc_net
-            } else {
-                (*transport).xpt_net
-            };
-            Net::from_raw(net)
-        }
     }
 
     /// The compound that it is, of NFSv4.
