@@ -185,6 +185,26 @@ class Idle:
         return dict(self.ends)
 
 
+class Closing:
+    """Has raw clients close when their server does, as real ones do."""
+
+    def __init__(self):
+        self.clients = []
+        threading.Thread(target=self.work, daemon=True).start()
+
+    def work(self):
+        """Goes on for ever."""
+        while True:
+            for client in list(self.clients):
+                sock = client.sock
+                try:
+                    if sock and select.select([sock], [], [], 0)[0] and not sock.recv(1, socket.MSG_PEEK):
+                        sock.shutdown(socket.SHUT_RDWR)
+                except (OSError, ValueError):
+                    pass  # it is closed
+            time.sleep(0.02)
+
+
 def nfs3_call(xid, procedure, arguments):
     """A call of NFSv3, as bytes."""
     credentials = Packer().uint(0).opaque("raw").uint(0, 0, 0).bytes()

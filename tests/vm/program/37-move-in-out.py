@@ -4,11 +4,12 @@
 """nfsd-ha move-out, move-in and unexport on one server: an export leaves by two addresses, and comes back.
 
 What is in the way is said before anything is changed; who is interrupted at any moment goes on, or turns back; a list
-that cannot be had is made from the daemon's database.
+that cannot be had is made from the daemon's database. Addresses drain before they go, and do not when all is over.
 """
 
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -16,12 +17,15 @@ import time
 import harness
 from control import command, read
 from fullserver import FullServer, RawHost, device_scope
+from drains import Closing, refused
 from ktap import check, done, equal
 from nfs import sh, succeeds, wait_until
+from nfs3 import Nfs3
 from nfs4 import Nfs4
 from nlm import Nlm
+from rpc import connect
 
-DONE, FAILED, USAGE, BUSY = range(4)
+DONE, FAILED, USAGE, BUSY, ABSENT = range(5)
 FSID, COUNT = 1234, 20
 
 
@@ -72,6 +76,7 @@ class Clients:
             if client.minor:
                 told.append(again.reclaim_complete())
             again.close()
+        closing.clients = [client for client, _ in self.nlm]
         for client, fh in self.nlm:
             client.close()
             told.append({"GRANTED": "OK"}.get(result := client.lock(fh, reclaim=True), result))
@@ -93,7 +98,19 @@ def locks():
 def here():
     """What a move changes: mounted, exported, addresses."""
     addresses = sh(f"ip -o addr show dev {host.near}")
-    return os.path.ismount(path), sh("exportfs -v").count("/srv/root/ha"), [a for a in ADDRESSES if f" {a}/" in addresses]
+    return (os.path.ismount(path), sh("exportfs -v").count("/srv/root/ha"), [a for a in ADDRESSES if f" {a}/" in addresses],
+            drains())
+
+
+def drains():
+    """The addresses that drain."""
+    return [line.split()[0] for line in read("drain").splitlines()]
+
+
+def drained(said):
+    """What the step of a move-out says: how many connections were closed in order, and how many reset."""
+    (what,) = [step["what"] for step in said["steps"] if step["name"] == "drain"]
+    return [sum(map(int, re.findall(rf"(\d+) {word}", what))) for word in ("connections closed", "reset")]
 
 
 server = FullServer(grace=20)
@@ -117,7 +134,9 @@ AWAY = [word for address in ADDRESSES for word in ("--address", address)]
 HERE = AWAY + ["--notify-for", "1"]
 LIST = "/var/lib/nfsd-ha/moves/srv-root-ha.list"
 
+closing = Closing()
 clients = Clients(COUNT, "first")
+closing.clients = [client for client, _ in clients.nfs4 + clients.nlm]
 equal(f"{COUNT} clients have a lock each", locks(), COUNT)
 before = here()
 
@@ -125,7 +144,8 @@ before = here()
 status, out, error = tool("move-out", path, *AWAY, "--dry-run")
 print(f"# {out.replace(chr(10), chr(10) + '# ')}")
 check("a dry run says what would be done", status == DONE and all(
-    word in out for word in (*ADDRESSES, f"*:{path}", str(FSID), os.path.realpath("/dev/disk/ha"))), (out, error))
+    word in out for word in (*ADDRESSES, f"*:{path}", str(FSID), os.path.realpath("/dev/disk/ha"),
+                             f"would drain:                   {ADDRESSES[0]}")), (out, error))
 for words in (["/nowhere"], ["ip:192.0.2.1"], ["99"], [path, "--address", "192.0.2.1"], [f"{path}/lost+found"], ["/"]):
     equal(f"move-out {' '.join(words)}", tool("move-out", *words)[0], USAGE)
 equal("nothing to turn back", tool("move-out", path, "--undo", "--notify-for", "1")[0], USAGE)
@@ -152,13 +172,74 @@ check("clients by an address that stays are in the way",
       status == BUSY and error.count(host.server_ip) == 2 and here() == before, error)
 assert (fixed.close_file(held), nlm.unlock(fh)) == ("OK", "GRANTED")
 
+# drain
+HOME6 = host.server_ip6
+nfs = Nfs3(HOME6, **host.where)
+assert nfs.getattr(fh)[0] == 1
+closing.clients.append(nfs)
+for words in (["192.0.2"], [HOME6, "601"], [HOME6, "x"], ["--end", HOME6, "5"], [f"-{HOME6}", "5"], ["--nonsense"], []):
+    equal(f"drain {words} is refused", (tool("drain", *words)[0], drains()), (USAGE, []))
+status, out, error = tool("drain", HOME6, "30")
+print(f"# {out.strip()}")
+check("an address is drained: its client has closed", (status, error) == (DONE, "") and
+      f"{HOME6}: 1 connections closed, 0 reset" in out and f"nfsd-ha drain --end {HOME6}" in out, (status, out, error))
+equal("and refuses clients", (drains(), refused(HOME6, **host.where)), ([HOME6], True))
+(line,) = [line for line in tool("status")[1].splitlines() if line.strip().startswith(f"{HOME6} ")]
+equal("status shows it", line.split(), [HOME6, "drained", "-", "-", "-", "1", "0", "1"])
+equal("also as JSON", json.loads(tool("--json", "status")[1])["drains"],
+      [{"address": HOME6, "state": "drained", "closed": 1, "reset": 0, "refused": 1}])
+equal("it is ended", (tool("drain", f"-{HOME6}")[:2], drains()), ((DONE, f"{HOME6}: does not drain\n"), []))
+equal("as often as wanted", (tool("drain", "--end", HOME6)[0], refused(HOME6, **host.where)), (DONE, False))
+deaf = connect(HOME6, 2049, **host.where)
+began = time.monotonic()
+said = json.loads(tool("--json", "drain", HOME6, "1")[1])
+check("who does not close is reset after its time", said["seconds"] >= 1 and time.monotonic() - began < 6 and
+      (said["address"], said["reset"]) == (HOME6, 1), said)
+equal("--end", (json.loads(tool("--json", "drain", "--end", HOME6)[1])["address"], drains()), (HOME6, []))
+deaf = connect(HOME6, 2049, **host.where)
+# pylint: disable-next=consider-using-with
+process = subprocess.Popen(["/test/nfsd-ha", "drain", HOME6, "60"], stderr=subprocess.PIPE, text=True)
+assert wait_until(lambda: drains() == [HOME6])
+command("drain", f"-{HOME6}")
+said = process.communicate()[1]
+check("somebody else ends it: the command says so", process.returncode == FAILED and "ended the drain" in said, said)
+deaf.close()
+status, out, error = tool("drain", "192.0.2.1")
+check("an address that is not here: a warning", status == DONE and "not an address of this node" in error, (status, error))
+tool("drain", "--end", "192.0.2.1")
+
+# A module that cannot drain: all of its files but that one.
+os.mkdir("/root/older")
+for name in os.listdir("/proc/fs/nfsd"):
+    if name != "drain":
+        os.symlink(f"/proc/fs/nfsd/{name}", f"/root/older/{name}")
+OLDER = os.environ | {"NFSD_HA_CONTROL": "/root/older"}
+equal("an older module cannot drain", tool("drain", HOME6, env=OLDER)[0], ABSENT)
+equal("status says so", json.loads(tool("--json", "status", env=OLDER)[1])["drains"], None)
+check("a dry run says so", "nothing, as this module cannot" in tool("move-out", path, *AWAY, "--dry-run", env=OLDER)[1])
+
+# A drain that somebody else ends stops the move; nothing is changed, and clients are served.
+deaf = connect(ADDRESSES[0], 2049, **host.where)
+# pylint: disable-next=consider-using-with
+process = subprocess.Popen(["/test/nfsd-ha", "move-out", path, *AWAY, "--drain", "60"], stderr=subprocess.PIPE, text=True)
+assert wait_until(lambda: sorted(drains()) == sorted(ADDRESSES))
+command("drain", f"-{ADDRESSES[0]}")
+said = process.communicate()[1]
+deaf.close()
+check("a drain is ended midway: the move stops there", process.returncode == FAILED and "stopped at drain" in said, said)
+equal("clients are served again", (here(), refused(ADDRESSES[1], **host.where)), (before, False))
+for client, _ in clients.nfs4 + clients.nlm:
+    client.close()
+    client.connect()
+
 # There and back. The other server is this one.
 began, clock = time.monotonic(), harness.clock()
 leave, said = steps("move-out", path, *AWAY)
 # Of each second, so much was ours; the host may be busy.
 ours = (harness.clock() - clock) / (time.monotonic() - began)
 print(f"# move-out: {leave}")
-equal("away", here(), (False, 0, []))
+equal("away, and nothing drains", here(), (False, 0, [], []))
+equal("all connections were closed in order", drained(said), [COUNT, 0])
 equal("the list is root's", oct(os.stat(LIST).st_mode & 0o7777), "0o600")
 status, text, error = tool("move-out", str(FSID), *AWAY, "--list", "-")
 with open(LIST, encoding="ascii") as f:
@@ -169,19 +250,26 @@ check("the list is confirmed, and carries what was exported and who was connecte
 equal("move-in wants to know who may reclaim", tool("move-in", path, *HERE)[0], USAGE)
 status, out, error = tool("move-in", path, *HERE, "--list", "-", "--dry-run", input=text)
 check("a dry run", status == DONE and f"*:{path}" in out and host.other_ip6 in out, (out, error))
-equal("changes nothing", here(), (False, 0, []))
+equal("changes nothing", here(), (False, 0, [], []))
+# One that was drained here by hand, or by a move that was interrupted.
+equal("an address that is not here drains", command("drain", f"{ADDRESSES[0]} 0")[0], "ok")
 back, said = steps("move-in", path, *HERE, "--list", "-", input=text)
 print(f"# move-in: {back}; {said}")
 equal("here", here(), before)
 equal("all reclaim", (clients.reclaim(), locks()), ({"OK"}, COUNT))
 check("and the grace period ends", wait_until(lambda: read("fsid_grace") == "", 5), read("fsid_grace"))
-away = sum(leave[s] for s in leave if s not in ("prepare", "umount")) + sum(
+away = sum(leave[s] for s in leave if s not in ("prepare", "drain", "umount")) + sum(
     back[s] for s in ("takeover", "export", "address"))
 print(f"# the address was away for {away:.3f} s, without umount and mount; {away * ours:.3f} s on an idle host")
 check("at most a second", away * ours <= 1.0, away)
+print(f"# before that, it drained for {leave['drain']:.3f} s")
+check("and drained for no more", leave["drain"] * ours <= 1.0, leave)
 
 # Turning back after all is done, and after it has stopped: a mount elsewhere keeps the file system in use.
-steps("move-out", path, *AWAY)
+deaf = connect(ADDRESSES[0], 2049, **host.where)
+leave, said = steps("move-out", path, *AWAY, "--drain", "1")
+equal("a client that does not close is reset", drained(said)[1], 1)
+check("after a second", 1 <= leave["drain"] < 6, leave)
 _, said = steps("move-out", path, "--undo", "--notify-for", "1")
 equal("turned back", here(), before)
 equal("all reclaim", (clients.reclaim(), locks()), ({"OK"}, COUNT))
@@ -193,7 +281,7 @@ status, out, error = tool("move-out", path, *AWAY)
 print(f"# {error.strip()}")
 check("another mount namespace has it", status == FAILED and "stopped at umount" in error and "not done: umount" in error
       and "/proc/*/mountinfo" in error, (status, out, error))
-equal("all else is done", here(), (False, 0, []))
+equal("all else is done", here(), (False, 0, [], []))
 elsewhere.kill()
 elsewhere.wait()
 status, text, error = tool("move-out", path, *AWAY, "--list", "-")
@@ -226,7 +314,8 @@ for delay in rng_delays:
     equal("all locks are there, nothing is in grace", (locks(), read("fsid_grace")), (COUNT, ""))
 
 # After a crash there is no list: the daemon's database has who may reclaim, but for NLM.
-steps("move-out", path, *AWAY)
+_, said = steps("move-out", path, *AWAY, env=OLDER)
+check("a module that cannot drain: the move says so", "this module cannot" in said["steps"][1]["what"], said["steps"][1])
 sh(f"mkdir -p /root/crashed; cp -a {server.state}/. /root/crashed")
 _, said = steps("move-in", path, *HERE, "--database", "/root/crashed", "--export",
                 f"*:{path}(rw,fsid={FSID},no_root_squash,no_subtree_check)", "--grace", "60")

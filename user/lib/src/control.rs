@@ -5,6 +5,7 @@
 //! (`rust/base/fsfile.rs`), so each command has an open file of its own. A command has a page at most.
 //! All of it is for root: the files can be opened by root only, and a write needs CAP_SYS_ADMIN.
 
+mod drain;
 mod error;
 mod grace;
 mod nfs4_clients;
@@ -14,6 +15,7 @@ mod recorder;
 mod released;
 mod tracking;
 
+pub use drain::{Drain, DrainState, MAX_SECONDS as MAX_DRAIN_SECONDS};
 pub use error::{Error, Refusal};
 pub use grace::Grace;
 pub use nfs4_clients::Nfs4Client;

@@ -5,6 +5,7 @@ mod callout;
 mod check;
 #[cfg(test)]
 mod documented;
+mod drain;
 mod end;
 #[cfg(test)]
 mod examples;
@@ -35,6 +36,8 @@ pub enum Command {
     Takeover(takeover::Args),
     /// End a grace period.
     End(end::Args),
+    /// Have the clients of an address leave in order, before it goes.
+    Drain(drain::Args),
     /// Move an export away from this server.
     MoveOut(move_out::Args),
     /// Bring an export to this server.
@@ -66,6 +69,7 @@ impl Command {
             Self::ExportClients(args) => args.run(common),
             Self::Takeover(args) => args.run(common),
             Self::End(args) => args.run(common),
+            Self::Drain(args) => args.run(common),
             Self::MoveOut(args) => args.run(common),
             Self::MoveIn(args) => args.run(common),
             Self::Unexport(args) => args.run(common),

@@ -70,7 +70,7 @@ pub enum Refusal {
     )]
     SwitchedOff,
     /// `ENOSPC`
-    #[error("65,536 scopes are in grace: end some")]
+    #[error("65,536 scopes are in grace, or 64 addresses drain: end some")]
     TooMany,
     /// `ENXIO`
     #[error("it is not known which device the scope is on: write dev:MAJOR:MINOR")]

@@ -55,6 +55,41 @@ fn graces() {
 }
 
 #[test]
+fn drains() {
+    let text = "192.0.2.50 draining connections 12 requests 3 left 7\n\
+                2001:db8::50 drained closed 11 reset 1 refused 4\n";
+    let (_directory, control) = directory(&[("drain", text)]);
+    let drains = control.drains().unwrap().unwrap();
+    assert_eq!(
+        drains[0].state,
+        DrainState::Draining {
+            connections: 12,
+            requests: 3,
+            left: 7
+        }
+    );
+    assert_eq!((drains[0].is_over(), drains[1].is_over()), (false, true));
+    let wanted = [
+        "2001:db8::50".parse().unwrap(),
+        "192.0.2.9".parse().unwrap(),
+    ];
+    let drained = control.await_drained(&wanted, 0, &mut |_| ()).unwrap();
+    assert_eq!(drained, drains[1..]);
+    for wrong in [
+        "",
+        "192.0.2.50",
+        "192.0.2.50 drained",
+        "192.0.2.50 drained closed 1 reset 2",
+        "192.0.2.50 draining closed 1 reset 2 refused 3",
+        "x drained closed 1 reset 2 refused 3",
+    ] {
+        assert_eq!(Drain::parse(wrong), None, "{wrong}");
+    }
+    let (_directory, older) = directory(&[]);
+    assert_eq!(older.drains().unwrap(), None);
+}
+
+#[test]
 fn clients_of_nfs4() {
     let hash = "ab".repeat(32);
     let text = format!(

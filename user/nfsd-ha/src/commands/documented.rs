@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! docs/json.md has the fields that are printed, and no others.
 
-use super::{check, status};
+use super::{check, drain, status};
 use nfsd_ha::checks::{self, Node, Tree};
 use nfsd_ha::control::Control;
 use nfsd_ha::journal::Step;
@@ -62,6 +62,11 @@ fn control() -> (tempfile::TempDir, Control) {
         ),
         ("v4_end_grace", "Y\n"),
         ("floating_addresses", "192.0.2.50\n"),
+        (
+            "drain",
+            "192.0.2.50 draining connections 2 requests 1 left 9\n\
+             192.0.2.51 drained closed 2 reset 0 refused 1\n",
+        ),
         ("fsid_grace", "1234 left 80 reclaims 1 refused 0\n"),
         (
             "reclaim_clients",
@@ -109,6 +114,11 @@ fn release() {
         "release",
         &control.release(&"1234".parse().unwrap()).unwrap(),
     );
+}
+
+#[test]
+fn drain() {
+    compare("drain", &drain::Report::default());
 }
 
 #[test]

@@ -11,9 +11,9 @@ use crate::moves::target;
 use crate::output;
 use crate::Common;
 use anyhow::{Context, Result};
-use nfsd_ha::control::Control;
+use nfsd_ha::control::{Control, MAX_DRAIN_SECONDS};
 use nfsd_ha::files::Directory;
-use nfsd_ha::journal::{Direction, Journal, Journals, Notes};
+use nfsd_ha::journal::{Direction, Journal, Journals, Notes, Step};
 use nfsd_ha::list::{Held, List};
 use nfsd_ha::mounts::Mounts;
 use nfsd_ha::net::spec::Spec;
@@ -25,6 +25,8 @@ use std::time::Duration;
 
 /// For how many seconds NLM clients are told that their export is back. Who is up answers at once.
 pub const NOTIFY: u64 = 30;
+/// How many seconds connections may take to be closed. One to a client that is gone takes all of them.
+const DRAIN: u32 = 5;
 
 #[derive(clap::Args)]
 #[command(after_help = "\
@@ -45,6 +47,11 @@ pub struct Args {
     /// /var/lib/nfsd-ha/moves
     #[arg(long, value_name = "FILE")]
     list: Option<PathBuf>,
+    /// How long clients have to close their connections before the addresses go, 0 to 600 seconds: who has not is
+    /// reset
+    #[arg(long, value_name = "SECONDS", default_value_t = DRAIN,
+          value_parser = clap::value_parser!(u32).range(..=i64::from(MAX_DRAIN_SECONDS)))]
+    drain: u32,
     /// Leave the file system mounted: it is a cluster file system, or somebody else unmounts it
     #[arg(long)]
     no_umount: bool,
@@ -95,7 +102,7 @@ impl Args {
         let copy = copy.map(|file| copy_to(file, &mounts, &plan)).transpose()?;
         let in_the_way = plan.in_the_way(&mounts, &control, !self.no_umount)?;
         if self.dry_run {
-            self.show_plan(&plan, show);
+            self.show_plan(&plan, &control, show)?;
         }
         if !in_the_way.is_empty() && !self.force {
             let text = format!(
@@ -119,6 +126,7 @@ impl Args {
             notes: &notes,
             journal,
             umount: !self.no_umount,
+            drain: self.drain,
         };
         let gone = away.go(&mut steps);
         let mut journal = away.journal;
@@ -178,7 +186,7 @@ impl Args {
         Ok(journal)
     }
 
-    fn show_plan(&self, plan: &Plan, show: Show) {
+    fn show_plan(&self, plan: &Plan, control: &Control, show: Show) -> Result<()> {
         let steps = Steps::new(show, "move-out", away::STEPS, String::new());
         let mounted = plan.mount.as_ref().map(|mount| {
             format!(
@@ -187,6 +195,12 @@ impl Args {
                 mount.point.display()
             )
         });
+        let drains = match (plan.present.is_empty(), control.drains()?) {
+            (true, _) => "nothing".into(),
+            (_, None) => "nothing, as this module cannot".into(),
+            (_, Some(_)) => format!("{}, for {} s at most", joined(&plan.present), self.drain),
+        };
+        steps.line(&format!("would drain:                   {drains}"));
         steps.line(&format!(
             "would take away the addresses: {}",
             joined(&plan.present)
@@ -205,10 +219,17 @@ impl Args {
                 joined(mounted)
             ));
         }
+        Ok(())
     }
 
     fn end(&self, journal: &Journal, notes: &Notes, steps: &Steps, show: Show) -> Result<()> {
-        let away: f64 = steps.done.iter().skip(1).map(|step| step.seconds).sum();
+        let is_away = |step: &&Step| !["prepare", "drain"].contains(&step.name.as_str());
+        let away: f64 = steps
+            .done
+            .iter()
+            .filter(is_away)
+            .map(|step| step.seconds)
+            .sum();
         let list = notes.list_path();
         let list = list.display();
         if show == Show::Later {

@@ -7,7 +7,8 @@
 use super::carried;
 use super::plan::Plan;
 use super::steps::{joined, specs, Steps};
-use crate::output::or_dash;
+use crate::drain;
+use crate::output::{self, or_dash};
 use anyhow::{bail, Context, Result};
 use nfsd_ha::control::{Control, Released};
 use nfsd_ha::exports::{self, caches};
@@ -23,7 +24,7 @@ use std::path::Path;
 
 /// The steps, in their order.
 pub const STEPS: &[&str] = &[
-    "prepare", "address", "list", "unexport", "release", "umount",
+    "prepare", "drain", "address", "list", "unexport", "release", "umount",
 ];
 
 /// A file system that leaves.
@@ -40,12 +41,24 @@ pub struct Away<'a> {
     pub journal: Journal,
     /// Is it to be unmounted?
     pub umount: bool,
+    /// How long the connections to its addresses may take to be closed in order, in seconds.
+    pub drain: u32,
 }
 
 impl Away<'_> {
     /// Does all steps. Returns the list of who may reclaim.
     pub fn go(&mut self, steps: &mut Steps) -> Result<List> {
+        let gone = self.leave(steps);
+        // Who puts an address back by hand, or goes on here after a failure, is to be served.
+        if let Err(e) = drain::end(self.control, &self.addresses()) {
+            output::warn(&format!("clients are still refused: {e:#}"));
+        }
+        gone
+    }
+
+    fn leave(&mut self, steps: &mut Steps) -> Result<List> {
         steps.step("prepare", || self.prepare())?;
+        steps.step("drain", || self.drain())?;
         steps.step("address", || self.address())?;
         let mut list = None;
         steps.step("list", || {
@@ -66,9 +79,7 @@ impl Away<'_> {
     /// the kernel's caches has an effect.
     fn prepare(&mut self) -> Result<String> {
         caches::settle()?;
-        let addresses = self.addresses();
-        self.journal
-            .set_connections(&sockets::established(&addresses, Ports::Any)?);
+        self.note_connections()?;
         self.notes.save(&self.journal)?;
         Ok(format!("noted in {}", nfsd_ha::journal::DIRECTORY))
     }
@@ -81,15 +92,37 @@ impl Away<'_> {
             .collect()
     }
 
+    /// Notes who is connected, beside those who were when a run before this one looked.
+    fn note_connections(&mut self) -> Result<()> {
+        let mut all = sockets::established(&self.addresses(), Ports::Any)?;
+        all.extend(self.journal.connections());
+        all.sort();
+        all.dedup();
+        self.journal.set_connections(&all);
+        Ok(())
+    }
+
+    /// Before the addresses go: what was taken is answered, so that nobody asks for it again on the other node.
+    fn drain(&mut self) -> Result<String> {
+        let here: Vec<IpAddr> = self.plan.present.iter().map(|one| one.address).collect();
+        if here.is_empty() {
+            return Ok("no address is here".into());
+        }
+        if self.control.drains()?.is_none() {
+            return Ok(
+                "not done, as this module cannot: what is not answered will be done again".into(),
+            );
+        }
+        self.note_connections()?;
+        let drains = drain::drain(self.control, &here, self.drain)?;
+        Ok(drain::said_of(&drains))
+    }
+
     /// the addresses go, and what is left of connections to them is forgotten.
     fn address(&mut self) -> Result<String> {
         let addresses = self.addresses();
         if addresses.is_empty() {
             return Ok("none".into());
-        }
-        if !self.plan.present.is_empty() {
-            self.journal
-                .set_connections(&sockets::established(&addresses, Ports::Any)?);
         }
         let closed = leave::leave(&self.plan.addresses)?;
         Ok(format!(

@@ -5,6 +5,7 @@
 
 use super::carried;
 use super::steps::{joined, specs, Show, Steps};
+use crate::drain;
 use crate::failure::{Failure, Status};
 use crate::output;
 use anyhow::Result;
@@ -215,6 +216,9 @@ impl Here<'_> {
         if self.addresses.is_empty() {
             return Ok("none".into());
         }
+        // One that has left from here, by a move that was interrupted or by hand.
+        let addresses: Vec<IpAddr> = self.addresses.iter().map(|placed| placed.address).collect();
+        drain::end(self.control, &addresses)?;
         for placed in &self.addresses {
             address::add(placed)?;
         }

@@ -2,7 +2,7 @@
 //! All that `status` shows. Its fields are those of the JSON.
 
 use anyhow::Result;
-use nfsd_ha::control::{Control, Grace, Listed, Nfs4Client, NlmClient, Progress, Tracking};
+use nfsd_ha::control::{Control, Drain, Grace, Listed, Nfs4Client, NlmClient, Progress, Tracking};
 use nfsd_ha::scope::Scope;
 use nfsd_ha::statd;
 use serde::Serialize;
@@ -19,6 +19,8 @@ pub struct Report {
     /// The lines of `client_tracking`.
     pub tracking: Tracking,
     pub floating_addresses: Vec<IpAddr>,
+    /// Addresses that drain; null if the module cannot drain any.
+    pub drains: Option<Vec<Drain>>,
     /// What `nfsd-ha record` says; null if it does not run.
     pub recorder: Option<statd::Report>,
     /// The scopes in grace.
@@ -54,6 +56,7 @@ impl Report {
             own_grace: runs.then(|| control.in_own_grace()).transpose()?,
             tracking,
             floating_addresses: control.floating_addresses()?,
+            drains: control.drains()?,
             recorder: statd::Report::read().unwrap_or_else(|e| {
                 crate::output::warn(&format!("what the recorder says cannot be read: {e}"));
                 None

@@ -3,7 +3,7 @@
 
 use super::report::{InGrace, Report};
 use crate::output::{or_dash, Table};
-use nfsd_ha::control::{Listed, Nfs4Client, NlmClient, Progress, Tracking, Who};
+use nfsd_ha::control::{Drain, DrainState, Listed, Nfs4Client, NlmClient, Progress, Tracking, Who};
 use nfsd_ha::statd;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -28,12 +28,13 @@ pub fn all(report: &Report) -> String {
     ] {
         text += &format!("{name}: {value}\n");
     }
-    let mut tables = vec![
+    let mut tables = Vec::from_iter(report.drains.as_deref().map(drains));
+    tables.extend([
         graces(&report.grace),
         listed(&report.listed),
         nfs4(&report.nfs4),
         nlm(&report.nlm),
-    ];
+    ]);
     let recorder = report.recorder.as_ref();
     let late = recorder.filter(|recorder| !recorder.unstored.is_empty());
     tables.extend(late.map(|recorder| unstored(&recorder.unstored)));
@@ -113,6 +114,43 @@ fn recorder(recorder: Option<&statd::Report>) -> String {
         );
     }
     text
+}
+
+fn drains(drains: &[Drain]) -> Table {
+    let columns = [
+        "address",
+        "state",
+        "#connections",
+        "#requests",
+        "#left",
+        "#closed",
+        "#reset",
+        "#refused",
+    ];
+    let mut table = Table::new("addresses that drain", &columns);
+    for Drain { address, state } in drains {
+        let (name, numbers) = match *state {
+            DrainState::Draining {
+                connections,
+                requests,
+                left,
+            } => {
+                let here = [connections, requests, left].map(Some);
+                ("draining", [here, [None; 3]])
+            }
+            DrainState::Drained {
+                closed,
+                reset,
+                refused,
+            } => {
+                let gone = [closed, reset, refused].map(Some);
+                ("drained", [[None; 3], gone])
+            }
+        };
+        let words = [address.to_string(), name.to_owned()].into_iter();
+        table.row(words.chain(numbers.concat().into_iter().map(or_dash)));
+    }
+    table
 }
 
 fn graces(graces: &[InGrace]) -> Table {
