@@ -13,7 +13,7 @@ import time
 
 from control import command
 from drains import Mounted, Twice, read_line
-from ktap import check, done, equal
+from ktap import done, equal
 from nfs import Server, sh, wait_until
 
 options = dict(word.split("=") for word in sys.argv[1:])
@@ -100,5 +100,4 @@ equal("drained: every operation is done once", errors[:20], [])
 equal("drained: no connection was reset", resets, 0)
 errors, _ = moves(PLAIN, False, order)
 print("# without a drain: " + "; ".join(errors[:10]))
-check("for the record: without a drain some are done twice, or not at all", True)
 done()

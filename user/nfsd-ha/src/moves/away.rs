@@ -126,7 +126,7 @@ impl Away<'_> {
         }
         let closed = leave::leave(&self.plan.addresses)?;
         Ok(format!(
-            "{}: away; {closed} connections closed",
+            "{}: away; {closed} connections forgotten",
             joined(&self.plan.addresses)
         ))
     }
