@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The admin who lets the server go on: ends grace periods, and confirms what is to be recorded.
+//! The admin who lets the server go on: ends grace periods and drains, and confirms what is to be recorded.
 
 use crate::options::Options;
 use crate::Shared;
@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering;
 use std::thread::sleep;
 use std::time::Duration;
 
-/// How long a scope may be in grace.
+/// How long a scope may be in grace, and an address drain.
 const PAUSE: Duration = Duration::from_millis(100);
 
 fn open(path: &Path) -> Option<File> {
@@ -23,13 +23,13 @@ fn open(path: &Path) -> Option<File> {
     options.open(path).ok()
 }
 
-/// Ends all grace periods.
-fn end_grace(path: &Path) {
+/// Ends all that a file shows, whose lines begin with what `command` wants: grace periods or drains.
+fn end_all(path: &Path, command: impl Fn(&str) -> String) {
     let lines = fs::read_to_string(path).unwrap_or_default();
     if let Some(mut file) = open(path).filter(|_| !lines.is_empty()) {
-        for scope in lines.lines().filter_map(|line| line.split(' ').next()) {
+        for word in lines.lines().filter_map(|line| line.split(' ').next()) {
             // It may have ended meanwhile.
-            let _ = file.write(format!("{scope} 0").as_bytes());
+            let _ = file.write(command(word).as_bytes());
         }
     }
 }
@@ -61,7 +61,12 @@ pub fn run(options: &Options, shared: &Shared) {
             record(clients, shared);
         }
         if last || rounds % 10 == 0 {
-            end_grace(&options.admin.join("fsid_grace"));
+            end_all(&options.admin.join("fsid_grace"), |scope| {
+                format!("{scope} 0")
+            });
+            end_all(&options.admin.join("drain"), |address| {
+                format!("-{address}")
+            });
         }
         if last {
             return;

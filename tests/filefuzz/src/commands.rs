@@ -19,6 +19,14 @@ const SCOPES: &[&str] = &[
     "ip:::ffff:192.0.2.2",
 ];
 
+/// An address for commands about one: nobody's, or one at which somebody is served who can be without.
+fn address(random: &mut Random) -> String {
+    match random.below(4) {
+        0 => "127.0.0.2".to_owned(),
+        _ => format!("192.0.2.{}", random.below(256)),
+    }
+}
+
 /// A valid command of one of the files: `scopes` are those that somebody serves, `sequence` is
 /// the last number of `nlm_clients`.
 fn valid(random: &mut Random, scopes: &[String], sequence: u64) -> String {
@@ -28,7 +36,7 @@ fn valid(random: &mut Random, scopes: &[String], sequence: u64) -> String {
         *random.one_of(SCOPES)
     };
     let newline = if random.percent(50) { "\n" } else { "" };
-    match random.below(16) {
+    match random.below(17) {
         0..=3 => format!("{scope}{newline}"),
         4 | 5 => format!("{scope} {}{newline}", 1 + random.below(3600)),
         6 | 7 => format!("{scope} 0{newline}"),
@@ -47,8 +55,9 @@ fn valid(random: &mut Random, scopes: &[String], sequence: u64) -> String {
             )
         }
         13 => format!("{scope} {} local{newline}", 1 + random.below(5)),
-        14 => format!("192.0.2.{}{newline}", random.below(256)),
-        _ => format!("-192.0.2.{}{newline}", random.below(256)),
+        14 => format!("{}{newline}", address(random)),
+        15 => format!("{} {}{newline}", address(random), random.below(601)),
+        _ => format!("-{}{newline}", address(random)),
     }
 }
 

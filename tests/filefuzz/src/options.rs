@@ -45,7 +45,7 @@ pub struct Options {
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
 
-    /// The directory whose fsid_grace and nlm_clients are kept in order
+    /// The directory whose fsid_grace, drain and nlm_clients are kept in order
     #[arg(long, default_value = "/proc/fs/nfsd", value_name = "DIRECTORY")]
     pub admin: PathBuf,
 

@@ -75,10 +75,10 @@ def locks(export):
     return prepare
 
 
-def opens(export):
+def opens(export, host=HOST):
     """A raw client that opens and closes over NFSv4."""
     def prepare():
-        client = Nfs4(1, HOST, "raw-opens")
+        client = Nfs4(1, host, f"raw-opens-{host}")
         assert client.establish() == "OK"
         client.reclaim_complete()
         directory = client.path(export.name)
@@ -140,6 +140,7 @@ mounts = {"NFSv3": "/mnt/calm/three", "NFSv4.2": "/mnt/calm4/four"}
 work = Work()
 work.begin("NLM locks on the busy export", locks(busy))
 work.begin("NFSv4 opens on the busy export", opens(busy))
+work.begin("NFSv4 opens by an address that drains at times", opens(busy, "127.0.0.2"))
 work.begin("NFSv4 clients that come and go", guests)
 work.begin("restarts of the other server", lambda: restarts(other), pause=0.5)
 # pylint: disable-next=consider-using-with
@@ -168,6 +169,8 @@ print(f"# {status}", flush=True)
 check("bad messages were counted", status["bad_downcalls"] > WRITES / 100)
 check("nothing is in flight", wait_until(lambda: Server().status()["in_flight"] == 0, 30))
 equal("nothing is in grace", read("fsid_grace"), "")
+check("nothing drains", wait_until(lambda: read("drain") == "", 5), read("drain"))
+check("the address that did is served", opens(busy, "127.0.0.2")()() == "OK")
 locker = v3.Locker(client)
 equal("a client locks with NFSv3 and NFSv4.2",
       [locker.lock(path, "w", 0, 100) for path in mounts.values()], ["ok", "ok"])
