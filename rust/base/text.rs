@@ -32,14 +32,20 @@ impl Text {
         self.error
     }
 
-    fn extend(&mut self, bytes: &[u8]) -> Result {
-        if bytes.len() > MAX - self.bytes.len() {
+    /// Makes room for so many bytes, which can be added then without fail. Fails with `ENOMEM` or `EFBIG`. May sleep.
+    pub(crate) fn make_room(&mut self, count: usize) -> Result {
+        if count > MAX - self.bytes.len() {
             return Err(EFBIG);
         }
-        if self.bytes.capacity() - self.bytes.len() < bytes.len() {
-            let more = self.bytes.len().max(bytes.len()).max(256);
+        if self.bytes.capacity() - self.bytes.len() < count {
+            let more = self.bytes.len().max(count).max(256);
             self.bytes.reserve(more, GFP_KERNEL_ACCOUNT)?;
         }
+        Ok(())
+    }
+
+    fn extend(&mut self, bytes: &[u8]) -> Result {
+        self.make_room(bytes.len())?;
         Ok(self.bytes.extend_from_slice(bytes, GFP_KERNEL_ACCOUNT)?)
     }
 

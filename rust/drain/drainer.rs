@@ -35,6 +35,8 @@ const IDLE: i64 = 9;
 /// How long to wait for the last look when the livepatch is switched off, and how long between looks at that.
 const PATIENCE: Delta = Delta::from_secs(1);
 const PAUSE: Delta = Delta::from_millis(5);
+/// The longest line about an address, in bytes: one of IPv6, and three numbers.
+const ANSWER: usize = 256;
 
 static DRAINER: Global<Mutex<Option<Arc<Drainer>>>> = Global::new();
 
@@ -212,6 +214,8 @@ pub(crate) fn write(file: &Opened, data: &[u8], out: &mut Text) -> Result {
     let drainer = drainer()?;
     let nfsd = file.nfsd();
     let net = nfsd.net();
+    // So that nothing is changed if there is no memory for the answer.
+    out.make_room(ANSWER)?;
     match order::parse(command(data)?)? {
         Order::Begin(address, seconds) => {
             drainer.change(|table| table.begin(net, address, seconds))?;

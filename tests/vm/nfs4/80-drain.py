@@ -1,9 +1,11 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-# vm: timeout=300 smp=2 module=load
+# vm: timeout=300 smp=2 module=load disk=slow:16M
 """A server address drains: what was read is answered, nothing else is executed, and connections are closed in order."""
 
+import contextlib
 import errno
+import fcntl
 import json
 import os
 import select
@@ -18,7 +20,7 @@ from ktap import check, done, equal
 from nfs import MODULE, Client, Server, sh, succeeds, switch_off, wait_until
 from nfs3 import Nfs3, mount_handle
 from nlm import Nlm
-from rpc import connect, in_netns, port_of
+from rpc import Packer, connect, in_netns, port_of
 
 server = FullServer(grace=10)
 server.set_up()
@@ -53,6 +55,18 @@ def end(*addresses):
 def was_reset(sock):
     """Has the server reset a connection?"""
     return sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) in (errno.ECONNRESET, errno.EPIPE)
+
+
+@contextlib.contextmanager
+def frozen(path):
+    """A file system to which nobody can write."""
+    directory = os.open(path, os.O_RDONLY)
+    fcntl.ioctl(directory, 0xC0045877)  # FIFREEZE
+    try:
+        yield
+    finally:
+        fcntl.ioctl(directory, 0xC0045878)  # FITHAW
+        os.close(directory)
 
 
 def serves(address):
@@ -166,6 +180,24 @@ end(HOME, AWAY)
 check("nothing is left", wait_until(lambda: read("drain") == "", 5), read("drain"))
 equal("another limit", (command("drain", f"{OTHER} 600")[0], command("drain", f"{OTHER} 0")[0], end(OTHER)),
       ("ok", "ok", ["ok"]))
+
+# A request that takes long: its connection is there until it is answered.
+slow = server.export("slow", "fsid=77", "/dev/disk/slow", "mkfs.ext4 -q")
+nfs, directory = Nfs3(HOME, **WHERE), mount_handle(slow, HOME, **WHERE)
+nfs.getattr(directory)
+with frozen(slow):
+    xid = nfs.send(9, Packer().opaque(directory).opaque("d").uint(1, 0o755, 0, 0, 0, 0, 0).bytes())
+    time.sleep(0.5)
+    command("drain", f"{HOME} 60")
+    time.sleep(1)
+    equal("slow: it is waited for", lines()[HOME][:5], ["draining", "connections", "1", "requests", "1"])
+try:
+    answer = nfs.receive(xid).uint(), nfs.sock.recv(1)
+except OSError as e:
+    answer = str(e)
+equal("slow: it is answered, and then the connection is closed", answer, (0, b""))
+nfs.close()
+equal("slow: in order", (drained(HOME), end(HOME)), ({"closed": 1, "reset": 0, "refused": 0}, ["ok"]))
 
 # Mounts of all versions, each at an address of its own, beside one that goes on.
 class Mounted(Client):

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-# vm: timeout=1200 module=ship once=yes mem=1024
+# vm: timeout=1200 module=ship once=yes mem=1024 smp=2
 """Loops against each other: the module is loaded and unloaded, nfsd starts and stops, net namespaces
 with a server of their own come and go, rpc_pipefs is mounted and unmounted, daemons come and go, the
-control files are used, and clients of NFSv4 and NLM ask for things.
+control files are used, addresses drain and do no more, and clients of NFSv3, NFSv4 and NLM connect and ask for things.
 
 Each loop must get through, whatever the others do; nothing may hang, leak or report. What it is worth
 is on the debug kernel. Words: seed=N, seconds=N (600 in make test-debug).
@@ -18,7 +18,7 @@ import threading
 import time
 
 from cld import GET_VERSION, PIPE, Pipe
-from control import FILES
+from control import FILES, command, read
 from fullserver import FullServer
 from ktap import check, done, equal
 from nfs import MODULE, SLOW, sh, succeeds, unload
@@ -30,6 +30,8 @@ from rpc import RpcError
 WORDS = dict(word.split("=") for word in sys.argv[1:])
 SEED = int(WORDS.get("seed", random.SystemRandom().randrange(10**6)))
 SECONDS = float(WORDS.get("seconds", 12))
+# An address that drains at times.
+DRAINS = "127.0.0.2"
 PARAMETERS = "/sys/module/nfsd_ha/parameters"
 # How a request may end while its server comes and goes.
 GONE = (OSError, EOFError, RpcError, AssertionError)
@@ -49,7 +51,7 @@ class Races:
     def run(self):
         """Has all loops run until the time is over; returns those that are still running then."""
         loops = [self.module, self.nfsd, self.namespaces, self.pipefs, self.daemons, self.daemons,
-                 self.controls, self.controls, self.nfs4, self.nlm]
+                 self.controls, self.controls, self.drains, self.connects, self.nfs4, self.nlm]
         threads = [threading.Thread(target=self.repeat, args=(loop, random.Random(f"{SEED} {n}")),
                                     name=loop.__name__, daemon=True) for n, loop in enumerate(loops)]
         for thread in threads:
@@ -151,6 +153,28 @@ class Races:
             os.close(fd)
         return True
 
+    def drains(self, dice):
+        """An address drains, and is served again."""
+        address = dice.choice(("127.0.0.1", DRAINS, DRAINS))
+        try:
+            began = command("drain", f"{address} {dice.choice((0, 1, 600))}")[0]
+            time.sleep(dice.random() * 0.2)
+            return (began, command("drain", f"-{address}")[0]) == ("ok", "ok")
+        except OSError:
+            return time.sleep(0.02)
+
+    def connects(self, dice):
+        """Clients of NFSv3 connect, ask, and are there for a moment."""
+        clients = [Nfs3(DRAINS) for _ in range(1 + dice.randrange(8))]
+        try:
+            through = all([client.getattr(self.fh)[0] == 1 for client in clients])
+            time.sleep(dice.random() * 0.1)
+        except GONE:
+            through = False
+        for client in clients:
+            client.close()
+        return through or time.sleep(0.05)
+
     def nfs4(self, dice):
         """A client of NFSv4 comes, and goes or not."""
         # Of a name the stock code hashes eight bytes, whether it has them or not: KASAN reports that
@@ -202,7 +226,7 @@ sh("umount /run/rpc_pipefs")
 races = Races(server, handle)
 equal("every loop ends", races.run(), [])
 equal("and none failed", races.broken, [])
-for what in sorted({"module", "nfsd", "namespaces", "pipefs", "daemons", "controls", "nfs4", "nlm"}):
+for what in sorted({"module", "nfsd", "namespaces", "pipefs", "daemons", "controls", "drains", "connects", "nfs4", "nlm"}):
     check(f"{what}: got through at least once", races.times[what])
 print(f"# {dict(races.times)}")
 
@@ -213,6 +237,7 @@ server.start_daemon()
 server.start()
 equal("a server that starts now is tracked", server.status()["state"], "active")
 server.end_grace()
+equal("nothing drains", read("drain"), "")
 one = Nfs4(1, "127.0.0.1", "one")
 equal("a client comes", (one.establish(), one.reclaim_complete()), ("OK", "OK"))
 equal("and is on record", one.name in server.records()["current"], True)

@@ -97,6 +97,34 @@ scopes = [5000]
 command("fsid_grace", "5000 3000")
 sweep("fsid_grace listed", close_one, ("ok", "ENOMEM"), begin_another)
 
+
+
+def drain():
+    """Another address drains; 'ok' or the error's name."""
+    drained.append(f"192.0.2.{next(numbers)}")
+    return attempt("drain", f"{drained[-1]} 600")
+
+
+def is_draining(result):
+    """Does it, if the command succeeded? It does not afterwards."""
+    there = f"{drained[-1]} " in read("drain")
+    return there == (result == "ok") and (not there or command("drain", f"-{drained[-1]}")[0] == "ok")
+
+
+def is_ended(result):
+    """Does the one drain no more, if the command succeeded? It does again afterwards."""
+    there = f"{HOME} " in read("drain")
+    return there != (result == "ok") and command("drain", f"{HOME} 600")[0] == "ok"
+
+
+drained = []
+sweep("drain", drain, ("ok", "ENOMEM"), is_draining)
+equal("an address drains", command("drain", f"{HOME} 600")[0], "ok")
+sweep("drain, again", lambda: attempt("drain", f"{HOME} 500"), ("ok", "ENOMEM"))
+sweep("what drains", lambda: attempt("drain"), ("ok", "ENOMEM"))
+sweep("the end of a drain", lambda: attempt("drain", f"-{HOME}"), ("ok", "ENOMEM"), is_ended)
+equal("it is ended", (command("drain", f"-{HOME}")[0], wait_until(lambda: read("drain") == "", 10)), ("ok", True))
+
 # A client that comes to a floating address; also what nfsd allocates for it may fail.
 comers = []
 
