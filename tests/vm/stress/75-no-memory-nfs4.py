@@ -119,6 +119,8 @@ def is_ended(result):
 
 drained = []
 sweep("drain", drain, ("ok", "ENOMEM"), is_draining)
+# The last one, for which no allocation failed.
+command("drain", f"-{drained[-1]}")
 equal("an address drains", command("drain", f"{HOME} 600")[0], "ok")
 sweep("drain, again", lambda: attempt("drain", f"{HOME} 500"), ("ok", "ENOMEM"))
 sweep("what drains", lambda: attempt("drain"), ("ok", "ENOMEM"))
