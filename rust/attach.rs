@@ -31,21 +31,25 @@ use kernel::prelude::*;
 static PATCH: Patch = Patch::new(&OBJECTS);
 
 static OBJECTS: Objects<6> = Objects::new([
-    Object::new(None, &KERNEL, KERNEL_CALLBACKS),
-    Object::new(Some(c"grace"), &GRACE, NO_CALLBACKS),
-    // For its symbols.
-    Object::new(Some(c"loop"), &NOTHING, NO_CALLBACKS),
-    Object::new(Some(c"lockd"), &LOCKD, NO_CALLBACKS),
-    Object::new(Some(c"nfsd"), &NFSD, NFSD_CALLBACKS),
-    Object::new(Some(c"sunrpc"), &SUNRPC, NO_CALLBACKS),
+    Object::new(&KERNEL),
+    Object::new(&GRACE),
+    Object::new(&LOOP),
+    Object::new(&LOCKD),
+    Object::new(&NFSD),
+    Object::new(&SUNRPC),
 ]);
 
-// SAFETY: The type is that of security/security.c. While it waits it holds a reference to this module.
+// SAFETY: The type is that of security/security.c. While it waits it holds a reference to this module. The callback looks
+// at the first function.
 static KERNEL: Funcs<1> = unsafe {
-    Funcs::new([Func::new(
-        c"security_file_lock",
-        replaced::file_lock as *const c_void,
-    )])
+    Funcs::new(
+        None,
+        KERNEL_CALLBACKS,
+        [Func::new(
+            c"security_file_lock",
+            replaced::file_lock as *const c_void,
+        )],
+    )
 };
 
 const KERNEL_CALLBACKS: klp_callbacks = klp_callbacks {
@@ -53,57 +57,73 @@ const KERNEL_CALLBACKS: klp_callbacks = klp_callbacks {
     ..NO_CALLBACKS
 };
 
-static NOTHING: Funcs<0> = Funcs::new([]);
+static LOOP: Funcs<0> = Funcs::none(c"loop");
 
 // SAFETY: The type is that of net/sunrpc/svcauth_unix.c.
 static SUNRPC: Funcs<1> = unsafe {
-    Funcs::new([Func::new(
-        c"svcauth_unix_set_client",
-        replaced::set_client as *const c_void,
-    )])
+    Funcs::new(
+        Some(c"sunrpc"),
+        NO_CALLBACKS,
+        [Func::new(
+            c"svcauth_unix_set_client",
+            replaced::set_client as *const c_void,
+        )],
+    )
 };
 
 // SAFETY: The types are those of fs/nfs_common/grace.c. They do not sleep.
 static GRACE: Funcs<2> = unsafe {
-    Funcs::new([
-        Func::new(c"locks_in_grace", replaced::locks_in_grace as *const c_void),
-        Func::new(c"opens_in_grace", replaced::opens_in_grace as *const c_void),
-    ])
+    Funcs::new(
+        Some(c"grace"),
+        NO_CALLBACKS,
+        [
+            Func::new(c"locks_in_grace", replaced::locks_in_grace as *const c_void),
+            Func::new(c"opens_in_grace", replaced::opens_in_grace as *const c_void),
+        ],
+    )
 };
 
 // SAFETY: The types are those of fs/lockd/mon.c.
 static LOCKD: Funcs<2> = unsafe {
-    Funcs::new([
-        Func::new(c"nsm_monitor", replaced::nsm_monitor as *const c_void),
-        Func::new(c"nsm_unmonitor", replaced::nsm_unmonitor as *const c_void),
-    ])
+    Funcs::new(
+        Some(c"lockd"),
+        NO_CALLBACKS,
+        [
+            Func::new(c"nsm_monitor", replaced::nsm_monitor as *const c_void),
+            Func::new(c"nsm_unmonitor", replaced::nsm_unmonitor as *const c_void),
+        ],
+    )
 };
 
-// SAFETY: The types are those of fs/nfsd/nfs4recover.c, nfsctl.c, nfs4state.c and export.c.
+// SAFETY: The types are those of fs/nfsd/nfs4recover.c, nfsctl.c, nfs4state.c and export.c. The callbacks take any object.
 static NFSD: Funcs<9> = unsafe {
-    Funcs::new([
-        Func::new(
-            c"nfsd4_client_tracking_init",
-            replaced::tracking_init as *const c_void,
-        ),
-        Func::new(c"nfsd_fs_get_tree", replaced::fs_get_tree as *const c_void),
-        Func::new(
-            c"nfs4_check_open_reclaim",
-            replaced::check_open_reclaim as *const c_void,
-        ),
-        Func::new(
-            c"nfsd4_reclaim_complete",
-            replaced::reclaim_complete as *const c_void,
-        ),
-        Func::new(c"nfsd4_exchange_id", replaced::exchange_id as *const c_void),
-        Func::new(c"nfsd4_setclientid", replaced::setclientid as *const c_void),
-        Func::new(c"set_client", replaced::set_client_by_id as *const c_void),
-        Func::new(c"rqst_exp_find", replaced::rqst_exp_find as *const c_void),
-        Func::new(
-            c"rqst_exp_get_by_name",
-            replaced::exp_get_by_name as *const c_void,
-        ),
-    ])
+    Funcs::new(
+        Some(c"nfsd"),
+        NFSD_CALLBACKS,
+        [
+            Func::new(
+                c"nfsd4_client_tracking_init",
+                replaced::tracking_init as *const c_void,
+            ),
+            Func::new(c"nfsd_fs_get_tree", replaced::fs_get_tree as *const c_void),
+            Func::new(
+                c"nfs4_check_open_reclaim",
+                replaced::check_open_reclaim as *const c_void,
+            ),
+            Func::new(
+                c"nfsd4_reclaim_complete",
+                replaced::reclaim_complete as *const c_void,
+            ),
+            Func::new(c"nfsd4_exchange_id", replaced::exchange_id as *const c_void),
+            Func::new(c"nfsd4_setclientid", replaced::setclientid as *const c_void),
+            Func::new(c"set_client", replaced::set_client_by_id as *const c_void),
+            Func::new(c"rqst_exp_find", replaced::rqst_exp_find as *const c_void),
+            Func::new(
+                c"rqst_exp_get_by_name",
+                replaced::exp_get_by_name as *const c_void,
+            ),
+        ],
+    )
 };
 
 const NFSD_CALLBACKS: klp_callbacks = klp_callbacks {
