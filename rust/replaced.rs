@@ -25,7 +25,7 @@ use crate::scopes::exported;
 use crate::scopes::exports::{self, Question};
 use crate::scopes::in_grace;
 use crate::scopes::local;
-use crate::scopes::request::Request;
+use crate::scopes::request::{Request, Thread};
 use crate::scopes::scope::Fsid;
 use crate::scopes::svc_export::ExportRef;
 use crate::tracking::tracker::Tracker;
@@ -156,11 +156,12 @@ pub(crate) unsafe extern "C" fn set_client(
     // yet, and is given a reference to one, as sunrpc gives it one. nfsd takes the client's name from there.
     unsafe {
         let status = private::svcauth_unix_set_client(request);
-        if status != private::svc_auth_status_SVC_DENIED {
+        let (private::svc_auth_status_SVC_DENIED, Some(thread)) = (status, Thread::current())
+        else {
             return status;
-        }
+        };
         let net = Net::from_raw((*(*request).rq_xprt).xpt_net);
-        match expected::client(net, (*request).rq_prog, (*request).rq_vers) {
+        match expected::client(&thread, net, (*request).rq_prog, (*request).rq_vers) {
             Answer::Denied => status,
             Answer::GoOn => {
                 let domain =
