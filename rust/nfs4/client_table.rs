@@ -41,18 +41,17 @@ impl<'a> ClientTable<'a> {
         ClientTable { nn, _lock: lock }
     }
 
-    /// What `f` finds: it is called with one client after the other until it finds something. No more is
-    /// looked at then, so it may take that one out of the table.
+    /// What `f` finds: it is called with one client after the other until it finds something.
     pub(crate) fn find<R>(&self, f: impl FnMut(&Confirmed<'_>) -> Option<R>) -> Option<R> {
-        self.find_after(None, f)
+        self.find_after(None, f).map(|(_, found)| found)
     }
 
-    /// The same, with those only that come after the client `last` in the table's order.
+    /// The same, with those only that come after the client `last` in the table's order; and which client that was.
     pub(crate) fn find_after<R>(
         &self,
         last: Option<&Nfs4Client>,
         mut f: impl FnMut(&Confirmed<'_>) -> Option<R>,
-    ) -> Option<R> {
+    ) -> Option<(Confirmed<'_>, R)> {
         let is_past = |node: &Node<'_>| {
             last.is_none_or(|last| order(node.client().name(), last.name()) == Ordering::Greater)
         };
@@ -73,9 +72,9 @@ impl<'a> ClientTable<'a> {
             }
             depth = depth.checked_sub(1)?;
             let node: Node<'_> = rest[depth]?;
-            let found = f(&node.client());
-            if found.is_some() {
-                return found;
+            let client = node.client();
+            if let Some(found) = f(&client) {
+                return Some((client, found));
             }
             [_, next] = node.below();
         }

@@ -217,8 +217,8 @@ impl Stateid<'_> {
         // SAFETY: A stateid has references to its export and to its file, if it has them, and loses them under its
         // client's lock. Its client is in a namespace that is alive as long as that.
         let (handle, net, export) = unsafe {
-            let handle = (*raw).sc_file.as_ref().and_then(|file| {
-                let handle = &file.fi_fhandle;
+            let handle = NonNull::new((*raw).sc_file).and_then(|file| {
+                let handle = &(*file.as_ptr()).fi_fhandle;
                 Fsid::of_handle(handle.fh_raw.get(..handle.fh_size as usize)?)
             });
             (
@@ -254,13 +254,19 @@ impl Stateid<'_> {
         unsafe { unlink(addr_of_mut!((*raw).st_perstateowner)) };
     }
 
-    /// A reference to it, which keeps it when the lock is gone.
-    pub(crate) fn pin(&self) -> PinnedStateid {
-        let raw = self.0;
+    /// A reference to it, which keeps it when the lock is gone, as long as somebody keeps `client`; `None` if it is not one
+    /// of that client.
+    pub(crate) fn pin<'k>(&self, client: &'k Nfs4Client) -> Option<PinnedStateid<'k>> {
+        let raw = self.0.as_ptr();
         // SAFETY: It is valid, and in its client's table: it has a reference.
-        unsafe { bindings::refcount_inc(addr_of_mut!((*raw.as_ptr()).sc_count).cast()) };
-        // INVARIANT: The reference was taken just now.
-        PinnedStateid(raw)
+        unsafe {
+            if !ptr::eq((*raw).sc_client, client.as_ptr()) {
+                return None;
+            }
+            bindings::refcount_inc(addr_of_mut!((*raw).sc_count).cast());
+        }
+        // INVARIANT: The reference was taken just now, and the client is borrowed.
+        Some(PinnedStateid(self.0, PhantomData))
     }
 }
 
@@ -268,20 +274,19 @@ impl Stateid<'_> {
 ///
 /// # Invariants
 ///
-/// The stateid is valid, and the reference is this one's.
-pub(crate) struct PinnedStateid(NonNull<private::nfs4_stid>);
+/// The stateid is valid, and the reference is this one's. Its client stays for `'k`.
+pub(crate) struct PinnedStateid<'k>(NonNull<private::nfs4_stid>, PhantomData<&'k Nfs4Client>);
 
-impl PinnedStateid {
+impl PinnedStateid<'_> {
     /// The pointer.
     pub(crate) fn as_ptr(&self) -> *mut private::nfs4_stid {
         self.0.as_ptr()
     }
 }
 
-impl Drop for PinnedStateid {
+impl Drop for PinnedStateid<'_> {
     fn drop(&mut self) {
-        // SAFETY: The reference is not used any more. Its client is there: who has a stateid of a client has the
-        // client in use, too.
+        // SAFETY: The reference is not used any more, and its client, whose lock this takes, is there.
         unsafe { private::nfs4_put_stid(self.0.as_ptr()) };
     }
 }
