@@ -184,32 +184,30 @@ impl Confirmed<'_> {
     }
 }
 
-impl NfsdNet {
-    /// Is there a confirmed client with the name of `client`, which is a client of this server but not in
-    /// the table any more, on stable storage?
+impl Tracked<'_> {
+    /// The confirmed clients. Takes `client_lock`.
+    fn clients(&self) -> ClientTable<'_> {
+        // SAFETY: nfsd makes the table before it starts its tracking, which does not end meanwhile, by the type's
+        // invariant; nor does the server stop before that.
+        unsafe { ClientTable::lock(self) }
+    }
+
+    /// Is there a confirmed client with the name of `client`, which is not in the table any more, on stable storage?
     ///
     /// As `find_confirmed_client_by_name()`. Does not sleep; takes `client_lock`.
     pub(crate) fn has_stable_namesake(&self, client: &Nfs4Client) -> bool {
-        if !core::ptr::eq(self, Self::of(client.nfsd())) {
-            return false;
-        }
-        // SAFETY: The server frees its clients before its table goes, and this one is there.
-        let table = unsafe { ClientTable::lock(self) };
+        let table = self.clients();
         let namesake = table.with_name(client.name());
         namesake.is_some_and(|namesake| namesake.is_stable())
     }
-}
 
-impl Tracked<'_> {
     /// The confirmed clients that are on stable storage, or `ENOMEM`. May sleep; takes
     /// `client_lock`.
     pub(crate) fn stable_clients(&self) -> Result<KVVec<ClientRef>> {
         let mut clients = KVVec::new();
         loop {
             let mut count = 0;
-            // SAFETY: nfsd makes the table before it starts its tracking, which does not end meanwhile, by the type's
-            // invariant; nor does the server stop before that.
-            let table = unsafe { ClientTable::lock(self) };
+            let table = self.clients();
             table.for_each(|client| {
                 if client.is_stable() {
                     count += 1;
