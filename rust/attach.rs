@@ -156,6 +156,7 @@ unsafe extern "C" fn check_start(object: *mut klp_object) -> c_int {
 
 /// For livepatch: attaching begins, with nfsd loaded.
 extern "C" fn pre_patch(_object: *mut klp_object) -> c_int {
+    klp::set_watches(true);
     Mounts::expect();
     0
 }
@@ -178,4 +179,6 @@ extern "C" fn pre_unpatch(_object: *mut klp_object) {
 /// We are not attached any more.
 extern "C" fn post_unpatch(_object: *mut klp_object) {
     Mounts::update(LoadedNfsd::get(), false);
+    // nfsd goes, or may go without a word to us.
+    klp::set_watches(false);
 }

@@ -10,7 +10,7 @@ use crate::base::private::{self, klp_callbacks, klp_func, klp_object, klp_patch}
 use crate::base::setup::Setup;
 use core::cell::UnsafeCell;
 use core::ptr::{self, NonNull};
-use core::sync::atomic::{AtomicPtr, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 use kernel::error::to_result;
 use kernel::ffi::c_void;
 use kernel::prelude::*;
@@ -173,13 +173,26 @@ impl Patch {
 /// The objects of the livepatch that was enabled, or null.
 static OBJECTS: AtomicPtr<klp_object> = AtomicPtr::new(ptr::null_mut());
 
+/// livepatch knows of it when a module of the objects goes: not any more, once the livepatch was switched off, though this
+/// module may still be there.
+static WATCHES: AtomicBool = AtomicBool::new(false);
+
+/// Notes whether livepatch knows when a module of the objects goes. For its callbacks.
+pub(crate) fn set_watches(watches: bool) {
+    WATCHES.store(watches, Ordering::Release);
+}
+
 /// A module that is an object of the livepatch, if it is loaded, and livepatch has resolved what is used of it. Does
 /// not sleep.
 pub(crate) fn module(name: &CStr) -> Option<ModuleRef> {
     let _guard = rcu::read_lock();
+    if !WATCHES.load(Ordering::Acquire) {
+        return None;
+    }
     let mut object = OBJECTS.load(Ordering::Acquire);
     // SAFETY: The list is static, has an end, and its names do not change. livepatch sets an object's module when this
-    // comes, before it is live, and takes it back when it goes, a grace period of RCU before it is freed.
+    // comes, before it is live, and takes it back when it goes, a grace period of RCU before it is freed; it does so as
+    // long as it watches, and one that goes later is freed a grace period after that was noted.
     unsafe {
         while !object.is_null() && !(*object).funcs.is_null() {
             // The kernel itself has no name.
