@@ -13,7 +13,7 @@ import time
 import v3
 from control import command, read
 from ktap import check, done, equal
-from nfs import MODULE, SLOW, sh, wait_until
+from nfs import SLOW, load, sh, wait_until
 from nlmload import UNLOCK, Load, handles
 
 SCOPES, ROUNDS, SECONDS = 10_000 // SLOW, 2, 0.4 * SLOW
@@ -44,7 +44,7 @@ def attached(yes):
     if yes == os.path.exists("/sys/module/nfsd_ha"):
         return
     if yes:
-        sh(f"insmod {MODULE}")
+        load()
     else:
         sh("echo 0 > /sys/kernel/livepatch/nfsd_ha/enabled")
         wait_until(lambda: not sh("ls /sys/kernel/livepatch").split())

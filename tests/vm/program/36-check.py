@@ -14,7 +14,7 @@ import subprocess
 from control import command
 from fullserver import ROOT, FullServer, RawHost
 from ktap import check, done, equal
-from nfs import LIVEPATCH, MODULE, sh, switch_off, wait_until
+from nfs import LIVEPATCH, load, sh, switch_off, wait_until
 from nlm import Nlm
 
 SCOPE = "/etc/nfs.conf.d/ha.conf"
@@ -64,7 +64,7 @@ sh(f"mount -t tmpfs tmpfs {ROOT}; rm -rf /lib/systemd/system/nfs-server.service.
 found = find()
 check("without the module", "module" in [name for name, _ in found], found)
 
-sh(f"insmod {MODULE}")
+load()
 write(BOOT, "nfsd_ha\n")
 write(SCOPE, "[nfsd]\nscope=nfs-ha\n")
 write(UNIT, "[Service]\nExecStart=/usr/sbin/rpc.nfsd\n")
@@ -198,7 +198,7 @@ sh("rpc.nfsd 0; rmmod nfsd_ha")
 found = [name for name, _ in find(*MOVES)]
 check("no module", "module" in found and "not-floating" not in found, found)
 server.start()
-sh(f"insmod {MODULE}")
+load()
 check("it is in force", wait_until(lambda: sh(f"cat {LIVEPATCH}/transition").strip() == "0", 30))
 command("floating_addresses", FLOATING)
 command("floating_addresses", host.other_ip6)

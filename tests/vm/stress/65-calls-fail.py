@@ -14,7 +14,7 @@ from control import FILES
 from fullserver import FullServer
 from inject import Inject
 from ktap import check, done, equal
-from nfs import LIVEPATCH, MODULE, kernel_log, sh, succeeds, unload, wait_until
+from nfs import LIVEPATCH, MODULE, kernel_log, load, sh, succeeds, unload, wait_until
 from nfs3 import Nfs3, mount_handle
 from nfs4 import Nfs4
 from nlm import Nlm
@@ -62,7 +62,7 @@ for function, value in LOADING:
     check("it was called", results)
 equal("without that it is loaded", load(), ("ok", len(FILES), 0))
 
-sh(f"insmod {MODULE}")
+load()
 for function, value in STARTING:
     def start():
         """Starts the server and stops it; what its tracking was."""

@@ -17,7 +17,7 @@ import time
 from cld import CREATE, GET_VERSION, GRACE_DONE, GRACE_START, Daemon
 from harness import allow
 from ktap import check, done
-from nfs import MODULE, SLOW, Server, sh, succeeds, switch_off, wait_until
+from nfs import SLOW, Server, load, sh, succeeds, switch_off, wait_until
 from nfs4 import Nfs4
 
 LIMIT = 3
@@ -164,7 +164,7 @@ CASES = (("dies", dies), ("silent", is_silent), ("full", is_full), ("late", come
          ("start", never_answers))
 
 allow("blocked for more than")
-sh(f"insmod {MODULE} upcall_timeout={LIMIT}")
+load(f"upcall_timeout={LIMIT}")
 ours = {}
 for key, function in CASES:
     this = Case(f"ours-{key}")
