@@ -94,7 +94,7 @@ for scope, fsid, path in ((SCOPE, SCOPE, PATH), (device_scope(PATH), SCOPE, PATH
     writing = started(f"echo new >{walker.mount_point}/{name}/written-{scope.replace(':', '-')}; echo written")
     mounting = started(f"mount -t nfs -o vers=4.2 {comer.server_ip}:/{name} {comer.mount_point}; ls {comer.mount_point}",
                        comer)
-    time.sleep(3)
+    time.sleep(2)
     equal(f"{scope} in grace and not exported: a path walk, a write and a new mount wait",
           [p.poll() for p in (listing, writing, mounting)], [None] * 3)
     check("and others see the root meanwhile", succeeds(f"timeout 5 ls {walker.mount_point}"))
@@ -125,7 +125,7 @@ equal("in grace: NFSv3 and NFSv4.1 are told to wait, NLM is not answered", asked
       [10008, "DELAY", "DELAY", "DELAY", "DELAY", "no answer"])
 writing = started(f"echo more >>{three.mount_point}/inside; echo $?")
 holder.ask()
-time.sleep(3)
+time.sleep(2)
 equal("NFSv3 waits", writing.poll(), None)
 sh(f"{PSEUDO}; {EXPORT}")
 equal("and goes on when there is an export", ended(writing), ["0"])
@@ -149,8 +149,7 @@ sh(EXPORT)
 equal("and writes", ended(writing), ["0"])
 equal("NFSv4 writes under its lock", holder.answer(), "ok")
 check("which nobody else gets", not succeeds(f"python3 /test/lib/lock.py try {PATH}/held"))
-wait_until(lambda: not server.in_grace(), 60)
-sh("echo Y > /proc/fs/lockd/nlm_end_grace")
+server.end_grace()
 for path in (PATH, ROOT):
     server.unexport_path(path)
 equal("not in grace: all are refused again", asked(), ["denied"] * 6)
