@@ -7,7 +7,6 @@ import time
 import harness
 import heartbeat
 from conductor import Servers
-from failover import GRACE
 from fleet import (Client, Fleet, Times, Writer, await_writers, end_writers, failures, make_clients, moved,
                    number_of_clients, ranges, say)
 from ktap import check, done, equal
@@ -24,7 +23,7 @@ sh("modprobe nfsv4; modprobe nfs; sysctl -q kernel.hung_task_timeout_secs=0")
 servers = Servers("ab")
 heartbeat.start(*OTHERS)
 servers.ask("a", "serve", "ha")
-time.sleep(GRACE)  # the servers' first grace period
+servers.await_grace()
 fleet = Fleet("ha", make_clients("c", COUNT))
 # A client of both: it has mounted the export that moves, and each server's own.
 both = Client("both", "4.2")
@@ -84,7 +83,7 @@ for server in OTHERS:
 # For the record: the same clients, without the module on the servers.
 for server in OTHERS:
     servers.ask(server, "detach")
-time.sleep(GRACE)
+servers.await_grace()
 old = Fleet("ha", fleet.clients, "-stock")
 times = moved(servers, "ha", "b", "a", "stock_")
 # The stock code leaves revoked locks with their owners. A lease after the umount b's laundromat looks at them, reads freed

@@ -60,11 +60,6 @@ class Node(move.Node):
             place, device = address.split("@")
             sh(f"ip addr add {place} dev {device} {'nodad' if ':' in place else ''}")
 
-    @staticmethod
-    def lockd_ready():
-        """Ends lockd's own grace period, which nobody reclaims in."""
-        write("/proc/fs/lockd/nlm_end_grace", "Y")
-
     def leave(self, name):
         """It leaves with both addresses; the steps' times, and the list."""
         shared = self.shared[name]
