@@ -101,6 +101,7 @@ struct Fixed<'a> {
     procedure: u32,
     arguments: *const c_void,
     response: *const c_void,
+    received: i64,
     domain: Option<Domain<'a>>,
     /// The address that it came to, and the one that it came from: zeros, if there is none.
     server: &'a private::__kernel_sockaddr_storage,
@@ -154,6 +155,7 @@ impl<'a> Request<'a> {
                 procedure: (*raw).rq_proc,
                 arguments: (*raw).rq_argp,
                 response: (*raw).rq_resp,
+                received: (*raw).rq_stime,
                 domain: Domain::from_raw((*raw).rq_client),
                 server: &(*raw).rq_daddr,
                 client: &(*raw).rq_addr,
@@ -165,6 +167,11 @@ impl<'a> Request<'a> {
     /// Does lockd work on it?
     pub(crate) fn is_of_lockd(&self) -> bool {
         matches!(self.thread.kind, Kind::Lockd)
+    }
+
+    /// When it was received: no other one of its thread has been at that time.
+    pub(crate) fn received(&self) -> i64 {
+        self.fixed().received
     }
 
     /// Is it one of NFSv4? Does not sleep.

@@ -165,4 +165,24 @@ equal("who has an export reclaims there", known.lock(handle, offset=7, reclaim=T
 seen = [line.split()[0] for line in read("nlm_clients").splitlines() if line and line[0].isdigit()]
 equal("exports that somebody has made up are not noted", [scope for scope in seen if scope != SCOPE], [])
 check("that of the other client is", SCOPE in seen, read("nlm_clients"))
+
+# Who asks for what is expected, of which lockd has the file, does not have who asks next for what is there go unanswered.
+there = host.create(server.export("o", "fsid=63"))
+waits, goes_on = (Nlm(4, host.server_ip, name, **host.where) for name in ("waits", "goes-on"))
+waits.timeout = goes_on.timeout = 2
+equal("a client locks on another export, and unlocks", (goes_on.lock(there), goes_on.unlock(there)), ("GRANTED", "GRANTED"))
+server.unexport_path(PATH)
+command("fsid_grace", f"{SCOPE} 60")
+
+
+def answer(nlm, *what, **how):
+    """What it is told, if anything."""
+    try:
+        return nlm.lock(*what, **how)
+    except RpcError as e:
+        return str(e)
+
+
+equal("a reclaim of what is expected, and then a lock elsewhere",
+      (answer(waits, handle, reclaim=True), answer(goes_on, there)), ("GRANTED", "GRANTED"))
 done()
