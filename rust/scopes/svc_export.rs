@@ -69,7 +69,7 @@ struct Made<'a> {
     domain: Option<Domain<'a>>,
     uuid: Option<&'a [u8; 16]>,
     /// All that a note of it depends on.
-    words: [u64; 6],
+    words: [u64; 7],
 }
 
 /// An export of nfsd's (`struct svc_export`). What is read of it here never changes: for a change, there is a new one.
@@ -98,19 +98,23 @@ impl<'a> SvcExport<'a> {
         // directory. Its UUID is null or has 16 bytes. nfsd has set all this before others could find it.
         unsafe {
             let (flags, number) = ((*raw).ex_flags as u32, (*raw).ex_fsid as u32);
+            let uuid = (*raw).ex_uuid.cast::<[u8; 16]>().as_ref();
+            // Not its address: that of a UUID that has gone is given to another one.
+            let uuid_words = uuid.map_or(0, |uuid| u128::from_ne_bytes(*uuid));
             Made {
                 flags,
                 number,
                 flavors: (*raw).ex_nflavors,
                 path: Path::from_raw((*raw).ex_path),
                 domain: Domain::from_raw((*raw).ex_client),
-                uuid: (*raw).ex_uuid.cast::<[u8; 16]>().as_ref(),
+                uuid,
                 words: [
                     raw as u64,
                     (*raw).ex_path.dentry as u64,
                     (*raw).ex_path.mnt as u64,
                     (*raw).ex_client as u64,
-                    (*raw).ex_uuid as u64,
+                    uuid_words as u64,
+                    (uuid_words >> 64) as u64,
                     u64::from(flags) << 32 | u64::from(number),
                 ],
             }
@@ -187,7 +191,7 @@ impl<'a> SvcExport<'a> {
     }
 
     /// All that a note of it depends on.
-    pub(crate) fn words(self) -> [u64; 6] {
+    pub(crate) fn words(self) -> [u64; 7] {
         self.made().words
     }
 }
