@@ -56,6 +56,15 @@ module! {
 #[link_section = ".modinfo"]
 static LIVEPATCH: [u8; 12] = *b"livepatch=Y\0";
 
+/// The version, which is that of the program (`user/Cargo.toml`): in modinfo, and as
+/// `/sys/module/nfsd_ha/version`. `nfsd-ha check` compares it with its own.
+const VERSION: &[u8] = include!(concat!(env!("NFSD_HA_GENERATED"), "/version_generated.rs"));
+
+/// As `MODULE_VERSION` has it (`include/linux/module.h`), which `module!` does not know.
+#[used]
+#[link_section = ".modinfo"]
+static VERSION_LINE: [u8; VERSION.len()] = *VERSION.first_chunk().unwrap();
+
 /// What ends with a net namespace.
 struct OfNet;
 

@@ -73,9 +73,9 @@ def attached():
         return f.read() == "0\n"
 
 
-def load(parameters=""):
+def load(parameters="", module=MODULE):
     """Loads the module; when this returns, it is attached. insmod waits for that only if nfsd is loaded."""
-    sh(f"insmod {MODULE} {parameters}")
+    sh(f"insmod {module} {parameters}")
     assert wait_until(attached, 30, 0.02), "the livepatch stays in transition"
 
 
