@@ -29,6 +29,8 @@ pub mod database;
 pub mod exports;
 pub mod files;
 pub mod journal;
+#[cfg(any(test, fuzzing))]
+pub mod laws;
 pub mod list;
 pub mod mounts;
 pub mod net;

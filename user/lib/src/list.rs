@@ -228,7 +228,8 @@ impl fmt::Display for List {
         writeln!(f, "# nlm-clients {}", or_dash(self.nlm_clients))?;
         writeln!(f, "# held {}", or_dash(self.held))?;
         for (name, text) in &self.notes {
-            writeln!(f, "# {}", format!("{name} {text}").trim_end())?;
+            let space = if text.is_empty() { "" } else { " " };
+            writeln!(f, "# {name}{space}{text}")?;
         }
         if let Some(scope) = self.scope {
             self.clients
@@ -244,5 +245,7 @@ fn or_dash(value: Option<impl fmt::Display>) -> String {
     value.map_or_else(|| "-".to_owned(), |value| value.to_string())
 }
 
+#[cfg(any(test, fuzzing))]
+pub mod laws;
 #[cfg(test)]
 mod tests;
