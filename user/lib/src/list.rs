@@ -134,14 +134,6 @@ impl List {
             .iter()
             .filter(|one| matches!(one.who, Who::Nlm(_)))
     }
-
-    /// What a note says.
-    pub fn note(&self, name: &str) -> Option<&str> {
-        self.notes
-            .iter()
-            .find(|(other, _)| other == name)
-            .map(|(_, text)| text.as_str())
-    }
 }
 
 /// A list of which some lines were read.
