@@ -279,11 +279,6 @@ impl Notes<'_> {
             .replace(&format!("{}.list", self.name), list)?)
     }
 
-    /// Forgets the list.
-    pub fn remove_list(&self) -> Result<(), Error> {
-        Ok(self.directory.remove(&format!("{}.list", self.name))?)
-    }
-
     /// Where the list is.
     pub fn list_path(&self) -> PathBuf {
         self.directory.path().join(format!("{}.list", self.name))
