@@ -18,6 +18,8 @@
 //!   mounts, exports, users      file systems, what is exported, and who keeps one from being unmounted
 //!   files                       files that others can reach, opened so that they cannot cheat
 //! ```
+//!
+//! Each `laws` says what must hold of the parsers beside it, whatever they are given: for tests only.
 
 #![warn(missing_docs)]
 #![forbid(unsafe_code)]
