@@ -13,7 +13,7 @@
 //! | `rqst_exp_find`, `rqst_exp_get_by_name` | nfsd | the same, but does not say that an export is missing that is expected |
 //! | `svcauth_unix_set_client` | sunrpc | the same, but does not refuse a client for which an export is expected |
 //! | `locks_in_grace`, `opens_in_grace` | grace | the same, and asks whether the request's scope is in grace |
-//! | `nsm_monitor`, `nsm_unmonitor` | lockd | notes the client, then the same |
+//! | `nsm_monitor`, `nsm_unmonitor` | lockd | notes the client, then the same; a work item calls rpc.statd |
 //! | `security_file_lock` | the kernel | the same, then waits where a scope in grace keeps local processes out |
 
 use crate::base::in_force;
@@ -22,7 +22,7 @@ use crate::base::mounted::LoadedNfsd;
 use crate::base::private::{klp_callbacks, klp_object};
 use crate::base::setup::Setup;
 use crate::control::mounts::Mounts;
-use crate::nlm::clients;
+use crate::nlm::{clients, statd};
 use crate::replaced;
 use crate::scopes::in_grace;
 use kernel::ffi::{c_int, c_void};
@@ -164,6 +164,7 @@ extern "C" fn pre_patch(_object: *mut klp_object) -> c_int {
 /// We are attached: all threads run our functions.
 extern "C" fn post_patch(_object: *mut klp_object) {
     in_force::set(true);
+    statd::open();
     // There are some if switching off was reversed midway, or nfsd is loaded again.
     in_grace::report_resumed();
     Mounts::update(LoadedNfsd::get(), true);
@@ -174,10 +175,12 @@ extern "C" fn pre_unpatch(_object: *mut klp_object) {
     in_force::set(false);
     in_grace::report_ending();
     clients::wake();
+    statd::close();
 }
 
 /// We are not attached any more.
 extern "C" fn post_unpatch(_object: *mut klp_object) {
+    statd::end();
     Mounts::update(LoadedNfsd::get(), false);
     // nfsd goes, or may go without a word to us.
     klp::set_watches(false);

@@ -39,7 +39,7 @@ use control::{mounts::Mounts, recount::Recount, release};
 use kernel::prelude::*;
 use kernel::sync::Arc;
 use nfs4::{clientids, floating, reclaimers};
-use nlm::clients;
+use nlm::{clients, statd};
 use scopes::{exported, in_grace};
 use tracking::tracker;
 
@@ -96,6 +96,7 @@ impl kernel::Module for NfsdHa {
         clientids::init_module(&setup);
         release::init_module(&setup);
         clients::init_module(&setup);
+        statd::init_module(&setup);
         let net_end = AT_NET_END.register(&setup)?;
         let recount = Recount::new(&setup)?;
         // From here on, what fails is undone by `drop()`.
@@ -128,6 +129,7 @@ impl Drop for NfsdHa {
         in_grace::exit_module();
         exported::exit_module();
         clients::exit_module();
+        statd::exit_module();
         // A task that has dropped its reference to this module may still be in its last
         // instructions, preempted; none of them sleeps there.
         base::tasks::wait_for_all();
