@@ -13,6 +13,7 @@ use crate::nlm::statd_call::{say, Procedure};
 use crate::scopes::exports;
 use crate::scopes::in_grace;
 use crate::scopes::request::Request;
+use core::net::IpAddr;
 use kernel::error::to_result;
 use kernel::prelude::*;
 
@@ -89,7 +90,8 @@ fn monitor_for(host: Host<'_>, request: &Request<'_>) -> Result {
     }
     let has_come = || {
         let subject = request.subject();
-        subject.is_some_and(|subject| in_grace::covers(request.net(), &subject))
+        can_be_told(host)
+            && subject.is_some_and(|subject| in_grace::covers(request.net(), &subject))
     };
     match asked {
         Some(asked) if reclaims && recorded == Ok(true) && has_come() => {
@@ -99,6 +101,11 @@ fn monitor_for(host: Host<'_>, request: &Request<'_>) -> Result {
         Some(asked) => asked.wait(),
         None => monitor_now(host),
     }
+}
+
+/// Can others tell the client than rpc.statd? At a link-local address nobody knows on which device it is.
+fn can_be_told(host: Host<'_>) -> bool {
+    !matches!(host.client(), Some(IpAddr::V6(address)) if address.is_unicast_link_local())
 }
 
 /// lockd forgets a client (`nsm_unmonitor()`, under `nlm_host_mutex`): so do we, and rpc.statd, unless somebody
