@@ -25,7 +25,7 @@ LEAST = 1 if SLOW == 1 else 0.6
 a.make_files(20)
 files = handles(a, 20)
 v3.sleep_until(grace_end)
-load = Load("load")
+locker = Load("load")
 LOCKS = [(owner, 1, owner * 100, 50) for owner in range(1, 6)]
 
 
@@ -33,8 +33,8 @@ def rate():
     """Locks and unlocks a second."""
     began, count = time.monotonic(), 0
     while time.monotonic() - began < SECONDS:
-        load.many(files, LOCKS)
-        load.many(files, LOCKS, UNLOCK)
+        locker.many(files, LOCKS)
+        locker.many(files, LOCKS, UNLOCK)
         count += 2 * len(files) * len(LOCKS)
     return count / (time.monotonic() - began)
 
