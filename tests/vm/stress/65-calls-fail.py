@@ -40,8 +40,8 @@ def each(function, value, act, pid=-1):
             results.append(result)
 
 
-def load():
-    """Loads; what insmod said, how many files were there then, and of how many the log said that not."""
+def load_and_unload():
+    """What insmod said, how many files were there then, and of how many the log said that not."""
     before = kernel_log().count("in this mount, error")
     said = sh(f"insmod {MODULE}", check=False).strip().rsplit(": ", 1)[-1]
     files = len([name for name in FILES if os.path.exists(f"/proc/fs/nfsd/{name}")])
@@ -55,12 +55,12 @@ def load():
 server = FullServer(grace=10)
 server.set_up()
 for function, value in LOADING:
-    results = each(function, value, load)
+    results = each(function, value, load_and_unload)
     print(f"# insmod, {function}: {results}")
     equal(f"{function} fails: the module is not loaded, or says which file is not there",
           set(results) - {("Invalid parameters", 0, 0), ("ok", len(FILES) - 1, 1), ("ok", len(FILES), 0)}, set())
     check("it was called", results)
-equal("without that it is loaded", load(), ("ok", len(FILES), 0))
+equal("without that it is loaded", load_and_unload(), ("ok", len(FILES), 0))
 
 load()
 for function, value in STARTING:
