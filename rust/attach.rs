@@ -156,7 +156,7 @@ unsafe extern "C" fn check_start(object: *mut klp_object) -> c_int {
 
 /// For livepatch: attaching begins, with nfsd loaded.
 extern "C" fn pre_patch(_object: *mut klp_object) -> c_int {
-    klp::set_watches(true);
+    klp::watch(&OBJECTS);
     Mounts::expect();
     0
 }
@@ -183,5 +183,5 @@ extern "C" fn post_unpatch(_object: *mut klp_object) {
     statd::end();
     Mounts::update(LoadedNfsd::get(), false);
     // nfsd goes, or may go without a word to us.
-    klp::set_watches(false);
+    klp::watch_no_more();
 }

@@ -10,7 +10,7 @@ use crate::base::private::{self, klp_callbacks, klp_func, klp_object, klp_patch}
 use crate::base::setup::Setup;
 use core::cell::UnsafeCell;
 use core::ptr::{self, NonNull};
-use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
+use core::sync::atomic::{AtomicPtr, Ordering};
 use kernel::error::to_result;
 use kernel::ffi::c_void;
 use kernel::prelude::*;
@@ -164,31 +164,29 @@ impl Patch {
         // it is.
         unsafe {
             ptr::addr_of_mut!((*patch).mod_).write(module.as_ptr().cast());
-            OBJECTS.store((*patch).objs, Ordering::Release);
             to_result(private::klp_enable_patch(patch))
         }
     }
 }
 
-/// The objects of the livepatch that was enabled, or null.
+/// The objects of the livepatch, while livepatch knows of it when a module of them goes; else null. Once the livepatch was
+/// switched off it does not know any more, though this module may still be there.
 static OBJECTS: AtomicPtr<klp_object> = AtomicPtr::new(ptr::null_mut());
 
-/// livepatch knows of it when a module of the objects goes: not any more, once the livepatch was switched off, though this
-/// module may still be there.
-static WATCHES: AtomicBool = AtomicBool::new(false);
+/// From now on livepatch knows when a module of these objects goes. For its callbacks.
+pub(crate) fn watch<const N: usize>(objects: &'static Objects<N>) {
+    OBJECTS.store(ptr::from_ref(objects).cast_mut().cast(), Ordering::Release);
+}
 
-/// Notes whether livepatch knows when a module of the objects goes. For its callbacks.
-pub(crate) fn set_watches(watches: bool) {
-    WATCHES.store(watches, Ordering::Release);
+/// From now on it does not. For its callbacks.
+pub(crate) fn watch_no_more() {
+    OBJECTS.store(ptr::null_mut(), Ordering::Release);
 }
 
 /// A module that is an object of the livepatch, if it is loaded, and livepatch has resolved what is used of it. Does
 /// not sleep.
 pub(crate) fn module(name: &CStr) -> Option<ModuleRef> {
     let _guard = rcu::read_lock();
-    if !WATCHES.load(Ordering::Acquire) {
-        return None;
-    }
     let mut object = OBJECTS.load(Ordering::Acquire);
     // SAFETY: The list is static, has an end, and its names do not change. livepatch sets an object's module when this
     // comes, before it is live, and takes it back when it goes, a grace period of RCU before it is freed; it does so as
