@@ -12,7 +12,8 @@ use core::ffi::CStr;
 use core::marker::PhantomData;
 use core::net::IpAddr;
 use core::ptr::addr_of_mut;
-use core::sync::atomic::{AtomicI32, AtomicU32, AtomicU8, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicU8, Ordering};
+use kernel::bindings;
 use kernel::ffi::c_char;
 use kernel::prelude::*;
 
@@ -191,9 +192,8 @@ impl Handle<'_> {
     ///
     /// The net namespace stays, and lockd stays loaded, until that goes.
     pub(crate) unsafe fn hold(self) -> HeldHandle {
-        // SAFETY: The handle is valid, by the type's invariant, so that its count is not zero (`refcount_inc()`).
-        unsafe { AtomicI32::from_ptr(addr_of_mut!((*self.0).sm_count.refs.counter)) }
-            .fetch_add(1, Ordering::Relaxed);
+        // SAFETY: The handle is valid, by the type's invariant, so that its count is not zero.
+        unsafe { bindings::refcount_inc(addr_of_mut!((*self.0).sm_count).cast()) };
         // INVARIANT: The reference is new.
         HeldHandle(self.0)
     }
