@@ -191,7 +191,8 @@ impl Confirmed<'_> {
     /// Calls `f` with what it holds, stateid by stateid, and on which export.
     pub(crate) fn each_held(&self, steps: &mut Steps, mut f: impl FnMut(Fsid, Held)) {
         for stateid in self.lock_state().stateids() {
-            if let (Some(kind), Some(fsid)) = (stateid.kind(), stateid.place().shown()) {
+            let Some(kind) = stateid.kind() else { continue };
+            if let Some(fsid) = stateid.place().shown() {
                 f(fsid, Held::of(&stateid, kind, steps));
             }
         }
