@@ -15,7 +15,7 @@ from nfs import sh, wait_until
 
 # make test-long has 20.
 COUNT = number_of_clients(6)
-CALM = 10.0
+CALM = 8.0
 OTHERS = {"a": "the other export of a", "b": "the other export of b"}
 
 # A client may wait for a server that is off for as long as that takes.
@@ -32,7 +32,7 @@ stays = {}
 for version, server in zip(("4.1", "4.2"), OTHERS):
     clients = (Client(f"watch-{server}", version), both)
     # Each of their operations counts.
-    stays[server] = [Writer(c, f"{c.mount(f'{server}:/local', server)}/{c.name}", 0.1) for c in clients]
+    stays[server] = [Writer(c, f"{c.mount(f'{server}:/local', server)}/{c.name}", 0.2) for c in clients]
 everybody = [*fleet.writers, mover, *stays["a"], *stays["b"]]
 await_writers(everybody, "a client of both servers, and one of each, write, too")
 equal("the server has all locks", servers.ask("a", "locked", "ha"), ranges([*fleet.writers, mover]))

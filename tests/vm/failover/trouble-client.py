@@ -21,7 +21,7 @@ heartbeat.start("a", "b")
 servers.ask("a", "serve", "ha")
 servers.ask("b", "serve", "hb")
 servers.await_grace()
-ha, hb = Fleet("ha", make_clients("one", COUNT)), Fleet("hb", make_clients("two", 3))
+ha, hb = Fleet("ha", make_clients("one", COUNT), pause=1), Fleet("hb", make_clients("two", 3), pause=1)
 stays = {}
 for server in "ab":
     client = Client(f"stay-{server}", "4.1")
