@@ -14,7 +14,7 @@ help:
 ##make test-mutations  deliberate faults, each to be caught by a test: can the tests fail?
 ##make bench      how fast it is beside the stock kernel: a table, a plot, and whether goals are reached
 ##make test-debug the tests in virtual machines on a kernel that finds mistakes of its own
-##make fuzz       look for inputs that the module takes wrongly, for some minutes
+##make fuzz       look for inputs that the module or the program takes wrongly, for some minutes
 ##make shell      a virtual machine with the module loaded, to play with
 ##make user       nfsd-ha, the program for admins, in the cache; prints where it is
 ##make module     nfsd_ha.ko for all stock kernels, in the cache

@@ -87,6 +87,16 @@ struct cld_net {
 };
 
 /* fs/lockd/mon.c */
+struct nsm_args {
+	struct nsm_private *priv;
+	u32 prog;
+	u32 vers;
+	u32 proc;
+
+	char *mon_name;
+	const char *nodename;
+};
+
 struct nsm_res {
 	u32 status;
 	u32 state;

@@ -13,7 +13,7 @@
 //! | `rqst_exp_find`, `rqst_exp_get_by_name` | nfsd | the same, but does not say that an export is missing that is expected |
 //! | `svcauth_unix_set_client` | sunrpc | the same, but does not refuse a client for which an export is expected |
 //! | `locks_in_grace`, `opens_in_grace` | grace | the same, and asks whether the request's scope is in grace |
-//! | `nsm_monitor`, `nsm_unmonitor` | lockd | notes the client, then the same |
+//! | `nsm_monitor`, `nsm_unmonitor` | lockd | notes the client, then the same; a work item calls rpc.statd |
 //! | `tcp_conn_request` | the kernel | the same, but refuses a connection to a server address that drains |
 //! | `security_file_lock` | the kernel | the same, then waits where a scope in grace keeps local processes out |
 
@@ -24,7 +24,7 @@ use crate::base::private::{klp_callbacks, klp_object};
 use crate::base::setup::Setup;
 use crate::control::mounts::Mounts;
 use crate::drain::{drainer, incoming};
-use crate::nlm::clients;
+use crate::nlm::{clients, statd};
 use crate::replaced;
 use crate::scopes::in_grace;
 use kernel::ffi::{c_int, c_void};
@@ -33,22 +33,25 @@ use kernel::prelude::*;
 static PATCH: Patch = Patch::new(&OBJECTS);
 
 static OBJECTS: Objects<6> = Objects::new([
-    Object::new(None, &KERNEL, KERNEL_CALLBACKS),
-    Object::new(Some(c"grace"), &GRACE, NO_CALLBACKS),
-    // For its symbols.
-    Object::new(Some(c"loop"), &NOTHING, NO_CALLBACKS),
-    Object::new(Some(c"lockd"), &LOCKD, NO_CALLBACKS),
-    Object::new(Some(c"nfsd"), &NFSD, NFSD_CALLBACKS),
-    Object::new(Some(c"sunrpc"), &SUNRPC, NO_CALLBACKS),
+    Object::new(&KERNEL),
+    Object::new(&GRACE),
+    Object::new(&LOOP),
+    Object::new(&LOCKD),
+    Object::new(&NFSD),
+    Object::new(&SUNRPC),
 ]);
 
 // SAFETY: The types are those of security/security.c and include/net/tcp.h. While the first waits it holds a reference to
-// this module; the second does not sleep.
+// this module; the second does not sleep. The callback looks at the first function.
 static KERNEL: Funcs<2> = unsafe {
-    Funcs::new([
-        Func::new(c"security_file_lock", replaced::file_lock as *const c_void),
-        Func::new(c"tcp_conn_request", incoming::conn_request as *const c_void),
-    ])
+    Funcs::new(
+        None,
+        KERNEL_CALLBACKS,
+        [
+            Func::new(c"security_file_lock", replaced::file_lock as *const c_void),
+            Func::new(c"tcp_conn_request", incoming::conn_request as *const c_void),
+        ],
+    )
 };
 
 const KERNEL_CALLBACKS: klp_callbacks = klp_callbacks {
@@ -56,57 +59,73 @@ const KERNEL_CALLBACKS: klp_callbacks = klp_callbacks {
     ..NO_CALLBACKS
 };
 
-static NOTHING: Funcs<0> = Funcs::new([]);
+static LOOP: Funcs<0> = Funcs::none(c"loop");
 
 // SAFETY: The type is that of net/sunrpc/svcauth_unix.c.
 static SUNRPC: Funcs<1> = unsafe {
-    Funcs::new([Func::new(
-        c"svcauth_unix_set_client",
-        replaced::set_client as *const c_void,
-    )])
+    Funcs::new(
+        Some(c"sunrpc"),
+        NO_CALLBACKS,
+        [Func::new(
+            c"svcauth_unix_set_client",
+            replaced::set_client as *const c_void,
+        )],
+    )
 };
 
 // SAFETY: The types are those of fs/nfs_common/grace.c. They do not sleep.
 static GRACE: Funcs<2> = unsafe {
-    Funcs::new([
-        Func::new(c"locks_in_grace", replaced::locks_in_grace as *const c_void),
-        Func::new(c"opens_in_grace", replaced::opens_in_grace as *const c_void),
-    ])
+    Funcs::new(
+        Some(c"grace"),
+        NO_CALLBACKS,
+        [
+            Func::new(c"locks_in_grace", replaced::locks_in_grace as *const c_void),
+            Func::new(c"opens_in_grace", replaced::opens_in_grace as *const c_void),
+        ],
+    )
 };
 
 // SAFETY: The types are those of fs/lockd/mon.c.
 static LOCKD: Funcs<2> = unsafe {
-    Funcs::new([
-        Func::new(c"nsm_monitor", replaced::nsm_monitor as *const c_void),
-        Func::new(c"nsm_unmonitor", replaced::nsm_unmonitor as *const c_void),
-    ])
+    Funcs::new(
+        Some(c"lockd"),
+        NO_CALLBACKS,
+        [
+            Func::new(c"nsm_monitor", replaced::nsm_monitor as *const c_void),
+            Func::new(c"nsm_unmonitor", replaced::nsm_unmonitor as *const c_void),
+        ],
+    )
 };
 
-// SAFETY: The types are those of fs/nfsd/nfs4recover.c, nfsctl.c, nfs4state.c and export.c.
+// SAFETY: The types are those of fs/nfsd/nfs4recover.c, nfsctl.c, nfs4state.c and export.c. The callbacks take any object.
 static NFSD: Funcs<9> = unsafe {
-    Funcs::new([
-        Func::new(
-            c"nfsd4_client_tracking_init",
-            replaced::tracking_init as *const c_void,
-        ),
-        Func::new(c"nfsd_fs_get_tree", replaced::fs_get_tree as *const c_void),
-        Func::new(
-            c"nfs4_check_open_reclaim",
-            replaced::check_open_reclaim as *const c_void,
-        ),
-        Func::new(
-            c"nfsd4_reclaim_complete",
-            replaced::reclaim_complete as *const c_void,
-        ),
-        Func::new(c"nfsd4_exchange_id", replaced::exchange_id as *const c_void),
-        Func::new(c"nfsd4_setclientid", replaced::setclientid as *const c_void),
-        Func::new(c"set_client", replaced::set_client_by_id as *const c_void),
-        Func::new(c"rqst_exp_find", replaced::rqst_exp_find as *const c_void),
-        Func::new(
-            c"rqst_exp_get_by_name",
-            replaced::exp_get_by_name as *const c_void,
-        ),
-    ])
+    Funcs::new(
+        Some(c"nfsd"),
+        NFSD_CALLBACKS,
+        [
+            Func::new(
+                c"nfsd4_client_tracking_init",
+                replaced::tracking_init as *const c_void,
+            ),
+            Func::new(c"nfsd_fs_get_tree", replaced::fs_get_tree as *const c_void),
+            Func::new(
+                c"nfs4_check_open_reclaim",
+                replaced::check_open_reclaim as *const c_void,
+            ),
+            Func::new(
+                c"nfsd4_reclaim_complete",
+                replaced::reclaim_complete as *const c_void,
+            ),
+            Func::new(c"nfsd4_exchange_id", replaced::exchange_id as *const c_void),
+            Func::new(c"nfsd4_setclientid", replaced::setclientid as *const c_void),
+            Func::new(c"set_client", replaced::set_client_by_id as *const c_void),
+            Func::new(c"rqst_exp_find", replaced::rqst_exp_find as *const c_void),
+            Func::new(
+                c"rqst_exp_get_by_name",
+                replaced::exp_get_by_name as *const c_void,
+            ),
+        ],
+    )
 };
 
 const NFSD_CALLBACKS: klp_callbacks = klp_callbacks {
@@ -142,6 +161,7 @@ unsafe extern "C" fn check_start(object: *mut klp_object) -> c_int {
 
 /// For livepatch: attaching begins, with nfsd loaded.
 extern "C" fn pre_patch(_object: *mut klp_object) -> c_int {
+    klp::watch(&OBJECTS);
     Mounts::expect();
     0
 }
@@ -149,6 +169,7 @@ extern "C" fn pre_patch(_object: *mut klp_object) -> c_int {
 /// We are attached: all threads run our functions.
 extern "C" fn post_patch(_object: *mut klp_object) {
     in_force::set(true);
+    statd::open();
     // There are some if switching off was reversed midway, or nfsd is loaded again.
     in_grace::report_resumed();
     Mounts::update(LoadedNfsd::get(), true);
@@ -160,9 +181,13 @@ extern "C" fn pre_unpatch(_object: *mut klp_object) {
     drainer::switched_off();
     in_grace::report_ending();
     clients::wake();
+    statd::close();
 }
 
 /// We are not attached any more.
 extern "C" fn post_unpatch(_object: *mut klp_object) {
+    statd::end();
     Mounts::update(LoadedNfsd::get(), false);
+    // nfsd goes, or may go without a word to us.
+    klp::watch_no_more();
 }

@@ -43,7 +43,7 @@ use drain::drainer::{self, Drainer};
 use kernel::prelude::*;
 use kernel::sync::Arc;
 use nfs4::{clientids, floating, reclaimers};
-use nlm::clients;
+use nlm::{clients, statd};
 use scopes::{exported, in_grace};
 use tracking::tracker;
 
@@ -59,6 +59,15 @@ module! {
 #[used]
 #[link_section = ".modinfo"]
 static LIVEPATCH: [u8; 12] = *b"livepatch=Y\0";
+
+/// The version, which is that of the program (`user/Cargo.toml`): in modinfo, and as
+/// `/sys/module/nfsd_ha/version`. `nfsd-ha check` compares it with its own.
+const VERSION: &[u8] = include!(concat!(env!("NFSD_HA_GENERATED"), "/version_generated.rs"));
+
+/// As `MODULE_VERSION` has it (`include/linux/module.h`), which `module!` does not know.
+#[used]
+#[link_section = ".modinfo"]
+static VERSION_LINE: [u8; VERSION.len()] = *VERSION.first_chunk().unwrap();
 
 /// What ends with a net namespace.
 struct OfNet;
@@ -93,6 +102,7 @@ impl kernel::Module for NfsdHa {
         clientids::init_module(&setup);
         release::init_module(&setup);
         clients::init_module(&setup);
+        statd::init_module(&setup);
         let net_end = AT_NET_END.register(&setup)?;
         let recount = Recount::new(&setup)?;
         let drainer = Drainer::new(&setup).inspect_err(|_| recount.stop())?;
@@ -131,6 +141,7 @@ impl Drop for NfsdHa {
         in_grace::exit_module();
         exported::exit_module();
         clients::exit_module();
+        statd::exit_module();
         // A task that has dropped its reference to this module may still be in its last
         // instructions, preempted; none of them sleeps there.
         base::tasks::wait_for_all();

@@ -13,3 +13,5 @@ pub(crate) mod nlm_release;
 pub(crate) mod openers;
 pub(crate) mod seen;
 pub(crate) mod shares;
+pub(crate) mod statd;
+pub(crate) mod statd_call;

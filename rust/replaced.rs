@@ -27,7 +27,7 @@ use crate::scopes::exports::{self, Question};
 use crate::scopes::in_grace;
 use crate::scopes::local;
 use crate::scopes::received::Received;
-use crate::scopes::request::Request;
+use crate::scopes::request::{Request, Thread};
 use crate::scopes::scope::Fsid;
 use crate::scopes::svc_export::ExportRef;
 use crate::tracking::tracker::Tracker;
@@ -163,10 +163,12 @@ pub(crate) unsafe extern "C" fn set_client(
             return private::svc_auth_status_SVC_DROP;
         }
         let status = private::svcauth_unix_set_client(request);
-        if status != private::svc_auth_status_SVC_DENIED {
+        let (private::svc_auth_status_SVC_DENIED, Some(thread)) = (status, Thread::current())
+        else {
             return status;
-        }
-        match expected::client(received.net(), (*request).rq_prog, (*request).rq_vers) {
+        };
+        let (program, version) = (received.program(), received.version());
+        match expected::client(&thread, received.net(), program, version) {
             Answer::Denied => status,
             Answer::GoOn => {
                 let domain =

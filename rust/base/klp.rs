@@ -30,15 +30,8 @@ impl Func {
         Func(UnsafeCell::new(pin_init::zeroed()))
     }
 
-    /// Replaces `old`, a function of the object, by `new`.
-    ///
-    /// # Safety
-    ///
-    /// `new` points to a function of the same type as `old`, that keeps what the callers of
-    /// `old` rely on. It must hold a [`ModuleRef`](crate::base::module_ref::ModuleRef) while it
-    /// sleeps: the compiler may turn its last call into a jump, and then livepatch cannot see
-    /// on the stack that this module is in use.
-    pub(crate) const unsafe fn new(old: &'static CStr, new: *const c_void) -> Self {
+    /// Replaces `old` by `new`.
+    pub(crate) const fn new(old: &'static CStr, new: *const c_void) -> Self {
         let mut func = Self::end().0.into_inner();
         func.old_name = as_char_ptr_in_const_context(old);
         func.new_func = new.cast_mut();
@@ -46,18 +39,49 @@ impl Func {
     }
 }
 
-/// Functions to replace in an object, as livepatch wants them: one after the other, and then the end.
+/// Functions to replace in an object, as livepatch wants them: one after the other, and then the end; and which object
+/// that is, and what livepatch calls.
 #[repr(C)]
 pub(crate) struct Funcs<const N: usize> {
     funcs: [Func; N],
     end: Func,
+    object: Option<&'static CStr>,
+    callbacks: klp_callbacks,
 }
 
 impl<const N: usize> Funcs<N> {
-    /// A list of them.
-    pub(crate) const fn new(funcs: [Func; N]) -> Self {
-        let end = Func::end();
-        Funcs { funcs, end }
+    /// Those of the module `object`, or without a name of the kernel itself. The callbacks are called under livepatch's
+    /// lock (`klp_mutex`), which the loading of every module takes: they must not wait for anything that a mount or a
+    /// server holds.
+    ///
+    /// # Safety
+    ///
+    /// Each function is replaced by one of the same type, that keeps what the callers of that function of this object
+    /// rely on. One that sleeps stays on the stack meanwhile, so that livepatch sees there that this module is in use, or
+    /// holds a [`ModuleRef`]. The callbacks may be called with this object.
+    pub(crate) const unsafe fn new(
+        object: Option<&'static CStr>,
+        callbacks: klp_callbacks,
+        funcs: [Func; N],
+    ) -> Self {
+        Funcs {
+            funcs,
+            end: Func::end(),
+            object,
+            callbacks,
+        }
+    }
+}
+
+impl Funcs<0> {
+    /// None of the module `object`, which is an object for its symbols.
+    pub(crate) const fn none(object: &'static CStr) -> Self {
+        Funcs {
+            funcs: [],
+            end: Func::end(),
+            object: Some(object),
+            callbacks: NO_CALLBACKS,
+        }
     }
 
     /// How many there are.
@@ -79,20 +103,14 @@ impl Object {
         Object(UnsafeCell::new(pin_init::zeroed()))
     }
 
-    /// The functions to replace in the module `name`, or without a name in the kernel itself; with none, the object is
-    /// there for its symbols only. The callbacks are called under livepatch's lock (`klp_mutex`), which the loading of
-    /// every module takes: they must not wait for anything that a mount or a server holds.
-    pub(crate) const fn new<const N: usize>(
-        name: Option<&'static CStr>,
-        funcs: &'static Funcs<N>,
-        callbacks: klp_callbacks,
-    ) -> Self {
+    /// The object that these functions are of.
+    pub(crate) const fn new<const N: usize>(funcs: &'static Funcs<N>) -> Self {
         let mut object = Self::end().0.into_inner();
-        if let Some(name) = name {
+        if let Some(name) = funcs.object {
             object.name = as_char_ptr_in_const_context(name);
         }
         object.funcs = ptr::from_ref(funcs).cast_mut().cast();
-        object.callbacks = callbacks;
+        object.callbacks = funcs.callbacks;
         Object(UnsafeCell::new(object))
     }
 }
@@ -151,14 +169,24 @@ impl Patch {
         // it is.
         unsafe {
             ptr::addr_of_mut!((*patch).mod_).write(module.as_ptr().cast());
-            OBJECTS.store((*patch).objs, Ordering::Release);
             to_result(private::klp_enable_patch(patch))
         }
     }
 }
 
-/// The objects of the livepatch that was enabled, or null.
+/// The objects of the livepatch, while livepatch knows of it when a module of them goes; else null. Once the livepatch was
+/// switched off it does not know any more, though this module may still be there.
 static OBJECTS: AtomicPtr<klp_object> = AtomicPtr::new(ptr::null_mut());
+
+/// From now on livepatch knows when a module of these objects goes. For its callbacks.
+pub(crate) fn watch<const N: usize>(objects: &'static Objects<N>) {
+    OBJECTS.store(ptr::from_ref(objects).cast_mut().cast(), Ordering::Release);
+}
+
+/// From now on it does not. For its callbacks.
+pub(crate) fn watch_no_more() {
+    OBJECTS.store(ptr::null_mut(), Ordering::Release);
+}
 
 /// A module that is an object of the livepatch, if it is loaded, and livepatch has resolved what is used of it. Does
 /// not sleep.
@@ -166,15 +194,16 @@ pub(crate) fn module(name: &CStr) -> Option<ModuleRef> {
     let _guard = rcu::read_lock();
     let mut object = OBJECTS.load(Ordering::Acquire);
     // SAFETY: The list is static, has an end, and its names do not change. livepatch sets an object's module when this
-    // comes, before it is live, and takes it back when it goes, a grace period of RCU before it is freed.
+    // comes, before it is live, and takes it back when it goes, a grace period of RCU before it is freed; it does so as
+    // long as it watches, and one that goes later is freed a grace period after that was noted.
     unsafe {
         while !object.is_null() && !(*object).funcs.is_null() {
             // The kernel itself has no name.
             let own = (*object).name;
             if !own.is_null() && CStr::from_char_ptr(own) == name {
-                let module = (&raw const (*object).mod_).read_volatile();
+                let module = NonNull::new((&raw const (*object).mod_).read_volatile())?.as_ptr();
                 // It is not while it is being loaded.
-                return match (*NonNull::new(module)?.as_ptr()).state {
+                return match (&raw const (*module).state).read_volatile() {
                     private::module_state_MODULE_STATE_LIVE => ModuleRef::get_other(module.cast()),
                     _ => None,
                 };

@@ -66,6 +66,7 @@ extern "C" {
     pub(crate) fn nlmsvc_put_lockowner(owner: *mut nlm_lockowner);
     pub(crate) fn nlmsvc_release_call(call: *mut nlm_rqst);
     pub(crate) static mut nlmsvc_serv: *mut svc_serv;
+    pub(crate) fn nsm_create(net: *mut net, nodename: *const ffi::c_char) -> *mut rpc_clnt;
     pub(crate) static mut nsm_local_state: u32;
     pub(crate) fn nsm_mon_unmon(
         handle: *mut nsm_handle,
@@ -73,6 +74,7 @@ extern "C" {
         answer: *mut nsm_res,
         host: *const nlm_host,
     ) -> ffi::c_int;
+    pub(crate) fn nsm_release(handle: *mut nsm_handle);
     pub(crate) static mut nsm_use_hostnames: bool;
 
     pub(crate) fn expire_client(client: *mut nfs4_client);
@@ -126,6 +128,11 @@ extern "C" {
         path: *const path,
     ) -> *mut svc_export;
 
+    pub(crate) fn rpc_call_sync(
+        client: *mut rpc_clnt,
+        message: *const rpc_message,
+        flags: ffi::c_int,
+    ) -> ffi::c_int;
     pub(crate) fn rpc_cancel_tasks(
         client: *mut rpc_clnt,
         error: ffi::c_int,
@@ -145,6 +152,7 @@ extern "C" {
     ) -> ffi::c_int;
     pub(crate) fn rpc_put_sb_net(net: *const net);
     pub(crate) fn rpc_queue_upcall(pipe: *mut rpc_pipe, msg: *mut rpc_pipe_msg) -> ffi::c_int;
+    pub(crate) fn rpc_shutdown_client(client: *mut rpc_clnt);
     pub(crate) fn rpc_unlink(pipe: *mut rpc_pipe);
     pub(crate) fn svc_tcp_listen_data_ready(listener: *mut sock);
     pub(crate) fn svc_wake_up(server: *mut svc_serv);

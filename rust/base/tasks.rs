@@ -68,7 +68,8 @@ impl Iterator for Threads {
                     own_files: own!(files),
                     own_fs: own!(fs),
                     // A thread of the kernel has that of others, at times.
-                    own_mm: own!(mm) && (*task).flags & private::PF_KTHREAD == 0,
+                    own_mm: own!(mm)
+                        && (&raw const (*task).flags).read_volatile() & private::PF_KTHREAD == 0,
                 });
             }
         }
@@ -169,8 +170,8 @@ impl Thread {
             .or_else(|| self.own_files.then(open)?)
             .or_else(|| self.own_fs.then(|| self.directory(is_wanted))?)
             .or_else(|| self.own_mm.then(|| self.mapping(is_wanted))?)?;
-        // SAFETY: The task is valid. Its name may change meanwhile, and always ends.
-        let name = unsafe { (*self.raw()).comm };
+        // SAFETY: The task is valid. Its name may change meanwhile: the copy may be of both.
+        let name = unsafe { (&raw const (*self.raw()).comm).read_volatile() };
         let pid = self.task.tgid_nr_ns(None);
         Some(User::Process(path, how, name, pid))
     }

@@ -75,7 +75,7 @@ fn release(nfsd: Nfsd<'_>, scope: Scope) -> Result<Result<Released, Text>> {
             return Ok(Err(busy));
         }
     }
-    let lockd = Lockd::get(nfsd);
+    let lockd = Lockd::get(nfsd)?;
     let held = HeldBy {
         net: nfsd.net(),
         lockd: lockd.as_ref(),

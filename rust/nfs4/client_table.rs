@@ -41,18 +41,17 @@ impl<'a> ClientTable<'a> {
         ClientTable { nn, _lock: lock }
     }
 
-    /// What `f` finds: it is called with one client after the other until it finds something. No more is
-    /// looked at then, so it may take that one out of the table.
+    /// What `f` finds: it is called with one client after the other until it finds something.
     pub(crate) fn find<R>(&self, f: impl FnMut(&Confirmed<'_>) -> Option<R>) -> Option<R> {
-        self.find_after(None, f)
+        self.find_after(None, f).map(|(_, found)| found)
     }
 
-    /// The same, with those only that come after the client `last` in the table's order.
+    /// The same, with those only that come after the client `last` in the table's order; and which client that was.
     pub(crate) fn find_after<R>(
         &self,
         last: Option<&Nfs4Client>,
         mut f: impl FnMut(&Confirmed<'_>) -> Option<R>,
-    ) -> Option<R> {
+    ) -> Option<(Confirmed<'_>, R)> {
         let is_past = |node: &Node<'_>| {
             last.is_none_or(|last| order(node.client().name(), last.name()) == Ordering::Greater)
         };
@@ -73,9 +72,9 @@ impl<'a> ClientTable<'a> {
             }
             depth = depth.checked_sub(1)?;
             let node: Node<'_> = rest[depth]?;
-            let found = f(&node.client());
-            if found.is_some() {
-                return found;
+            let client = node.client();
+            if let Some(found) = f(&client) {
+                return Some((client, found));
             }
             [_, next] = node.below();
         }
@@ -185,32 +184,30 @@ impl Confirmed<'_> {
     }
 }
 
-impl NfsdNet {
-    /// Is there a confirmed client with the name of `client`, which is a client of this server but not in
-    /// the table any more, on stable storage?
+impl Tracked<'_> {
+    /// The confirmed clients. Takes `client_lock`.
+    fn clients(&self) -> ClientTable<'_> {
+        // SAFETY: nfsd makes the table before it starts its tracking, which does not end meanwhile, by the type's
+        // invariant; nor does the server stop before that.
+        unsafe { ClientTable::lock(self) }
+    }
+
+    /// Is there a confirmed client with the name of `client`, which is not in the table any more, on stable storage?
     ///
     /// As `find_confirmed_client_by_name()`. Does not sleep; takes `client_lock`.
     pub(crate) fn has_stable_namesake(&self, client: &Nfs4Client) -> bool {
-        if !core::ptr::eq(self, Self::of(client.nfsd())) {
-            return false;
-        }
-        // SAFETY: The server frees its clients before its table goes, and this one is there.
-        let table = unsafe { ClientTable::lock(self) };
+        let table = self.clients();
         let namesake = table.with_name(client.name());
         namesake.is_some_and(|namesake| namesake.is_stable())
     }
-}
 
-impl Tracked<'_> {
     /// The confirmed clients that are on stable storage, or `ENOMEM`. May sleep; takes
     /// `client_lock`.
     pub(crate) fn stable_clients(&self) -> Result<KVVec<ClientRef>> {
         let mut clients = KVVec::new();
         loop {
             let mut count = 0;
-            // SAFETY: nfsd makes the table before it starts its tracking, which does not end meanwhile, by the type's
-            // invariant; nor does the server stop before that.
-            let table = unsafe { ClientTable::lock(self) };
+            let table = self.clients();
             table.for_each(|client| {
                 if client.is_stable() {
                     count += 1;

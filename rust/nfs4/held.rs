@@ -5,6 +5,7 @@
 use crate::base::amount::Amount;
 use crate::nfs4::client_table::Confirmed;
 use crate::nfs4::identity;
+use crate::nfs4::nfs4_client::Nfs4Client;
 use crate::nfs4::stateids::{Kind, PinnedStateid, Stateid, Steps};
 use crate::scopes::place::Place;
 use crate::scopes::scope::{Fsid, Scope};
@@ -167,27 +168,31 @@ impl Confirmed<'_> {
     }
 
     /// The first stateid of a scope from a number on, to be revoked: the stateid, what it is, and the number to go on with.
-    pub(crate) fn first_to_revoke(
+    /// `client` is this one, for longer than its server's lock is held.
+    pub(crate) fn first_to_revoke<'k>(
         &self,
+        client: &'k Nfs4Client,
         scope: &Scope,
         from: usize,
-    ) -> Option<(PinnedStateid, Held, usize)> {
+    ) -> Option<(PinnedStateid<'k>, Held, usize)> {
         let mut steps = Steps::of_client();
         let all = self.came_to(scope);
         let state = self.lock_state();
         let mut stateids = state.stateids_from(from);
         stateids.find_map(|(number, stateid)| {
             let kind = stateid.kind().filter(|_| is_of(&stateid, scope, all))?;
+            let pinned = stateid.pin(client)?;
             let held = Held::of(&stateid, kind, &mut steps);
             stateid.leave_owner();
-            Some((stateid.pin(), held, number + 1))
+            Some((pinned, held, number + 1))
         })
     }
 
     /// Calls `f` with what it holds, stateid by stateid, and on which export.
     pub(crate) fn each_held(&self, steps: &mut Steps, mut f: impl FnMut(Fsid, Held)) {
         for stateid in self.lock_state().stateids() {
-            if let (Some(kind), Some(fsid)) = (stateid.kind(), stateid.place().shown()) {
+            let Some(kind) = stateid.kind() else { continue };
+            if let Some(fsid) = stateid.place().shown() {
                 f(fsid, Held::of(&stateid, kind, steps));
             }
         }

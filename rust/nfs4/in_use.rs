@@ -13,7 +13,6 @@ use crate::nfs4::client_table::Confirmed;
 use crate::nfs4::held::Held;
 use crate::nfs4::nfs4_client::Nfs4Client;
 use crate::nfs4::server::Server;
-use crate::nfs4::stateids::PinnedStateid;
 use crate::scopes::scope::Scope;
 use crate::scopes::svc_export::ExportRef;
 use core::ptr::{self, addr_of_mut};
@@ -43,27 +42,28 @@ impl InUse<'_> {
     pub(crate) fn revoke_one(&self, scope: &Scope, from: usize) -> Option<(Held, usize)> {
         let (stateid, held, next) = {
             let table = self.server.clients();
-            let client = table.get(self.client)?;
+            let client = table.get(self.client())?;
             if client.connection(self.server).is_some() {
                 return None;
             }
-            client.first_to_revoke(scope, from)?
+            client.first_to_revoke(self.client(), scope, from)?
         };
-        self.revoke(&stateid);
-        Some((held, next))
-    }
-
-    fn revoke(&self, stateid: &PinnedStateid) {
-        let (nn, client) = (self.server.nn().as_ptr(), self.client.as_ptr());
-        // SAFETY: The server is up, the client is in use, and the stateid is one of its; `nfsd_mutex` is held, as where
-        // nfsd calls this. The field for NFSv4.0 changes under the server's `client_lock`.
+        let (nn, client) = (self.server.nn().as_ptr(), self.client().as_ptr());
+        // SAFETY: The server is up, the client is in use, and the stateid was pinned as one of its; `nfsd_mutex` is held, as
+        // where nfsd calls this. The field for NFSv4.0 changes under the server's `client_lock`.
         unsafe {
             private::revoke_one_stid(nn, client, stateid.as_ptr());
-            if self.client.minor_version() == 0 {
+            if self.client().minor_version() == 0 {
                 let _table = self.server.clients();
                 (*nn).nfs40_last_revoke = since_boot() / 1_000_000_000;
             }
         }
+        Some((held, next))
+    }
+
+    /// The client, which stays as long as this.
+    fn client(&self) -> &Nfs4Client {
+        self.client
     }
 
     /// Has all of its stateids that are no more let go of exports of a scope. May sleep; takes `client_lock` and
@@ -73,7 +73,7 @@ impl InUse<'_> {
         while let Some(first) = from {
             let mut exports: [Option<ExportRef>; BATCH] = [const { None }; BATCH];
             let table = self.server.clients();
-            let client = table.get(self.client);
+            let client = table.get(self.client());
             from = client.and_then(|client| client.take_pins(scope, first, &mut exports));
         }
     }
@@ -83,12 +83,12 @@ impl Drop for InUse<'_> {
     fn drop(&mut self) {
         // As put_client_no_renew(), which some compilers make a part of its caller.
         let _table = self.server.clients();
-        let raw = self.client.as_ptr();
+        let raw = self.client().as_ptr();
         // SAFETY: The client is counted, by the type's invariant; nobody frees it while we have the lock. Who expires it waits
         // there until it is not in use.
         unsafe {
             let users = AtomicI32::from_ptr(addr_of_mut!((*raw).cl_rpc_users.counter));
-            if users.fetch_sub(1, Ordering::AcqRel) == 1 && self.client.is_expired() {
+            if users.fetch_sub(1, Ordering::AcqRel) == 1 && self.client().is_expired() {
                 private::__wake_up(&raw mut private::expiry_wq, TASK_NORMAL, 0, ptr::null_mut());
             }
         }
@@ -104,8 +104,9 @@ impl Server<'_> {
     ) {
         let mut last: Option<InUse<'_>> = None;
         loop {
-            let after = last.as_ref().map(|last| last.client);
-            let next = self.clients().find_after(after, |client| {
+            let after = last.as_ref().map(InUse::client);
+            let table = self.clients();
+            let found = table.find_after(after, |client| {
                 if client.is_expired() || !want(client) {
                     return None;
                 }
@@ -120,6 +121,8 @@ impl Server<'_> {
                     })
                 }
             });
+            let next = found.map(|(_, next)| next);
+            drop(table);
             let Some(next) = next else {
                 break;
             };

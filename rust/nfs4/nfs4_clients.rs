@@ -129,6 +129,8 @@ pub(crate) fn show(nfsd: Nfsd<'_>, out: &mut Text) -> Result {
         }
         table = Table::with_room(size)?;
     }
+    // The text is charged to the reader's cgroup, which may let it wait for memory.
+    drop(server);
     for Row { fsid, held, client } in &table.rows {
         let begin = client
             .checked_sub(1)

@@ -83,22 +83,25 @@ impl<'a> Server<'a> {
         mut pick: impl FnMut(&Confirmed<'_>) -> Option<R>,
         mut taken: impl FnMut(&Confirmed<'_>),
     ) -> Option<(Expired<'_>, R)> {
-        let last = last.map(|last| last.0);
-        self.clients().find_after(last, |client| {
-            let picked = pick(client)?;
+        let table = self.clients();
+        let mut in_use: Option<Confirmed<'_>> = None;
+        loop {
+            let after = in_use.as_deref().or(last.map(Expired::client));
+            let (client, picked) = table.find_after(after, &mut pick)?;
             let raw = client.as_ptr();
-            // SAFETY: It is in its server's table, of which we hold the lock, and `find_after()` looks no further if
-            // it leaves that. It is not freed then, until we do.
+            // SAFETY: It is in its server's table, of which we hold the lock, and nobody looks for what comes after it once
+            // it has left that. It is not freed then, until we do.
             unsafe {
                 if private::mark_client_expired_locked(raw) != 0 {
-                    return None;
+                    in_use = Some(client);
+                    continue;
                 }
-                taken(client);
+                taken(&client);
                 // INVARIANT: Who takes a client out of the tables frees it, and the server does not stop as long as
                 // we are borrowed.
-                Some((Expired(Nfs4Client::from_raw(raw)), picked))
+                return Some((Expired(Nfs4Client::from_raw(raw)), picked));
             }
-        })
+        }
     }
 }
 
@@ -135,9 +138,16 @@ impl Drop for Expiring {
 /// It is in no table of its server, which is up for `'a`, and is ours to free.
 pub(crate) struct Expired<'a>(&'a Nfs4Client);
 
+impl Expired<'_> {
+    /// The client, which stays as long as this.
+    fn client(&self) -> &Nfs4Client {
+        self.0
+    }
+}
+
 impl Drop for Expired<'_> {
     fn drop(&mut self) {
         // SAFETY: It is ours, and its server is up.
-        unsafe { private::expire_client(self.0.as_ptr()) };
+        unsafe { private::expire_client(self.client().as_ptr()) };
     }
 }

@@ -66,7 +66,7 @@ impl StateLock<'_> {
                 private::idr_get_next_ul(addr_of_mut!((*client).cl_stateids), &raw mut id)
             };
             // INVARIANT: A stateid in the table is valid. Before it is freed, it leaves that under the lock.
-            let stateid = Stateid(NonNull::new(next.cast())?, PhantomData);
+            let stateid = Stateid(NonNull::new(next.cast())?, self.client);
             let number = id;
             id += 1;
             Some((number, stateid))
@@ -109,8 +109,9 @@ impl Steps {
 ///
 /// # Invariants
 ///
-/// It is in its client's table, and its client's `cl_lock` is held, for `'a`.
-pub(crate) struct Stateid<'a>(NonNull<private::nfs4_stid>, PhantomData<&'a ()>);
+/// It is in the table of this client, whose `cl_lock` is held, for `'a`. It may be so new that all of it is zero:
+/// `nfs4_alloc_stid()` says whose it is after it has let go of the lock. So nobody asks it for its client.
+pub(crate) struct Stateid<'a>(NonNull<private::nfs4_stid>, &'a Nfs4Client);
 
 /// What a stateid has that changes under its client's lock.
 struct Fields {
@@ -215,15 +216,15 @@ impl Stateid<'_> {
     pub(crate) fn place(&self) -> Place {
         let raw = self.0.as_ptr();
         // SAFETY: A stateid has references to its export and to its file, if it has them, and loses them under its
-        // client's lock. Its client is in a namespace that is alive as long as that.
+        // client's lock. The client is in a namespace that is alive as long as that.
         let (handle, net, export) = unsafe {
-            let handle = (*raw).sc_file.as_ref().and_then(|file| {
-                let handle = &file.fi_fhandle;
+            let handle = NonNull::new((*raw).sc_file).and_then(|file| {
+                let handle = &(*file.as_ptr()).fi_fhandle;
                 Fsid::of_handle(handle.fh_raw.get(..handle.fh_size as usize)?)
             });
             (
                 handle,
-                Net::from_raw((*(*raw).sc_client).net),
+                Net::from_raw((*self.1.as_ptr()).net),
                 SvcExport::from_raw(self.fields().export),
             )
         };
@@ -254,13 +255,16 @@ impl Stateid<'_> {
         unsafe { unlink(addr_of_mut!((*raw).st_perstateowner)) };
     }
 
-    /// A reference to it, which keeps it when the lock is gone.
-    pub(crate) fn pin(&self) -> PinnedStateid {
-        let raw = self.0;
-        // SAFETY: It is valid, and in its client's table: it has a reference.
-        unsafe { bindings::refcount_inc(addr_of_mut!((*raw.as_ptr()).sc_count).cast()) };
-        // INVARIANT: The reference was taken just now.
-        PinnedStateid(raw)
+    /// A reference to it, which keeps it when the lock is gone, as long as somebody keeps `client`; `None` if it is not one
+    /// of that client, or is nothing.
+    pub(crate) fn pin<'k>(&self, client: &'k Nfs4Client) -> Option<PinnedStateid<'k>> {
+        if !ptr::eq(self.1, client) || self.kind().is_none() {
+            return None;
+        }
+        // SAFETY: It is valid, and in its client's table: one that is something has a reference.
+        unsafe { bindings::refcount_inc(addr_of_mut!((*self.0.as_ptr()).sc_count).cast()) };
+        // INVARIANT: The reference was taken just now, and the client is borrowed.
+        Some(PinnedStateid(self.0, PhantomData))
     }
 }
 
@@ -268,20 +272,19 @@ impl Stateid<'_> {
 ///
 /// # Invariants
 ///
-/// The stateid is valid, and the reference is this one's.
-pub(crate) struct PinnedStateid(NonNull<private::nfs4_stid>);
+/// The stateid is valid, and the reference is this one's. Its client stays for `'k`.
+pub(crate) struct PinnedStateid<'k>(NonNull<private::nfs4_stid>, PhantomData<&'k Nfs4Client>);
 
-impl PinnedStateid {
+impl PinnedStateid<'_> {
     /// The pointer.
     pub(crate) fn as_ptr(&self) -> *mut private::nfs4_stid {
         self.0.as_ptr()
     }
 }
 
-impl Drop for PinnedStateid {
+impl Drop for PinnedStateid<'_> {
     fn drop(&mut self) {
-        // SAFETY: The reference is not used any more. Its client is there: who has a stateid of a client has the
-        // client in use, too.
+        // SAFETY: The reference is not used any more, and its client, whose lock this takes, is there.
         unsafe { private::nfs4_put_stid(self.0.as_ptr()) };
     }
 }

@@ -15,7 +15,7 @@ use crate::nlm::host::Host;
 use crate::nlm::seen::{Pair, Pairs, Peer, Recorded};
 use crate::scopes::exported;
 use crate::scopes::place::{Form, Place};
-use crate::scopes::scope::{command, Scope};
+use crate::scopes::scope::{command, Fsid, Scope};
 use kernel::fs::File;
 use kernel::prelude::*;
 use kernel::sync::poll::{PollCondVar, PollTable};
@@ -75,6 +75,15 @@ impl State {
         }
     }
 
+    /// What is known of a pair.
+    fn known(&mut self, peer: &Peer, fsid: &Fsid) -> Option<Known> {
+        let pair = self.pairs.get(peer, fsid)?;
+        Some(Known {
+            sequence: pair.sequence,
+            unstored: pair.unstored,
+        })
+    }
+
     /// Is a pair of a namespace on stable storage, as far as anybody cares?
     fn is_recorded(&self, net: u64, known: &Known) -> bool {
         let mut recorders = self.recorders.iter().filter(|r| r.net == net).peekable();
@@ -106,8 +115,8 @@ impl Clients {
     }
 }
 
-/// Clients and forms of handles whose pair was there, and recorded, lately: most locks are of these. A client that chooses
-/// handles can make digests of its own only, of exports that it may not use.
+/// Clients and forms of handles whose pair was there, and recorded, lately: most locks are of these. A client
+/// that chooses handles can make digests of its own only, of exports that it may not use.
 static RECORDED: Recent = Recent::new();
 
 /// The digest of a client and a form of handle, as the pairs and what is exported are now.
@@ -145,76 +154,96 @@ pub(crate) fn peer(host: Host<'_>) -> Option<Peer> {
     })
 }
 
-/// A client is about to ask for a lock on the export that a form of handle leads to: returns when that is known, and
-/// recorded if there is a recorder. `is_exported` finds out whether the export is one.
-/// May sleep.
+/// A client and an export that are known, and may have yet to be recorded.
+pub(crate) struct Noted {
+    peer: Peer,
+    fsid: Fsid,
+    /// What nobody will find if something has changed since.
+    lately: Digest,
+}
+
+/// A client is about to ask for a lock on the export that a form of handle leads to: returns when that is known.
+/// `is_exported` finds out whether the export is one. `None` if it is none; or if `lately`, and it was
+/// recorded, or there was no recorder, a moment ago. May sleep.
 ///
-/// Fails with `EIO` if the recorder takes too long, or has done so and not written since, or could not
-/// store this, and with `ENOMEM`; the client must not get a new lock then.
-pub(crate) fn note(host: Host<'_>, form: &Form, is_exported: impl FnOnce() -> bool) -> Result {
+/// Fails with `ENOMEM`; the client must not get a new lock then.
+pub(crate) fn note(
+    host: Host<'_>,
+    form: &Form,
+    recently: bool,
+    is_exported: impl FnOnce() -> bool,
+) -> Result<Option<Noted>> {
     let mut lately = digest(host, form);
-    if RECORDED.has(lately) {
-        return Ok(());
+    if recently && RECORDED.has(lately) {
+        return Ok(None);
     }
     let Some(peer) = peer(host) else {
-        return Ok(());
+        return Ok(None);
     };
     let place = || exported::place_of_form(host.net(), form, None);
     let mut at = place();
-    let known = |state: &mut State, at: &Place| {
-        let pair = state.pairs.get(&peer, &at.shown()?)?;
-        Some(Known {
-            sequence: pair.sequence,
-            unstored: pair.unstored,
-        })
+    let known = |at: &Place| {
+        let fsid = at.shown()?;
+        CLIENTS.state.lock().pairs.get(&peer, &fsid)?;
+        Some(fsid)
     };
-    let mut state = CLIENTS.state.lock();
-    let mut found = known(&mut state, &at);
+    let mut found = known(&at);
     if found.is_none() {
-        drop(state);
         if !is_exported() {
-            return Ok(());
+            return Ok(None);
         }
         // It is known by now which export that is.
         lately = digest(host, form);
         at = place();
-        state = CLIENTS.state.lock();
-        found = known(&mut state, &at);
-        if let (None, Some(fsid)) = (found, at.shown()) {
-            let add = |name: &[u8]| state.pairs.add(&peer, &fsid, &at, name);
-            found = Some(Known {
-                sequence: host.with_name(add)?,
-                unstored: false,
-            });
-            CLIENTS.changed(&state);
+        found = at.shown();
+        if let Some(fsid) = found {
+            let mut state = CLIENTS.state.lock();
+            if state.pairs.get(&peer, &fsid).is_none() {
+                let add = |name: &[u8]| state.pairs.add(&peer, &fsid, &at, name);
+                host.with_name(add)?;
+                CLIENTS.changed(&state);
+            }
         }
     }
-    let mut left = msecs_to_jiffies(RECORD_TIMEOUT);
-    while let Some(pair) = found {
-        if state.is_recorded(peer.net, &pair) {
-            // If something has changed since, nobody will find it.
-            RECORDED.add(lately);
-            break;
+    Ok(found.map(|fsid| Noted { peer, fsid, lately }))
+}
+
+impl Noted {
+    /// Waits until it is recorded, if there is a recorder. Returns whether there is. May sleep.
+    ///
+    /// Fails with `EIO` if the recorder takes too long, or has done so and not written since, or could not
+    /// store this; the client must not get a new lock then.
+    pub(crate) fn wait(self) -> Result<bool> {
+        let net = self.peer.net;
+        let mut state = CLIENTS.state.lock();
+        let mut left = msecs_to_jiffies(RECORD_TIMEOUT);
+        while let Some(pair) = state.known(&self.peer, &self.fsid) {
+            if state.is_recorded(net, &pair) {
+                // If something has changed since, nobody will find it.
+                RECORDED.add(self.lately);
+                return Ok(state.recorders.iter().any(|r| r.net == net));
+            }
+            // While we are switched off, recorders are not listened to.
+            if !in_force::is() {
+                break;
+            }
+            // Only the first one waits in vain: lockd is there for others, too.
+            if pair.unstored || state.is_late(net) {
+                return Err(EIO);
+            }
+            left = match CLIENTS.changed.wait_interruptible_timeout(&mut state, left) {
+                CondVarTimeoutResult::Woken { jiffies } => jiffies,
+                _ => 0,
+            };
+            if left == 0 && !state.is_recorded(net, &pair) {
+                state.set_late(net);
+                pr_warn!(
+                    "clients are not recorded in time: no locks for new ones until they are\n"
+                );
+            }
         }
-        // While we are switched off, recorders are not listened to.
-        if !in_force::is() {
-            break;
-        }
-        // Only the first one waits in vain: lockd is there for others, too.
-        if pair.unstored || state.is_late(peer.net) {
-            return Err(EIO);
-        }
-        left = match CLIENTS.changed.wait_interruptible_timeout(&mut state, left) {
-            CondVarTimeoutResult::Woken { jiffies } => jiffies,
-            _ => 0,
-        };
-        if left == 0 && !state.is_recorded(peer.net, &pair) {
-            state.set_late(peer.net);
-            pr_warn!("clients are not recorded in time: no locks for new ones until they are\n");
-        }
-        found = known(&mut state, &at);
+        Ok(false)
     }
-    Ok(())
 }
 
 /// A client has lost its locks on an export, and must be notified: it is known from now on, if

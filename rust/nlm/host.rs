@@ -6,14 +6,19 @@
 //! made, and never changed; other fields change all the time.
 
 use crate::base::net::Net;
-use crate::base::private::{__kernel_sockaddr_storage, nlm_host, nsm_handle};
+use crate::base::private::{self, __kernel_sockaddr_storage, nlm_host, nsm_handle};
 use crate::base::sockaddr;
 use core::ffi::CStr;
 use core::marker::PhantomData;
 use core::net::IpAddr;
 use core::ptr::addr_of_mut;
 use core::sync::atomic::{AtomicU32, AtomicU8, Ordering};
+use kernel::bindings;
+use kernel::ffi::c_char;
 use kernel::prelude::*;
+
+/// The room for what this machine calls itself.
+pub(crate) const NODENAME: usize = private::UNX_MAXNODENAME as usize + 1;
 
 /// `sm_monitored`, the first bit of the NSM handle's bit field, and `sm_sticky`, the second.
 const MONITORED: u8 = 1;
@@ -36,12 +41,6 @@ struct Made<'a> {
     handle: *mut nsm_handle,
     version: u32,
     protocol: u16,
-}
-
-/// What changes while others look at it, each in one go.
-struct Shared<'a> {
-    restarts: &'a AtomicU32,
-    flags: &'a AtomicU8,
 }
 
 impl<'a> Host<'a> {
@@ -110,56 +109,145 @@ impl<'a> Host<'a> {
 
     /// How often the client has restarted since lockd has known it. This one changes.
     pub(crate) fn restarts(self) -> u32 {
-        self.shared().restarts.load(Ordering::Relaxed)
+        // SAFETY: The host is valid, by the type's invariant. lockd writes this without a lock, a word in one go.
+        unsafe { AtomicU32::from_ptr(addr_of_mut!((*self.0.cast_mut()).h_state)) }
+            .load(Ordering::Relaxed)
     }
 
     /// The name that the client gave itself.
     pub(crate) fn with_name<R>(self, f: impl FnOnce(&[u8]) -> R) -> R {
-        // SAFETY: The host is valid, by the type's invariant. The name is that of its NSM handle, which it keeps, has
-        // an end, and never changes.
-        f(unsafe { CStr::from_char_ptr((*self.0).h_name) }.to_bytes())
+        self.handle().with_name(f)
+    }
+
+    /// What this machine calls itself to rpc.statd.
+    pub(crate) fn nodename(self) -> [c_char; NODENAME] {
+        // SAFETY: The host is valid, by the type's invariant; set when it was made, with an end, and never changed.
+        unsafe { (*self.0).nodename }
     }
 
     /// Its NSM handle, which hosts of the same client share.
-    pub(crate) fn handle(self) -> *mut nsm_handle {
-        self.made().handle
+    pub(crate) fn handle(self) -> Handle<'a> {
+        // INVARIANT: A host keeps its handle.
+        Handle(self.made().handle, PhantomData)
+    }
+}
+
+/// A reference to a client's handle.
+///
+/// # Invariants
+///
+/// The reference is ours; its net namespace and lockd stay.
+pub(crate) struct HeldHandle(*mut nsm_handle);
+
+impl HeldHandle {
+    /// The handle.
+    pub(crate) fn get(&self) -> Handle<'_> {
+        // INVARIANT: It is valid as long as the reference.
+        Handle(self.0, PhantomData)
+    }
+}
+
+impl Drop for HeldHandle {
+    /// Does not sleep.
+    fn drop(&mut self) {
+        // SAFETY: The reference is ours, by the type's invariant, and goes. lockd is loaded, and has its list
+        // of handles.
+        unsafe { private::nsm_release(self.0) };
+    }
+}
+
+/// What lockd and rpc.statd know a client by, whatever addresses of the server it uses.
+///
+/// # Invariants
+///
+/// The handle is valid for the lifetime.
+#[derive(Clone, Copy)]
+pub(crate) struct Handle<'a>(*mut nsm_handle, PhantomData<&'a nsm_handle>);
+
+impl Handle<'_> {
+    /// The handle.
+    ///
+    /// # Safety
+    ///
+    /// `raw` is a handle of lockd's, valid for the lifetime.
+    pub(crate) unsafe fn from_raw(raw: *mut nsm_handle) -> Self {
+        // INVARIANT: By this function's requirement.
+        Handle(raw, PhantomData)
     }
 
-    /// How often it has restarted, and the bit field of its handle. lockd writes both without a lock.
-    fn shared(self) -> Shared<'a> {
-        // SAFETY: The host is valid, by the type's invariant, and keeps its handle. What lockd writes there is a byte,
-        // too, so that an update may be lost, as between lockd's own, but no other field changes.
-        unsafe {
-            let restarts = addr_of_mut!((*self.0.cast_mut()).h_state);
-            Shared {
-                restarts: AtomicU32::from_ptr(restarts),
-                flags: AtomicU8::from_ptr(addr_of_mut!((*self.handle())._bitfield_1).cast()),
-            }
-        }
+    /// The pointer.
+    pub(crate) fn as_ptr(self) -> *mut nsm_handle {
+        self.0
+    }
+
+    /// The name that the client gave itself.
+    pub(crate) fn with_name<R>(self, f: impl FnOnce(&[u8]) -> R) -> R {
+        // SAFETY: The handle is valid, by the type's invariant. The name has an end, and never changes.
+        f(unsafe { CStr::from_char_ptr((*self.0).sm_name) }.to_bytes())
+    }
+
+    /// A reference to it.
+    ///
+    /// # Safety
+    ///
+    /// The net namespace stays, and lockd stays loaded, until that goes.
+    pub(crate) unsafe fn hold(self) -> HeldHandle {
+        // SAFETY: The handle is valid, by the type's invariant, so that its count is not zero.
+        unsafe { bindings::refcount_inc(addr_of_mut!((*self.0).sm_count).cast()) };
+        // INVARIANT: The reference is new.
+        HeldHandle(self.0)
+    }
+
+    /// How many know the client by it: hosts, and who has a reference of its own.
+    pub(crate) fn users(self) -> u32 {
+        // SAFETY: The handle is valid, by the type's invariant; a word, read in one go.
+        let users = unsafe { addr_of_mut!((*self.0).sm_count.refs.counter).read_volatile() };
+        users.unsigned_abs()
+    }
+
+    /// The bit field. lockd writes it without a lock.
+    fn flags(&self) -> &AtomicU8 {
+        // SAFETY: The handle is valid, by the type's invariant. What lockd writes there is a byte, too, so that an
+        // update may be lost, as between lockd's own, but no other field changes.
+        unsafe { AtomicU8::from_ptr(addr_of_mut!((*self.0)._bitfield_1).cast()) }
     }
 
     /// Is the client monitored?
     pub(crate) fn is_monitored(self) -> bool {
-        self.shared().flags.load(Ordering::Relaxed) & MONITORED != 0
+        self.flags().load(Ordering::Relaxed) & MONITORED != 0
     }
 
     /// The client is monitored from now on, or is not.
     pub(crate) fn set_monitored(self, monitored: bool) {
         if monitored {
-            self.shared().flags.fetch_or(MONITORED, Ordering::Relaxed);
+            self.flags().fetch_or(MONITORED, Ordering::Relaxed);
         } else {
-            self.shared().flags.fetch_and(!MONITORED, Ordering::Relaxed);
+            self.flags().fetch_and(!MONITORED, Ordering::Relaxed);
         }
     }
 
     /// Keeps the client monitored when lockd forgets it, as somebody must still notify it
     /// (`nlmsvc_is_client()` does this when lockd stops). Does not sleep.
     pub(crate) fn keep_monitored(self) {
-        self.shared().flags.fetch_or(STICKY, Ordering::Relaxed);
+        self.flags().fetch_or(STICKY, Ordering::Relaxed);
     }
 
-    /// Is the client monitored, and need not be when lockd forgets it?
-    pub(crate) fn may_be_unmonitored(self) -> bool {
-        self.shared().flags.load(Ordering::Relaxed) & (MONITORED | STICKY) == MONITORED
+    /// Must the client stay monitored when lockd forgets it?
+    pub(crate) fn stays_monitored(self) -> bool {
+        self.flags().load(Ordering::Relaxed) & STICKY != 0
+    }
+
+    /// The name that rpc.statd knows the client by: chosen before each call, as `nsm_use_hostnames` may change.
+    pub(crate) fn choose_name(self) -> *mut c_char {
+        // SAFETY: The handle is valid, by the type's invariant, and lockd, whose it is, is loaded. The handle's
+        // name may be written by several tasks of the client side at a time, the same one each time.
+        unsafe {
+            (*self.0).sm_mon_name = if (&raw const private::nsm_use_hostnames).read_volatile() {
+                (*self.0).sm_name
+            } else {
+                addr_of_mut!((*self.0).sm_addrbuf).cast()
+            };
+            (*self.0).sm_mon_name
+        }
     }
 }

@@ -36,7 +36,10 @@ pub(crate) fn show(nfsd: Nfsd<'_>, out: &mut Text) -> Result {
         let ours = |host: Host<'_>| host.net() == net;
         lines.count_all(lockd, net, Place::shown, ours)?;
     }
-    Ok(lines.show(lockd.is_ok(), out)?)
+    let counted = lockd.is_ok();
+    // The text is charged to the reader's cgroup, which may let it wait for memory.
+    drop(lockd);
+    Ok(lines.show(counted, out)?)
 }
 
 /// Does a command of `nlm_clients`, see [`clients::write`]. A recorder that wants to know what has come is
@@ -115,9 +118,9 @@ impl Lines {
         };
         if self.0.get(&key()).is_none() {
             let mut line = Line::default();
-            line.name.extend_from_slice(name, GFP_KERNEL_ACCOUNT)?;
-            self.0
-                .try_create_and_insert(key(), line, GFP_KERNEL_ACCOUNT)?;
+            // Not charged to the reader's cgroup, for whose memory lockd would wait: locks are held.
+            line.name.extend_from_slice(name, GFP_KERNEL)?;
+            self.0.try_create_and_insert(key(), line, GFP_KERNEL)?;
         }
         self.0.get_mut(&key()).ok_or(ENOMEM)
     }

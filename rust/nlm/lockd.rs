@@ -44,18 +44,21 @@ pub(crate) struct Lockd {
 }
 
 impl Lockd {
-    /// Holds lockd as it is; `None` if it does not run. May sleep; the caller holds no lock of lockd's.
-    pub(crate) fn get(nfsd: Nfsd<'_>) -> Option<Self> {
-        // SAFETY: lockd is loaded during the call, so that its mutex is there, and afterwards if it runs.
-        let guard = unsafe { MutexGuard::new(&raw mut private::nlmsvc_mutex) };
-        Self::held(nfsd, guard)
+    /// Holds lockd as it is; `None` if it does not run. Fails with `EBUSY` if lockd starts, stops or is held for longer than
+    /// five seconds: while it stops it waits for its thread, which may wait for an rpc.statd that does not answer. May
+    /// sleep; the caller holds no lock of lockd's.
+    pub(crate) fn get(nfsd: Nfsd<'_>) -> Result<Option<Self>> {
+        Self::within(nfsd, 5 * TRIES)
     }
 
-    /// As [`Lockd::get`], but fails with `EBUSY` if lockd starts, stops or is held for longer than
-    /// a second. For who may be called by somebody that lockd waits for, as it does for rpc.statd
-    /// when it stops.
+    /// The same, but waits a second at most. For who may be called by somebody that lockd waits for, as it does for
+    /// rpc.statd when it stops.
     pub(crate) fn try_get(nfsd: Nfsd<'_>) -> Result<Option<Self>> {
-        for _ in 0..TRIES {
+        Self::within(nfsd, TRIES)
+    }
+
+    fn within(nfsd: Nfsd<'_>, tries: usize) -> Result<Option<Self>> {
+        for _ in 0..tries {
             if let Some(lockd) = Self::try_once(nfsd) {
                 return Ok(lockd);
             }

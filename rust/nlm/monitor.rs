@@ -5,31 +5,29 @@
 //! C source: `fs/lockd/mon.c`. lockd asks before each lock or share that a client wants to be
 //! told of; for its server side from its own thread, for its client side from any task.
 
-use crate::base::clock::since_boot;
 use crate::base::private::{self, nsm_res};
-use crate::base::text::Text;
-use crate::nlm::clients;
+use crate::nlm::clients::{self, Noted};
 use crate::nlm::host::Host;
+use crate::nlm::statd;
+use crate::nlm::statd_call::{say, Procedure};
 use crate::scopes::exports;
+use crate::scopes::in_grace;
 use crate::scopes::request::Request;
-use core::ptr::addr_of_mut;
-use core::sync::atomic::{AtomicI64, Ordering};
+use core::net::IpAddr;
 use kernel::error::to_result;
 use kernel::prelude::*;
 
-/// Procedures of rpc.statd (`fs/lockd/mon.c`).
-const NSMPROC_MON: u32 = 2;
-const NSMPROC_UNMON: u32 = 3;
-
-/// Calls rpc.statd about a client. May sleep.
-fn call(host: Host<'_>, procedure: u32) -> Result<nsm_res> {
+/// Calls rpc.statd about a client, as lockd does it. May sleep.
+fn call(host: Host<'_>, procedure: Procedure) -> Result<nsm_res> {
     let mut answer = nsm_res {
         status: 0,
         state: 0,
     };
+    host.handle().choose_name();
     // SAFETY: The host is there, with its handle and its namespace, and the answer is ours.
     to_result(unsafe {
-        private::nsm_mon_unmon(host.handle(), procedure, &mut answer, host.as_ptr())
+        let handle = host.handle().as_ptr();
+        private::nsm_mon_unmon(handle, procedure as u32, &mut answer, host.as_ptr())
     })?;
     if answer.status == 0 {
         Ok(answer)
@@ -38,65 +36,76 @@ fn call(host: Host<'_>, procedure: u32) -> Result<nsm_res> {
     }
 }
 
-/// When the last message about rpc.statd was, in nanoseconds since boot.
-static SAID: AtomicI64 = AtomicI64::new(i64::MIN);
-
-/// Says that rpc.statd did not do what it was asked for a client; clients can cause this, so it
-/// says it every ten seconds at most. May sleep.
-fn say(host: Host<'_>, what: &str) {
-    let (now, last) = (since_boot(), SAID.load(Ordering::Relaxed));
-    if now >= last.saturating_add(10_000_000_000) {
-        SAID.store(now, Ordering::Relaxed);
-        let mut name = Text::default();
-        let _ = host.with_name(|bytes| name.name(bytes));
-        pr_notice!("{} {what}: is rpc.statd running?\n", name.as_str());
+/// Has a client monitored that is about to ask for a lock (`nsm_monitor()`). `request` is the one that the
+/// current thread works on. May sleep.
+pub(crate) fn monitor(host: Host<'_>, request: Option<&Request<'_>>) -> Result {
+    match request.filter(|_| host.is_server()) {
+        Some(request) => monitor_for(host, request),
+        None if host.handle().is_monitored() => Ok(()),
+        None => monitor_now(host),
     }
 }
 
-/// Has a client monitored that is about to ask for a lock (`nsm_monitor()`); one of the server side is noted
-/// first, so that whoever rpc.statd tells finds it in `nlm_clients`. `request` is the one that the current thread
-/// works on. May sleep.
-pub(crate) fn monitor(host: Host<'_>, request: Option<&Request<'_>>) -> Result {
-    if host.is_server() {
-        if let Some(request) = request {
-            note(host, request)?;
-        }
-    }
-    if host.is_monitored() {
-        return Ok(());
-    }
+/// Has a client monitored as lockd does it. May sleep.
+fn monitor_now(host: Host<'_>) -> Result {
     let handle = host.handle();
-    // SAFETY: A host keeps its handle. The handle's name may be written by several tasks of the client side at a
-    // time, the same one each time.
-    unsafe {
-        (*handle).sm_mon_name = if (&raw const private::nsm_use_hostnames).read_volatile() {
-            (*handle).sm_name
-        } else {
-            addr_of_mut!((*handle).sm_addrbuf).cast()
-        };
-    }
-    let answer = call(host, NSMPROC_MON).inspect_err(|_| say(host, "cannot be monitored"))?;
-    host.set_monitored(true);
+    let answer =
+        call(host, Procedure::Monitor).inspect_err(|_| say(handle, "cannot be monitored"))?;
+    handle.set_monitored(true);
     // SAFETY: lockd, whose host this is, is loaded; a word of it, which it writes without a lock, too.
     unsafe { (&raw mut private::nsm_local_state).write_volatile(answer.state) };
     Ok(())
 }
 
-/// Notes the client and the export that a request is about.
+/// Has a client of the server side recorded and monitored, which works on a request. It is noted first, so that
+/// whoever rpc.statd tells finds it in `nlm_clients`; then the recorder and rpc.statd work at the same time.
+/// May sleep.
 ///
 /// A client gives up a lock that it may not reclaim, and its application never hears of it. So a
 /// lock that is reclaimed is not refused because its client is not recorded yet; that it is not
-/// told if this server fails at once is the lesser evil.
-fn note(host: Host<'_>, request: &Request<'_>) -> Result {
-    let Some((form, reclaims)) = request.nlm_form() else {
-        return Ok(());
+/// told if this server fails at once is the lesser evil. Nor does a client wait for rpc.statd that has come
+/// with its export and is on record: whoever takes the export over next tells it, and rpc.statd is asked until
+/// it monitors the client.
+fn monitor_for(host: Host<'_>, request: &Request<'_>) -> Result {
+    let is_monitored = host.handle().is_monitored();
+    let (noted, reclaims) = match request.nlm_form() {
+        Some((form, reclaims)) => {
+            let is_exported = || exports::is_exported(request);
+            let noted = clients::note(host, &form, is_monitored, is_exported);
+            (noted, reclaims)
+        }
+        None => (Ok(None), false),
     };
-    let noted = clients::note(host, &form, || exports::is_exported(request));
-    if reclaims {
-        Ok(())
-    } else {
-        noted
+    let asked = match noted {
+        Err(e) if !reclaims => return Err(e),
+        _ if is_monitored => None,
+        _ => statd::ask(host),
+    };
+    let recorded = noted.and_then(|noted| noted.map_or(Ok(false), Noted::wait));
+    if !reclaims {
+        recorded?;
     }
+    if is_monitored {
+        return Ok(());
+    }
+    let has_come = || {
+        let subject = request.subject();
+        can_be_told(host)
+            && subject.is_some_and(|subject| in_grace::covers(request.net(), &subject))
+    };
+    match asked {
+        Some(asked) if reclaims && recorded == Ok(true) && has_come() => {
+            asked.keep();
+            Ok(())
+        }
+        Some(asked) => asked.wait(),
+        None => monitor_now(host),
+    }
+}
+
+/// Can others tell the client than rpc.statd? At a link-local address nobody knows on which device it is.
+fn can_be_told(host: Host<'_>) -> bool {
+    !matches!(host.client(), Some(IpAddr::V6(address)) if address.is_unicast_link_local())
 }
 
 /// lockd forgets a client (`nsm_unmonitor()`, under `nlm_host_mutex`): so do we, and rpc.statd, unless somebody
@@ -105,13 +114,13 @@ pub(crate) fn unmonitor(host: Host<'_>) {
     if host.is_server() {
         clients::forget(host);
     }
-    // SAFETY: A host keeps its handle; a word, read in one go.
-    let users = unsafe { addr_of_mut!((*host.handle()).sm_count.refs.counter).read_volatile() };
-    if users != 1 || !host.may_be_unmonitored() {
+    statd::forget(host);
+    let handle = host.handle();
+    if handle.users() != 1 || !handle.is_monitored() || handle.stays_monitored() {
         return;
     }
-    match call(host, NSMPROC_UNMON) {
-        Ok(_) => host.set_monitored(false),
-        Err(_) => say(host, "stays monitored"),
+    match call(host, Procedure::Unmonitor) {
+        Ok(_) => handle.set_monitored(false),
+        Err(_) => say(handle, "stays monitored"),
     }
 }

@@ -303,7 +303,7 @@ fn take_of<I: Iterator>(all: &mut Peekable<I>, is_wanted: impl Fn(&I::Item) -> b
 
 /// A client has lost something on a file: it must be notified, also when lockd has forgotten it.
 fn lose(file: &NlmFile<'_>, host: Host<'_>) {
-    host.keep_monitored();
+    host.handle().keep_monitored();
     clients::remember(host, &file.place(host.net()));
 }
 

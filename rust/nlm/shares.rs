@@ -116,7 +116,7 @@ impl<'a> IdleFiles<'a> {
                         link = next;
                         continue;
                     }
-                    host.keep_monitored();
+                    host.handle().keep_monitored();
                     clients::remember(host, &file.place(host.net()));
                     let client = host.client();
                     *link = *next;

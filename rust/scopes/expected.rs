@@ -16,7 +16,7 @@ use crate::base::private;
 use crate::scopes::exported;
 use crate::scopes::in_grace;
 use crate::scopes::place::{Form, Place};
-use crate::scopes::request::{Request, NFS_ACL_PROGRAM, NFS_PROGRAM};
+use crate::scopes::request::{Request, Thread, NFS_ACL_PROGRAM, NFS_PROGRAM};
 use crate::scopes::scope::Fsid;
 use crate::scopes::subject::Subject;
 use kernel::str::CStr;
@@ -27,17 +27,11 @@ pub(crate) const NO_EXPORTS: &CStr = c"(no exports yet)";
 /// The fsid of the root of all exports of NFSv4 (`rqst_find_fsidzero_export()`).
 const PSEUDO_ROOT: Fsid = Fsid::Num(0);
 
-/// Is the server in a grace period of its own? nfsd's begins only if there are clients on record, lockd's always.
-fn is_restarting(net: Net<'_>, nfs4: bool) -> bool {
-    // SAFETY: The namespace is alive. nfsd and lockd, one of which asks, need `grace`.
-    unsafe { private::__state_in_grace(net.as_ptr(), nfs4) }
-}
-
 /// May the export come that a form of handle leads to? Does not sleep.
 pub(crate) fn export(net: Net<'_>, form: &Form, request: &Request<'_>) -> bool {
     let place = exported::place_of_form(net, form, None);
     place.handle == Some(PSEUDO_ROOT) && in_grace::any(net)
-        || is_restarting(net, request.is_nfs4())
+        || request.thread().is_in_grace(net, request.is_nfs4())
         || is_in_grace(net, place, request)
 }
 
@@ -68,7 +62,7 @@ pub(crate) fn directory(net: Net<'_>, place: Place, request: &Request<'_>) -> bo
     // Who uses an older version does not walk over it anyway, unless the export says so.
     let may_be_unknown = request.is_nfs4() && place.export.is_none();
     is_in_grace(net, place, request)
-        || may_be_unknown && (is_restarting(net, true) || in_grace::any_missing(net))
+        || may_be_unknown && (request.thread().is_in_grace(net, true) || in_grace::any_missing(net))
 }
 
 /// What to tell a client to which nothing is exported.
@@ -90,8 +84,9 @@ impl Request<'_> {
     }
 }
 
-/// What is told a client to which nothing is exported, when it asks for a version of an RPC program? Does not sleep.
-pub(crate) fn client(net: Net<'_>, program: u32, version: u32) -> Answer {
+/// What is told a client to which nothing is exported, when it asks the current thread for a version of an RPC program?
+/// Does not sleep.
+pub(crate) fn client(thread: &Thread, net: Net<'_>, program: u32, version: u32) -> Answer {
     let answer = match program {
         NFS_PROGRAM | NFS_ACL_PROGRAM => Answer::GoOn,
         // It has no word for it, and lockd would have the client monitored.
@@ -99,7 +94,7 @@ pub(crate) fn client(net: Net<'_>, program: u32, version: u32) -> Answer {
         _ => return Answer::Denied,
     };
     let nfs4 = program == NFS_PROGRAM && version == 4;
-    if is_restarting(net, nfs4) || in_grace::any(net) {
+    if thread.is_in_grace(net, nfs4) || in_grace::any(net) {
         answer
     } else {
         Answer::Denied

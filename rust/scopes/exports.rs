@@ -16,7 +16,7 @@ use crate::scopes::place::{Form, FSID_MAX};
 use crate::scopes::request::Request;
 use crate::scopes::svc_export::{ExportRef, SvcExport};
 use core::ptr::addr_of_mut;
-use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
+use core::sync::atomic::{AtomicI64, AtomicPtr, Ordering};
 use kernel::bindings;
 use kernel::error::from_err_ptr;
 use kernel::ffi::c_int;
@@ -115,8 +115,9 @@ pub(crate) fn find<'a>(
     match &found {
         Ok(export) => {
             question.note(export, &request)?;
-            if UNDECIDED.load(Ordering::Relaxed) && request().is_some_and(|r| r.is_of_lockd()) {
-                UNDECIDED.store(false, Ordering::Relaxed);
+            let undecided = UNDECIDED.load(Ordering::Relaxed);
+            let is_it = |r: Request<'_>| r.is_of_lockd() && r.received_at() == undecided;
+            if undecided != 0 && request().is_some_and(is_it) {
                 return Err(ETIMEDOUT);
             }
         }
@@ -185,9 +186,9 @@ fn by_address_or_flavor(question: Question<'_>) -> Result<ExportRef> {
     }
 }
 
-/// lockd's thread works on a request for an export of which it was not known yet whether there is one. If it is found
-/// after all, lockd has to ask again: the client would get a lock without a note of that.
-static UNDECIDED: AtomicBool = AtomicBool::new(false);
+/// When lockd's thread received the last request for an export of which it was not known whether there is one, or 0. If it
+/// is found after all, the client has to ask again: it would get a lock without a note of that.
+static UNDECIDED: AtomicI64 = AtomicI64::new(0);
 
 /// Is the file system exported to the client whose NLM request this is?
 /// Asks rpc.mountd if the kernel does not know, as lockd itself is about to do. May sleep.
@@ -195,7 +196,7 @@ static UNDECIDED: AtomicBool = AtomicBool::new(false);
 /// Clients make handles up: what is only expected, or not known to rpc.mountd in time, is none. If it was known before,
 /// it is one, as lockd may have the file open.
 pub(crate) fn is_exported(request: &Request<'_>) -> bool {
-    UNDECIDED.store(false, Ordering::Relaxed);
+    UNDECIDED.store(0, Ordering::Relaxed);
     let Some((form, _)) = request.nlm_form() else {
         return false;
     };
@@ -240,8 +241,11 @@ pub(crate) fn is_exported(request: &Request<'_>) -> bool {
         Err(e) if e == ENOENT => false,
         // rpc.mountd has not said yet, or the export is expected.
         Err(_) => {
-            UNDECIDED.store(true, Ordering::Relaxed);
-            is_known()
+            let known = is_known();
+            if !known {
+                UNDECIDED.store(request.received_at(), Ordering::Relaxed);
+            }
+            known
         }
     }
 }

@@ -181,6 +181,13 @@ impl<H: KeyedHash> GraceTable<H> {
                 self.index.insert(hash, at);
             }
         } else if was.is_some() {
+            self.find_local_deadline();
+        }
+    }
+
+    /// Somebody is let in again: looks until when others are kept out.
+    fn find_local_deadline(&mut self) {
+        if self.local_deadline > 0 {
             let local = self.entries.iter().filter(|e| e.local.is_some());
             self.local_deadline = local.map(|e| e.until).max().unwrap_or(0);
         }
@@ -203,27 +210,27 @@ impl<H: KeyedHash> GraceTable<H> {
     /// Ends all grace periods of a net namespace.
     pub(crate) fn end_all(&mut self, net: u64) {
         for at in 0..self.entries.len() {
-            let entry = &self.entries[at];
-            if entry.net == net {
-                let scope = entry.scope;
-                self.end(net, &scope);
+            if self.entries[at].net == net {
+                self.end_at(at);
             }
         }
+        self.find_local_deadline();
     }
 
     /// Ends a scope's grace period.
     pub(crate) fn end(&mut self, net: u64, scope: &Scope) {
-        let Some(entry) = self.find(net, scope) else {
-            return;
-        };
-        let live = !entry.is_dormant();
-        entry.until = 0;
-        let sleeps = live && entry.holds == 0;
-        let local = entry.local.is_some();
-        self.lose(sleeps);
-        if local {
-            self.keep_out(net, scope, None);
+        if let Some(at) = self.position(net, scope) {
+            self.end_at(at);
+            self.find_local_deadline();
         }
+    }
+
+    fn end_at(&mut self, at: usize) {
+        let entry = &mut self.entries[at];
+        let live = !entry.is_dormant();
+        (entry.until, entry.local) = (0, None);
+        let sleeps = live && entry.holds == 0;
+        self.lose(sleeps);
     }
 
     /// Holds a scope in grace, until as many calls of [`GraceTable::let_go`]. Fails as

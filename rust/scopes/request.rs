@@ -8,7 +8,7 @@
 //! procedure say (`fs/lockd/svc4proc.c`, `fs/lockd/svcproc.c`).
 
 use crate::base::net::Net;
-use crate::base::private::{self, opaque};
+use crate::base::private::{self, opaque, svc_rqst};
 use crate::scopes::exported;
 use crate::scopes::place::{Form, Place};
 use crate::scopes::received::Received;
@@ -34,41 +34,27 @@ fn runs(function: *const c_void, own: unsafe extern "C" fn(*mut c_void) -> c_int
     !function.is_null() && core::ptr::eq(function, own as *const c_void)
 }
 
-/// Whose request it is.
+/// Whose thread it is.
 #[derive(Clone, Copy)]
 enum Kind {
     Nfsd,
     Lockd,
 }
 
-/// The request that the current thread of nfsd or lockd works on.
+/// The current thread, which is one of nfsd or lockd: so their modules stay loaded, and `grace`, which both need.
 ///
 /// # Invariants
 ///
-/// The current thread is nfsd's or lockd's, as `kind` says, and is inside of the processing of this request for
-/// `'a`: its arguments are decoded, and what they lead to stays as it is. (A thread has its request from its start
-/// to its end; between two, its fields describe the last one, whose memory may be gone.)
-pub(crate) struct Request<'a> {
-    received: Received<'a>,
+/// It is, as `kind` says. `request` is its request, from its start to its end.
+pub(crate) struct Thread {
+    // A pointer, so that it stays with its thread.
+    request: NonNull<svc_rqst>,
     kind: Kind,
 }
 
-impl<'a> Deref for Request<'a> {
-    type Target = Received<'a>;
-
-    fn deref(&self) -> &Received<'a> {
-        &self.received
-    }
-}
-
-impl<'a> Request<'a> {
-    /// The current thread's, if it is one of nfsd or lockd. Does not sleep.
-    ///
-    /// # Safety
-    ///
-    /// A thread of nfsd or lockd calls this only inside of the processing of its request, when that is decoded,
-    /// and is there for all of `'a`.
-    pub(crate) unsafe fn current() -> Option<Self> {
+impl Thread {
+    /// The current thread, if it is one of nfsd or lockd. Does not sleep.
+    pub(crate) fn current() -> Option<Self> {
         // SAFETY: The current task is there while it runs; `kthread_func()` takes any task. Its address
         // is that of a function or null, and is not called. A kthread with one of these functions has its
         // `svc_rqst` as data, which is freed at their end.
@@ -82,29 +68,97 @@ impl<'a> Request<'a> {
             } else {
                 return None;
             };
-            let raw = NonNull::new(private::kthread_data(task).cast())?;
-            // INVARIANT: It is this thread's, and the caller says that it is being processed.
-            Some(Request {
-                received: Received::from_raw(raw),
-                kind,
-            })
+            // INVARIANT: It is this thread's.
+            let request = NonNull::new(private::kthread_data(task).cast())?;
+            Some(Thread { request, kind })
+        }
+    }
+
+    /// Is the server of a namespace in a grace period of its own? nfsd's, for NFSv4, begins only if there are clients on
+    /// record, lockd's always. Does not sleep.
+    pub(crate) fn is_in_grace(&self, net: Net<'_>, nfs4: bool) -> bool {
+        // SAFETY: The namespace is alive, and `grace` is loaded, by the types' invariants.
+        unsafe { private::__state_in_grace(net.as_ptr(), nfs4) }
+    }
+}
+
+/// The request that the current thread of nfsd or lockd works on.
+///
+/// # Invariants
+///
+/// `received` is the request of `thread`, the current one, which is inside of its processing for `'a`: the arguments are
+/// decoded, and what they lead to stays as it is. (Between two requests, the fields describe the last one, whose memory may
+/// be gone.)
+pub(crate) struct Request<'a> {
+    received: Received<'a>,
+    thread: Thread,
+}
+
+impl<'a> Deref for Request<'a> {
+    type Target = Received<'a>;
+
+    fn deref(&self) -> &Received<'a> {
+        &self.received
+    }
+}
+
+/// What does not change while a request is processed, beside what is known when it is received.
+struct Fixed<'a> {
+    procedure: u32,
+    arguments: *const c_void,
+    response: *const c_void,
+    domain: Option<Domain<'a>>,
+}
+
+impl<'a> Request<'a> {
+    /// The current thread's, if it is one of nfsd or lockd. Does not sleep.
+    ///
+    /// # Safety
+    ///
+    /// A thread of nfsd or lockd calls this only inside of the processing of its request, when that is decoded,
+    /// and is there for all of `'a`.
+    pub(crate) unsafe fn current() -> Option<Self> {
+        let thread = Thread::current()?;
+        // SAFETY: It is the current thread's, and the caller says that it is being processed.
+        let received = unsafe { Received::from_raw(thread.request) };
+        // INVARIANT: As the caller says.
+        Some(Request { received, thread })
+    }
+
+    /// The thread that works on it.
+    pub(crate) fn thread(&self) -> &Thread {
+        &self.thread
+    }
+
+    #[inline]
+    fn fixed(&self) -> Fixed<'_> {
+        let raw = self.as_ptr();
+        // SAFETY: The request is the current thread's, and these fields stay as they are while it is processed, by the
+        // type's invariant. Its client is null or was set by `svc_set_client()`, with a reference.
+        unsafe {
+            Fixed {
+                procedure: (*raw).rq_proc,
+                arguments: (*raw).rq_argp,
+                response: (*raw).rq_resp,
+                domain: Domain::from_raw((*raw).rq_client),
+            }
         }
     }
 
     /// Does lockd work on it?
     pub(crate) fn is_of_lockd(&self) -> bool {
-        matches!(self.kind, Kind::Lockd)
+        matches!(self.thread.kind, Kind::Lockd)
     }
 
     /// Is it one of NFSv4? Does not sleep.
     pub(crate) fn is_nfs4(&self) -> bool {
-        self.get().rq_prog == NFS_PROGRAM && self.get().rq_vers == 4
+        (self.program(), self.version()) == (NFS_PROGRAM, 4)
     }
 
     /// Is it a compound whose current operation is READDIR, in a directory that only leads to exports? Does not sleep.
     pub(crate) fn lists_pseudo_root(&self) -> bool {
         self.compound().is_some_and(|compound| {
-            compound.op.opnum == private::nfs_opnum4_OP_READDIR
+            compound.operation() == private::nfs_opnum4_OP_READDIR
                 && compound
                     .export(Handle::Current)
                     .is_some_and(SvcExport::is_pseudo_root)
@@ -113,10 +167,9 @@ impl<'a> Request<'a> {
 
     /// What it is about, if it is one of NFSv4 or NLM. Does not sleep.
     pub(crate) fn subject(&self) -> Option<Subject> {
-        let request = self.get();
-        let mut subject = match self.kind {
+        let mut subject = match self.thread.kind {
             Kind::Nfsd if self.is_nfs4() => self.compound()?.subject(),
-            Kind::Lockd if request.rq_prog == private::NLM_PROGRAM => {
+            Kind::Lockd if self.program() == private::NLM_PROGRAM => {
                 let (handle, reclaim_asks) = self.nlm_arguments()?;
                 let place = Form::of_handle(handle)
                     .map(|form| exported::place_of_form(self.net(), &form, self.domain()));
@@ -134,8 +187,7 @@ impl<'a> Request<'a> {
 
     /// Its client, as exports(5) knows it. Does not sleep.
     pub(crate) fn domain(&self) -> Option<Domain<'_>> {
-        // SAFETY: The client is null or was set by `svc_set_client()`, and stays during the request.
-        unsafe { Domain::from_raw(self.get().rq_client) }
+        self.fixed().domain
     }
 
     /// What the file handle of an NLM request says of its export, and whether the request reclaims. Does not sleep.
@@ -146,41 +198,44 @@ impl<'a> Request<'a> {
 
     /// The compound that it is, of NFSv4.
     fn compound(&self) -> Option<Compound<'_>> {
-        let request = self.get();
-        if !self.is_nfs4() || request.rq_proc != COMPOUND {
+        let fixed = self.fixed();
+        if !self.is_nfs4() || fixed.procedure != COMPOUND {
             return None;
         }
+        let response: *const private::nfsd4_compoundres = fixed.response.cast();
+        let arguments: *const private::nfsd4_compoundargs = fixed.arguments.cast();
         // SAFETY: By the type's invariant, these are what `nfsd4_proc_compound()` works on: `opcnt` operations have been
         // begun, and the last of them is the current one.
         let (state, op) = unsafe {
-            let response = &*request.rq_resp.cast::<private::nfsd4_compoundres>();
-            let arguments = &*request.rq_argp.cast::<private::nfsd4_compoundargs>();
-            let at = (response.opcnt as usize).checked_sub(1)?;
-            if response.opcnt > arguments.opcnt {
+            let at = ((*response).opcnt as usize).checked_sub(1)?;
+            if (*response).opcnt > (*arguments).opcnt {
                 return None;
             }
-            (&response.cstate, &*arguments.ops.add(at))
+            (&raw const (*response).cstate, (*arguments).ops.add(at))
         };
         // INVARIANT: They are those of this request.
-        let net = self.net();
-        Some(Compound { net, state, op })
+        Some(Compound {
+            net: self.net(),
+            state,
+            op,
+        })
     }
 
     /// The file handle of an NLM request; and if it reclaims, how often lockd asks for it.
     fn nlm_arguments(&self) -> Option<(&[u8], Option<u32>)> {
         // lockd has the program NLM only.
-        let Kind::Lockd = self.kind else {
+        let Kind::Lockd = self.thread.kind else {
             return None;
         };
-        let request = self.get();
+        let fixed = self.fixed();
         /// The handle, and for a request that can reclaim whether it does.
         macro_rules! arguments {
             ($test:ident, $lock:ident, $cancel:ident, $unlock:ident, $share:ident) => {{
-                let arguments = request.rq_argp;
+                let arguments = fixed.arguments;
                 // SAFETY: The arguments are decoded, by the type's invariant, and those of this
                 // procedure in this version begin so (`pc_argzero` clears what the decoder leaves out).
                 unsafe {
-                    match request.rq_proc {
+                    match fixed.procedure {
                         private::NLMPROC_TEST | private::NLMPROC_TEST_MSG => {
                             let args = &(*arguments.cast::<private::$test>()).xdrgen;
                             (&args.alock.fh, None)
@@ -202,7 +257,7 @@ impl<'a> Request<'a> {
                         }
                         private::NLMPROC_SHARE | private::NLMPROC_UNSHARE => {
                             let args = &(*arguments.cast::<private::$share>()).xdrgen;
-                            let shares = request.rq_proc == private::NLMPROC_SHARE;
+                            let shares = fixed.procedure == private::NLMPROC_SHARE;
                             (&args.share.fh, (shares && args.reclaim).then_some(1))
                         }
                         _ => return None,
@@ -210,7 +265,7 @@ impl<'a> Request<'a> {
                 }
             }};
         }
-        let (handle, reclaim_asks): (&opaque, Option<u32>) = match request.rq_vers {
+        let (handle, reclaim_asks): (&opaque, Option<u32>) = match self.version() {
             1 | 3 => arguments!(
                 nlm_testargs_wrapper,
                 nlm_lockargs_wrapper,
@@ -241,11 +296,18 @@ impl<'a> Request<'a> {
 ///
 /// # Invariants
 ///
-/// The state and the current operation are those of a request, which stays for `'a`, in its namespace.
+/// The state and the current operation are those of a request of the current thread, which stays for `'a`, in its
+/// namespace.
 struct Compound<'a> {
     net: Net<'a>,
-    state: &'a private::nfsd4_compound_state,
-    op: &'a private::nfsd4_op,
+    state: *const private::nfsd4_compound_state,
+    op: *const private::nfsd4_op,
+}
+
+/// What a file handle of a compound says, and leads to.
+struct At<'a> {
+    fsid: Option<Fsid>,
+    export: Option<SvcExport<'a>>,
 }
 
 /// One of a compound's file handles.
@@ -256,29 +318,41 @@ enum Handle {
 }
 
 impl<'a> Compound<'a> {
-    fn handle(&self, which: Handle) -> &'a private::svc_fh {
-        match which {
-            Handle::Current => &self.state.current_fh,
-            Handle::Saved => &self.state.save_fh,
+    #[inline]
+    fn at(&self, which: Handle) -> At<'a> {
+        // SAFETY: The state is the current thread's, so nobody changes it now. `fh_verify()` has set the export of a handle,
+        // or it is null. The handle has a reference to it until the request is answered.
+        unsafe {
+            let handle = match which {
+                Handle::Current => &raw const (*self.state).current_fh,
+                Handle::Saved => &raw const (*self.state).save_fh,
+            };
+            let own = &(*handle).fh_handle;
+            At {
+                fsid: own
+                    .fh_raw
+                    .get(..own.fh_size as usize)
+                    .and_then(Fsid::of_handle),
+                export: SvcExport::from_raw((*handle).fh_export),
+            }
         }
     }
 
     /// The export that a file handle leads to, if it is known.
     fn export(&self, which: Handle) -> Option<SvcExport<'a>> {
-        // SAFETY: `fh_verify()` has set the export, or it is null. The handle has a reference to it until the request
-        // is answered.
-        unsafe { SvcExport::from_raw(self.handle(which).fh_export) }
+        self.at(which).export
     }
 
     /// Where the file of a file handle is.
     fn place(&self, which: Handle) -> Place {
-        let handle = &self.handle(which).fh_handle;
-        let bytes = handle.fh_raw.get(..handle.fh_size as usize);
-        exported::place_of(
-            self.net,
-            bytes.and_then(Fsid::of_handle),
-            self.export(which),
-        )
+        let at = self.at(which);
+        exported::place_of(self.net, at.fsid, at.export)
+    }
+
+    /// Its operation.
+    fn operation(&self) -> u32 {
+        // SAFETY: The operation is the current thread's, and decoded.
+        unsafe { (*self.op).opnum }
     }
 
     /// Does its operation reclaim?
@@ -286,10 +360,10 @@ impl<'a> Compound<'a> {
         let of_open = private::open_claim_type4_NFS4_OPEN_CLAIM_PREVIOUS;
         // SAFETY: The arguments of the operation are decoded, and are of its kind.
         unsafe {
-            match self.op.opnum {
-                private::nfs_opnum4_OP_OPEN => self.op.u.open.op_claim_type == of_open,
-                private::nfs_opnum4_OP_LOCK => self.op.u.lock.lk_reclaim != 0,
-                private::nfs_opnum4_OP_LAYOUTCOMMIT => self.op.u.layoutcommit.lc_reclaim != 0,
+            match self.operation() {
+                private::nfs_opnum4_OP_OPEN => (*self.op).u.open.op_claim_type == of_open,
+                private::nfs_opnum4_OP_LOCK => (*self.op).u.lock.lk_reclaim != 0,
+                private::nfs_opnum4_OP_LAYOUTCOMMIT => (*self.op).u.layoutcommit.lc_reclaim != 0,
                 _ => false,
             }
         }
@@ -297,7 +371,7 @@ impl<'a> Compound<'a> {
 
     /// What its operation is about.
     fn subject(&self) -> Subject {
-        let saved = match self.op.opnum {
+        let saved = match self.operation() {
             private::nfs_opnum4_OP_RENAME
             | private::nfs_opnum4_OP_LINK
             | private::nfs_opnum4_OP_COPY

@@ -11,7 +11,7 @@ use crate::scopes::roots::{Export, How, Root};
 use crate::scopes::scope::Fsid;
 use core::marker::PhantomData;
 use core::mem::ManuallyDrop;
-use core::ptr::{self, addr_of_mut, NonNull};
+use core::ptr::{addr_of_mut, NonNull};
 use kernel::bindings;
 use kernel::prelude::*;
 use kernel::str::CStr;
@@ -60,20 +60,25 @@ pub(crate) fn root(path: Path<'_>) -> Root {
     }
 }
 
-/// What an export leads to.
+/// What an export is, and leads to.
 struct Made<'a> {
+    flags: u32,
+    number: u32,
+    flavors: u32,
     path: Path<'a>,
     domain: Option<Domain<'a>>,
     uuid: Option<&'a [u8; 16]>,
+    /// All that a note of it depends on.
+    words: [u64; 7],
 }
 
-/// An export of nfsd's (`struct svc_export`), which never changes: for a change, there is a new one.
+/// An export of nfsd's (`struct svc_export`). What is read of it here never changes: for a change, there is a new one.
 ///
 /// # Invariants
 ///
 /// It is valid for `'a`.
 #[derive(Clone, Copy)]
-pub(crate) struct SvcExport<'a>(&'a svc_export);
+pub(crate) struct SvcExport<'a>(NonNull<svc_export>, PhantomData<&'a svc_export>);
 
 impl<'a> SvcExport<'a> {
     /// The export at a pointer, unless that is null.
@@ -81,32 +86,48 @@ impl<'a> SvcExport<'a> {
     /// # Safety
     ///
     /// The pointer is null, or the export is valid for `'a`.
-    pub(crate) unsafe fn from_raw(export: *const svc_export) -> Option<Self> {
-        // SAFETY: The pointer is null, or the export is valid for as long as the value is.
-        let export = unsafe { export.as_ref() };
+    pub(crate) unsafe fn from_raw(export: *mut svc_export) -> Option<Self> {
         // INVARIANT: By this function's requirement.
-        export.map(SvcExport)
+        Some(SvcExport(NonNull::new(export)?, PhantomData))
     }
 
     #[inline]
     fn made(self) -> Made<'a> {
+        let raw = self.0.as_ptr();
         // SAFETY: The export is valid, and has references to its client and to its path, which is that of a file or a
-        // directory. Its UUID is null or has 16 bytes.
+        // directory. Its UUID is null or has 16 bytes. nfsd has set all this before others could find it.
         unsafe {
+            let (flags, number) = ((*raw).ex_flags as u32, (*raw).ex_fsid as u32);
+            let uuid = (*raw).ex_uuid.cast::<[u8; 16]>().as_ref();
+            // Not its address: that of a UUID that has gone is given to another one.
+            let uuid_words = uuid.map_or(0, |uuid| u128::from_ne_bytes(*uuid));
             Made {
-                path: Path::from_raw(self.0.ex_path),
-                domain: Domain::from_raw(self.0.ex_client),
-                uuid: self.0.ex_uuid.cast::<[u8; 16]>().as_ref(),
+                flags,
+                number,
+                flavors: (*raw).ex_nflavors,
+                path: Path::from_raw((*raw).ex_path),
+                domain: Domain::from_raw((*raw).ex_client),
+                uuid,
+                words: [
+                    raw as u64,
+                    (*raw).ex_path.dentry as u64,
+                    (*raw).ex_path.mnt as u64,
+                    (*raw).ex_client as u64,
+                    uuid_words as u64,
+                    (uuid_words >> 64) as u64,
+                    u64::from(flags) << 32 | u64::from(number),
+                ],
             }
         }
     }
 
     /// Its fsid, as it was when the export was made (`mk_fsid()` in `fs/nfsd/nfsfh.h`).
     pub(crate) fn fsid(self) -> Fsid {
-        if self.0.ex_flags as u32 & private::NFSEXP_FSID != 0 {
-            return Fsid::Num(self.0.ex_fsid as u32);
+        let made = self.made();
+        if made.flags & private::NFSEXP_FSID != 0 {
+            return Fsid::Num(made.number);
         }
-        match self.made().uuid {
+        match made.uuid {
             Some(uuid) => Fsid::Uuid(*uuid),
             None => self.device(),
         }
@@ -119,12 +140,12 @@ impl<'a> SvcExport<'a> {
 
     /// Does it only lead to other exports (`NFSEXP_V4ROOT`)?
     pub(crate) fn is_pseudo_root(self) -> bool {
-        self.0.ex_flags as u32 & private::NFSEXP_V4ROOT != 0
+        self.made().flags & private::NFSEXP_V4ROOT != 0
     }
 
     /// Does it say by which security flavors it may be used?
     pub(crate) fn has_flavors(self) -> bool {
-        self.0.ex_nflavors > 0
+        self.made().flavors > 0
     }
 
     /// What it is, but for what it is below.
@@ -155,7 +176,7 @@ impl<'a> SvcExport<'a> {
 
     /// How it is exported.
     fn how(self) -> How {
-        let has = |flag| self.0.ex_flags as u32 & flag != 0;
+        let has = |flag| self.made().flags & flag != 0;
         How {
             crossmnt: has(private::NFSEXP_CROSSMOUNT),
             nohide: has(private::NFSEXP_NOHIDE),
@@ -170,16 +191,8 @@ impl<'a> SvcExport<'a> {
     }
 
     /// All that a note of it depends on.
-    pub(crate) fn words(self) -> [u64; 6] {
-        let export = self.0;
-        [
-            ptr::from_ref(export) as u64,
-            export.ex_path.dentry as u64,
-            export.ex_path.mnt as u64,
-            export.ex_client as u64,
-            export.ex_uuid as u64,
-            u64::from(export.ex_flags as u32) << 32 | u64::from(export.ex_fsid as u32),
-        ]
+    pub(crate) fn words(self) -> [u64; 7] {
+        self.made().words
     }
 }
 

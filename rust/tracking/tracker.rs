@@ -227,10 +227,11 @@ impl Tracker {
     }
 
     /// Removes the record of a client that has one, or may have.
-    fn remove(self: &Arc<Self>, nn: &NfsdNet, client: &Nfs4Client) {
+    fn remove(self: &Arc<Self>, client: &Nfs4Client) {
         self.change(client.name(), |state, key| {
             // One that an admin expires may have come back under the same name by now.
-            let on_record = client.is_stable() && !nn.has_stable_namesake(client);
+            let is_back = |nn: Tracked<'_>| nn.has_stable_namesake(client);
+            let on_record = client.is_stable() && !self.nn(state).is_some_and(is_back);
             state
                 .changes
                 .remove(key, client.name(), ClientRef::new(client), on_record)
@@ -340,13 +341,12 @@ unsafe extern "C" fn exit(net: *mut private::net) {
     clientids::forget(server.net());
 }
 
-/// Calls `f` with nfsd's state and the tracker of a client's server, if that has not stopped.
-fn with_tracker<R>(client: &Nfs4Client, f: impl FnOnce(&Arc<Tracker>, &NfsdNet) -> R) -> Option<R> {
+/// Calls `f` with the tracker of a client's server, if that has not stopped.
+fn with_tracker<R>(client: &Nfs4Client, f: impl FnOnce(&Arc<Tracker>) -> R) -> Option<R> {
     // Before the tracker, so that it goes after it.
     let _module = ModuleRef::get()?;
-    let nn = NfsdNet::of(client.nfsd());
-    let tracker = Tracker::of(nn)?;
-    Some(f(&tracker, nn))
+    let tracker = Tracker::of(NfsdNet::of(client.nfsd()))?;
+    Some(f(&tracker))
 }
 
 /// A client has reclaimed all, or has its first state.
@@ -357,7 +357,7 @@ fn with_tracker<R>(client: &Nfs4Client, f: impl FnOnce(&Arc<Tracker>, &NfsdNet) 
 unsafe extern "C" fn create(client: *mut private::nfs4_client) {
     // SAFETY: nfsd calls this for a client that is confirmed, so it has a name, and that stays until it returns.
     let client = unsafe { Nfs4Client::from_raw(client) };
-    with_tracker(client, |tracker, _| tracker.store(client));
+    with_tracker(client, |tracker| tracker.store(client));
 }
 
 /// A client is gone.
@@ -368,9 +368,9 @@ unsafe extern "C" fn create(client: *mut private::nfs4_client) {
 unsafe extern "C" fn remove(client: *mut private::nfs4_client) {
     // SAFETY: nfsd calls this for a client that was confirmed, so it has a name, and frees it afterwards.
     let client = unsafe { Nfs4Client::from_raw(client) };
-    with_tracker(client, |tracker, nn| {
+    with_tracker(client, |tracker| {
         clientids::gone(client);
-        tracker.remove(nn, client);
+        tracker.remove(client);
     });
 }
 
@@ -382,7 +382,7 @@ unsafe extern "C" fn remove(client: *mut private::nfs4_client) {
 unsafe extern "C" fn check(client: *mut private::nfs4_client) -> c_int {
     // SAFETY: nfsd calls this for a client that is confirmed, so it has a name, and whose request is being processed.
     let client = unsafe { Nfs4Client::from_raw(client) };
-    with_tracker(client, |tracker, _| tracker.check(client))
+    with_tracker(client, |tracker| tracker.check(client))
         .unwrap_or(Err(ENOENT))
         .map_or_else(|e| e.to_errno(), |()| 0)
 }

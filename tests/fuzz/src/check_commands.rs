@@ -25,7 +25,7 @@ fn decimal(text: &str, max: u128) -> Option<u128> {
     number.filter(|_| good)
 }
 
-/// How a scope is to be shown; `None` if it is none. The rules are those of README.md.
+/// How a scope is to be shown; `None` if it is none. The rules are those of docs/control.md.
 pub(crate) fn shown(text: &str) -> Option<String> {
     if let Some(address) = text.strip_prefix("ip:") {
         let address: IpAddr = address.parse().ok()?;

@@ -62,6 +62,12 @@ impl<'a> Tracked<'a> {
         Tracked(nn)
     }
 
+    pub(crate) fn has_stable_namesake(&self, client: &Nfs4Client) -> bool {
+        let clients = self.clients.lock();
+        let namesake = clients.iter().find(|c| c.name() == client.name());
+        namesake.is_some_and(|c| c.is_stable())
+    }
+
     pub(crate) fn stable_clients(&self) -> Result<KVVec<ClientRef>> {
         let mut stable = KVVec::new();
         for client in self.clients.lock().iter().filter(|c| c.is_stable()) {
@@ -130,12 +136,6 @@ impl NfsdNet {
     /// nfsd's worker is to end it. Returns whether somebody has been told before.
     pub(crate) fn end_grace(&self) -> bool {
         self.grace_ended.swap(true, Ordering::SeqCst)
-    }
-
-    pub(crate) fn has_stable_namesake(&self, client: &Nfs4Client) -> bool {
-        let clients = self.clients.lock();
-        let namesake = clients.iter().find(|c| c.name() == client.name());
-        namesake.is_some_and(|c| c.is_stable())
     }
 
     fn ops(&self) -> &'static nfsd4_client_tracking_ops {

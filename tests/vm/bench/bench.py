@@ -12,7 +12,7 @@ import sys
 import time
 
 from ktap import check
-from nfs import MODULE, Server, sh, unload
+from nfs import Server, load, sh, unload
 
 STOCK, OURS = "stock", "ours"
 # As the Linux client names itself. The stock table looks at the first 8 bytes only.
@@ -32,7 +32,7 @@ def attach(side):
     """Loads the module, or takes it out; no server runs."""
     loaded = os.path.exists("/sys/module/nfsd_ha")
     if side == OURS and not loaded:
-        sh(f"insmod {MODULE}")
+        load()
     if side == STOCK and loaded:
         unload(switching=60, removing=10)
 

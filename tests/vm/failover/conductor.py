@@ -6,6 +6,7 @@ import os
 
 import harness
 from ktap import check, done
+from nfs import wait_until
 
 
 class Servers:
@@ -41,6 +42,11 @@ class Servers:
         harness.kill(server, name)
         self.boots[server] = name
         harness.get(f"{server}-{name}-up")
+
+    def await_grace(self):
+        """Waits until no server is in its own grace period."""
+        for server in self.boots:
+            assert wait_until(lambda name=server: not self.ask(name, "in_grace"), 60, 0.5), server
 
     def end(self):
         """Tells all that the test is over."""

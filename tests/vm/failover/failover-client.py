@@ -68,7 +68,8 @@ sh(f"echo {ADDRESS} {HOST} >>/etc/hosts; modprobe nfsv3; rpcbind -w; rpc.statd -
 servers = Servers("ab")
 ask = servers.ask
 ask("a", "serve")
-time.sleep(GRACE)  # the servers' first grace period
+for server in OTHERS:
+    ask(server, "lockd_ready")
 OPTIONS = "vers=3,proto=tcp"
 sh(f"mount -t nfs -o {OPTIONS} {ADDRESS}:{EXPORT} /mnt/ha; "
    f"mount -t nfs -o {OPTIONS} a:/srv/local /mnt/a; mount -t nfs -o {OPTIONS} b:/srv/local /mnt/b")

@@ -138,6 +138,11 @@ class Node:
         write(f"{CONTROL}/nlm_set_ip_grace", f"{FSID} {seconds}".strip())
 
     @staticmethod
+    def lockd_ready():
+        """Ends lockd's own grace period, which nobody reclaims in."""
+        write("/proc/fs/lockd/nlm_end_grace", "Y")
+
+    @staticmethod
     def record_clients():
         """Starts what records the clients of each export."""
         Node.background("/test/nfsd-ha record")

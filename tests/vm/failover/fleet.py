@@ -131,8 +131,8 @@ def end_writers(writers, servers, server, name):
 class Fleet:
     """Clients of an export that moves, and one that wants their locks."""
 
-    def __init__(self, export, clients, suffix=""):
-        self.export, self.suffix, self.clients = export, suffix, clients
+    def __init__(self, export, clients, suffix="", pause=0.5):
+        self.export, self.suffix, self.clients, self.pause = export, suffix, clients, pause
         self.source = f"{EXPORTS[export].address}:/{export}"
         self.writers = [self.writer(client) for client in self.clients]
         await_writers(self.writers, f"{len(clients)} clients open, lock and write on {export}")
@@ -144,7 +144,7 @@ class Fleet:
 
     def writer(self, client):
         """A client's process on the export."""
-        return Writer(client, f"{client.mount(self.source, self.export)}/{client.name}{self.suffix}")
+        return Writer(client, f"{client.mount(self.source, self.export)}/{client.name}{self.suffix}", self.pause)
 
     def tries(self, since):
         """Waits until each lock was tried anew; the tries that ended after a time: begin, end, file, result."""

@@ -6,7 +6,10 @@ Who its NLM clients are is recorded on the small disk, which moves with it and i
 """
 
 import base64
+import os
+import signal
 import socket
+import subprocess
 
 import conductor
 import move
@@ -60,11 +63,6 @@ class Node(move.Node):
             place, device = address.split("@")
             sh(f"ip addr add {place} dev {device} {'nodad' if ':' in place else ''}")
 
-    @staticmethod
-    def lockd_ready():
-        """Ends lockd's own grace period, which nobody reclaims in."""
-        write("/proc/fs/lockd/nlm_end_grace", "Y")
-
     def leave(self, name):
         """It leaves with both addresses; the steps' times, and the list."""
         shared = self.shared[name]
@@ -73,6 +71,31 @@ class Node(move.Node):
             steps["list"] = base64.b64encode(f.read()).decode()
         sh(f"umount {shared.meta}")
         return steps
+
+    def leave_until(self, name, last):
+        """It begins to leave, and stops when a step is done: which are done."""
+        # pylint: disable-next=consider-using-with
+        process = subprocess.Popen(["/test/nfsd-ha", "move-out", self.shared[name].path, "--address", *ADDRESSES],
+                                   stdout=subprocess.PIPE, text=True, env=os.environ | {"NFSD_HA_DATABASE": move.STATE})
+        done = []
+        while last not in done:
+            line = process.stdout.readline()
+            assert line, f"it has ended after {done}"
+            done.append(line.split()[0])
+        process.send_signal(signal.SIGSTOP)
+        return done
+
+    def leave_again(self, name):
+        """After a reset: the same command once more."""
+        steps = self.moved("move-out", self.shared[name].path, "--address", *ADDRESSES)
+        with open(self.shared[name].list, "rb") as f:
+            steps["list"] = base64.b64encode(f.read()).decode()
+        return steps
+
+    def turn_back(self, name):
+        """After a reset: it stays."""
+        self.shared[name].mount_meta()
+        return self.moved("move-out", self.shared[name].path, "--undo")
 
     def take(self, name, seconds, clients):  # pylint: disable=arguments-differ
         """It comes with both addresses, and the list of its clients."""

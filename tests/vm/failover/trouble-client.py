@@ -6,7 +6,6 @@ import time
 
 import heartbeat
 from conductor import Servers
-from failover import GRACE
 from fleet import (Client, Fleet, Times, Writer, await_writers, end_writers, failures, make_clients, moved,
                    number_of_clients, ranges, say)
 from ktap import check, done, equal
@@ -21,8 +20,8 @@ servers = Servers("ab")
 heartbeat.start("a", "b")
 servers.ask("a", "serve", "ha")
 servers.ask("b", "serve", "hb")
-time.sleep(GRACE)  # the servers' first grace period
-ha, hb = Fleet("ha", make_clients("one", COUNT)), Fleet("hb", make_clients("two", 3))
+servers.await_grace()
+ha, hb = Fleet("ha", make_clients("one", COUNT), pause=1), Fleet("hb", make_clients("two", 3), pause=1)
 stays = {}
 for server in "ab":
     client = Client(f"stay-{server}", "4.1")

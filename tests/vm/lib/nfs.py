@@ -67,6 +67,18 @@ def kernel_log():
     return sh("dmesg")
 
 
+def attached():
+    """Do all threads run the module's functions? Before that, there are no files of it in nfsd's mounts."""
+    with open(f"{LIVEPATCH}/transition", encoding="ascii") as f:
+        return f.read() == "0\n"
+
+
+def load(parameters="", module=MODULE):
+    """Loads the module; when this returns, it is attached. insmod waits for that only if nfsd is loaded."""
+    sh(f"insmod {module} {parameters}")
+    assert wait_until(attached, 30, 0.02), "the livepatch stays in transition"
+
+
 def switch_off(timeout=60):
     """Disables the livepatch; returns whether that came to its end."""
     sh(f"echo 0 > {LIVEPATCH}/enabled")

@@ -6,15 +6,9 @@
 import os
 
 from ktap import check, done, equal
-from nfs import MODULE, Client, Server, kernel_log, sh, succeeds, switch_off, unload, wait_until
+from nfs import Client, Server, kernel_log, load, sh, succeeds, switch_off, unload, wait_until
 
 STATUS = "/proc/fs/nfsd/client_tracking"
-
-
-def load():
-    """insmod: when it returns, the module is attached."""
-    sh(f"insmod {MODULE}")
-
 
 # Before nfsd is there.
 load()

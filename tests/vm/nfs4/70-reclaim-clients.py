@@ -11,7 +11,7 @@ import time
 from control import command, read
 from fullserver import FullServer, RawHost
 from ktap import check, done, equal
-from nfs import MODULE, sh, wait_until
+from nfs import load, sh, wait_until
 from nfs4 import Nfs4
 
 server = FullServer(grace=10)
@@ -51,7 +51,7 @@ resident = client("resident", finished=True)
 own = resident.open_fh(b)
 equal("a client of this server has a lock on another export", resident.lock(own).status, "OK")
 
-sh(f"insmod {MODULE}")
+load()
 equal("a scope that is not in grace takes no list", command("reclaim_clients", "1234 the-mover"), ("ETIME", ""))
 equal("nor can its list be the last word", command("fsid_grace", "1234 listed")[0], "ETIME")
 command("fsid_grace", "1234 60")

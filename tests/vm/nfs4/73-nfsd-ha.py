@@ -12,7 +12,7 @@ import subprocess
 from control import command, read
 from fullserver import FullServer, RawHost
 from ktap import check, done, equal
-from nfs import MODULE, sh, wait_until
+from nfs import load, sh, wait_until
 from nfs4 import Nfs4
 from nlm import Nlm
 
@@ -39,7 +39,7 @@ def write(path, text):
 
 equal("without the module, it says what to do", tool("status")[0], ABSENT)
 check("which is to load it", "insmod nfsd_ha.ko" in tool("status")[2], tool("status"))
-sh(f"insmod {MODULE}")
+load()
 server = FullServer(grace=10)
 server.set_up()
 # Nobody knows the server's scope before nfsd runs (field case 27).

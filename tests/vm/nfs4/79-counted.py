@@ -11,7 +11,7 @@ import time
 from control import command, read
 from fullserver import FullServer, RawHost
 from ktap import check, done, equal
-from nfs import MODULE, sh, succeeds, wait_until
+from nfs import load, sh, succeeds, wait_until
 from nfs4 import READ, Nfs4
 from nlm import ACCESS_BOTH, DENY_WRITE, Nlm
 
@@ -20,7 +20,7 @@ server.set_up()
 server.start()
 host = RawHost()
 server.end_grace()
-sh(f"insmod {MODULE}")
+load()
 HOME, OTHER = host.server_ip, host.other_ip
 HOST = HOME[:-1] + "2"
 a, b = (host.create(server.export(name, f"fsid={fsid}")) for name, fsid in (("a", 1234), ("b", 5678)))
@@ -252,7 +252,7 @@ old.close()
 begin("gone holds=1")
 sh("echo 0 >/sys/kernel/livepatch/nfsd_ha/enabled")
 check("the module can be unloaded while somebody is waited for", wait_until(lambda: succeeds("rmmod nfsd_ha"), 10))
-sh(f"insmod {MODULE}")
+load()
 
 # A restart of the server.
 begin(f"nlm {HOME} {HOST} 4 holds=3")

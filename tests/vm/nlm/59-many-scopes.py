@@ -13,7 +13,7 @@ import time
 import v3
 from control import command, read
 from ktap import check, done, equal
-from nfs import MODULE, SLOW, sh, wait_until
+from nfs import SLOW, load, sh, wait_until
 from nlmload import UNLOCK, Load, handles
 
 SCOPES, ROUNDS, SECONDS = 10_000 // SLOW, 2, 0.4 * SLOW
@@ -25,7 +25,7 @@ LEAST = 1 if SLOW == 1 else 0.6
 a.make_files(20)
 files = handles(a, 20)
 v3.sleep_until(grace_end)
-load = Load("load")
+locker = Load("load")
 LOCKS = [(owner, 1, owner * 100, 50) for owner in range(1, 6)]
 
 
@@ -33,8 +33,8 @@ def rate():
     """Locks and unlocks a second."""
     began, count = time.monotonic(), 0
     while time.monotonic() - began < SECONDS:
-        load.many(files, LOCKS)
-        load.many(files, LOCKS, UNLOCK)
+        locker.many(files, LOCKS)
+        locker.many(files, LOCKS, UNLOCK)
         count += 2 * len(files) * len(LOCKS)
     return count / (time.monotonic() - began)
 
@@ -44,7 +44,7 @@ def attached(yes):
     if yes == os.path.exists("/sys/module/nfsd_ha"):
         return
     if yes:
-        sh(f"insmod {MODULE}")
+        load()
     else:
         sh("echo 0 > /sys/kernel/livepatch/nfsd_ha/enabled")
         wait_until(lambda: not sh("ls /sys/kernel/livepatch").split())

@@ -94,7 +94,7 @@ for scope, fsid, path in ((SCOPE, SCOPE, PATH), (device_scope(PATH), SCOPE, PATH
     writing = started(f"echo new >{walker.mount_point}/{name}/written-{scope.replace(':', '-')}; echo written")
     mounting = started(f"mount -t nfs -o vers=4.2 {comer.server_ip}:/{name} {comer.mount_point}; ls {comer.mount_point}",
                        comer)
-    time.sleep(3)
+    time.sleep(2)
     equal(f"{scope} in grace and not exported: a path walk, a write and a new mount wait",
           [p.poll() for p in (listing, writing, mounting)], [None] * 3)
     check("and others see the root meanwhile", succeeds(f"timeout 5 ls {walker.mount_point}"))
@@ -125,7 +125,7 @@ equal("in grace: NFSv3 and NFSv4.1 are told to wait, NLM is not answered", asked
       [10008, "DELAY", "DELAY", "DELAY", "DELAY", "no answer"])
 writing = started(f"echo more >>{three.mount_point}/inside; echo $?")
 holder.ask()
-time.sleep(3)
+time.sleep(2)
 equal("NFSv3 waits", writing.poll(), None)
 sh(f"{PSEUDO}; {EXPORT}")
 equal("and goes on when there is an export", ended(writing), ["0"])
@@ -149,8 +149,7 @@ sh(EXPORT)
 equal("and writes", ended(writing), ["0"])
 equal("NFSv4 writes under its lock", holder.answer(), "ok")
 check("which nobody else gets", not succeeds(f"python3 /test/lib/lock.py try {PATH}/held"))
-wait_until(lambda: not server.in_grace(), 60)
-sh("echo Y > /proc/fs/lockd/nlm_end_grace")
+server.end_grace()
 for path in (PATH, ROOT):
     server.unexport_path(path)
 equal("not in grace: all are refused again", asked(), ["denied"] * 6)
@@ -166,4 +165,24 @@ equal("who has an export reclaims there", known.lock(handle, offset=7, reclaim=T
 seen = [line.split()[0] for line in read("nlm_clients").splitlines() if line and line[0].isdigit()]
 equal("exports that somebody has made up are not noted", [scope for scope in seen if scope != SCOPE], [])
 check("that of the other client is", SCOPE in seen, read("nlm_clients"))
+
+# Who asks for what is expected, of which lockd has the file, does not have who asks next for what is there go unanswered.
+there = host.create(server.export("o", "fsid=63"))
+waits, goes_on = (Nlm(4, host.server_ip, name, **host.where) for name in ("waits", "goes-on"))
+waits.timeout = goes_on.timeout = 2
+equal("a client locks on another export, and unlocks", (goes_on.lock(there), goes_on.unlock(there)), ("GRANTED", "GRANTED"))
+server.unexport_path(PATH)
+command("fsid_grace", f"{SCOPE} 60")
+
+
+def answer(nlm, *what, **how):
+    """What it is told, if anything."""
+    try:
+        return nlm.lock(*what, **how)
+    except RpcError as e:
+        return str(e)
+
+
+equal("a reclaim of what is expected, and then a lock elsewhere",
+      (answer(waits, handle, reclaim=True), answer(goes_on, there)), ("GRANTED", "GRANTED"))
 done()

@@ -205,6 +205,16 @@ status, report, seconds = notify("9")
 check("what cannot be told is said at once", status == 1 and len(report["not_told"]) == 3 and seconds < 5 * SLOW, (report, seconds))
 sh(f"rm -r {LISTS}/9 {LISTS}/5678")
 
+# Exports that come one after the other within a second, each with a list of its own: the client is on all of them.
+SCOPES = ("21", "22", "23", "24")
+for scope in SCOPES:
+    record(scope, "10.9.1.1", "10.8.0.1")
+world.told()
+numbers = [notify(scope)[1]["state"] for scope in SCOPES]
+told = list(dict.fromkeys(t[2] for t in world.told()["10.9.1.1"]))
+equal("lists that are told one after the other have growing, odd numbers",
+      (numbers, told, [n % 2 for n in numbers]), (sorted(set(told)), numbers, [1] * len(SCOPES)))
+
 # ^C in the midst, and two at once.
 for number in range(300):
     record("5678", f"10.9.{5 + number // 250}.{number % 250}", SERVERS[0])

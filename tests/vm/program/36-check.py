@@ -8,13 +8,14 @@ Where what it says to do is a plain command, that is done, and the fault is gone
 
 import json
 import os
+import re
 import sqlite3
 import subprocess
 
 from control import command
 from fullserver import ROOT, FullServer, RawHost
 from ktap import check, done, equal
-from nfs import LIVEPATCH, MODULE, sh, switch_off, wait_until
+from nfs import LIVEPATCH, MODULE, load, sh, switch_off, wait_until
 from nlm import Nlm
 
 SCOPE = "/etc/nfs.conf.d/ha.conf"
@@ -64,7 +65,7 @@ sh(f"mount -t tmpfs tmpfs {ROOT}; rm -rf /lib/systemd/system/nfs-server.service.
 found = find()
 check("without the module", "module" in [name for name, _ in found], found)
 
-sh(f"insmod {MODULE}")
+load()
 write(BOOT, "nfsd_ha\n")
 write(SCOPE, "[nfsd]\nscope=nfs-ha\n")
 write(UNIT, "[Service]\nExecStart=/usr/sbin/rpc.nfsd\n")
@@ -198,9 +199,28 @@ sh("rpc.nfsd 0; rmmod nfsd_ha")
 found = [name for name, _ in find(*MOVES)]
 check("no module", "module" in found and "not-floating" not in found, found)
 server.start()
-sh(f"insmod {MODULE}")
-check("it is in force", wait_until(lambda: sh(f"cat {LIVEPATCH}/transition").strip() == "0", 30))
-command("floating_addresses", FLOATING)
-command("floating_addresses", host.other_ip6)
+
+
+def load_anew(module=MODULE):
+    """Loads a module, and tells it the addresses that move."""
+    load(module=module)
+    check("it is in force", wait_until(lambda: sh(f"cat {LIVEPATCH}/transition").strip() == "0", 30))
+    command("floating_addresses", FLOATING)
+    command("floating_addresses", host.other_ip6)
+
+
+# One of another release: the same with another number.
+with open(MODULE, "rb") as file:
+    other, places = re.subn(rb"\0version=[^\0]*", lambda line: re.sub(rb"[0-9]", b"0", line[0]), file.read())
+equal("the module has a version", places, 1)
+with open("/tmp/other.ko", "wb") as file:
+    file.write(other)
+load_anew("/tmp/other.ko")
+finds("the module of another release", "version-differs", "tracking-stock")
+switch_off()
+sh("rmmod nfsd_ha")
+load_anew()
+equal("it is of the program's release", sh("cat /sys/module/nfsd_ha/version").split()[-1:],
+      sh("/test/nfsd-ha --version").split()[-1:])
 finds("a server that was started before the module", "tracking-stock")
 done()

@@ -7,7 +7,6 @@ What is in the way is said before anything is changed; who is interrupted at any
 that cannot be had is made from the daemon's database. Addresses drain before they go, and do not when all is over.
 """
 
-import json
 import os
 import re
 import signal
@@ -23,24 +22,9 @@ from nfs import sh, succeeds, wait_until
 from nfs3 import Nfs3
 from nfs4 import Nfs4
 from nlm import Nlm
+from program import BUSY, DONE, FAILED, USAGE, steps, tool
 from rpc import connect
-
-DONE, FAILED, USAGE, BUSY, ABSENT = range(5)
 FSID, COUNT = 1234, 20
-
-
-def tool(*words, **more):
-    """Runs nfsd-ha: its exit status, what it prints, and what it complains of."""
-    result = subprocess.run(["/test/nfsd-ha", *words], check=False, text=True, capture_output=True, **more)
-    return result.returncode, result.stdout, result.stderr
-
-
-def steps(*words, **more):
-    """The steps that were done, each with its seconds."""
-    status, out, error = tool("--json", *words, **more)
-    check(f"{' '.join(words[:1])} is done", status == DONE, (words, out, error))
-    said = json.loads(out)
-    return {step["name"]: step["seconds"] for step in said["steps"]}, said
 
 
 class Clients:

@@ -21,7 +21,7 @@ from cld import GET_VERSION, PIPE, Pipe
 from control import FILES, command, read
 from fullserver import FullServer
 from ktap import check, done, equal
-from nfs import MODULE, SLOW, sh, succeeds, unload
+from nfs import MODULE, SLOW, load, sh, succeeds, unload
 from nfs3 import Nfs3, mount_handle
 from nfs4 import Nfs4
 from nlm import Nlm
@@ -232,7 +232,7 @@ print(f"# {dict(races.times)}")
 
 # And now in peace.
 sh("rpc.nfsd 0; mount -t rpc_pipefs rpc_pipefs /run/rpc_pipefs")
-sh(f"insmod {MODULE}")
+load()
 server.start_daemon()
 server.start()
 equal("a server that starts now is tracked", server.status()["state"], "active")

@@ -12,9 +12,9 @@ import subprocess
 import time
 
 from ktap import check, done, equal
-from nfs import MODULE, SLOW, Client, Server, patience, sh, succeeds, switch_off, wait_until
+from nfs import SLOW, Client, Server, load, patience, sh, succeeds, switch_off, wait_until
 
-sh(f"insmod {MODULE}")
+load()
 server = Server(lease=10)
 server.set_up()
 server.start_daemon()

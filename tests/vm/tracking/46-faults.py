@@ -19,7 +19,7 @@ import time
 
 from cld import PIPE
 from ktap import check, done, equal
-from nfs import MODULE, Server, patience, sh, succeeds, switch_off, wait_until
+from nfs import Server, load, patience, sh, succeeds, switch_off, wait_until
 from nfs4 import Nfs4
 
 LIMIT = 1
@@ -185,7 +185,7 @@ def stuck_threads():
 
 
 print(f"# seed={SEED} steps={STEPS}", flush=True)
-sh(f"insmod {MODULE} upcall_timeout={LIMIT}")
+load(f"upcall_timeout={LIMIT}")
 walk = Walk(SEED)
 last = time.monotonic()
 for number in range(STEPS):

@@ -20,6 +20,8 @@ mod addresses;
 mod conf;
 mod exports;
 mod exports_file;
+#[cfg(any(test, fuzzing))]
+pub mod laws;
 mod module;
 mod nlm;
 mod pacemaker;

@@ -301,5 +301,7 @@ fn dash<T: std::str::FromStr>(word: &str) -> Option<Option<T>> {
     }
 }
 
+#[cfg(any(test, fuzzing))]
+pub mod laws;
 #[cfg(test)]
 mod tests;

@@ -100,11 +100,15 @@ impl Database {
         find(&open, directory, NAME)?.ok_or_else(|| Error::Absent(file.clone()))?;
         let real = directory.canonicalize().map_err(failed)?.join(NAME);
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NOFOLLOW;
-        Self::open(&real, file, flags, None)
+        Self::open(&real, file, flags, None, TIME_MAX)
     }
 
     /// That of another server, as it was when it crashed: a copy is read.
     pub fn of_other(directory: &Path) -> Result<Self, Error> {
+        Self::within(directory, TIME_MAX)
+    }
+
+    fn within(directory: &Path, time: Duration) -> Result<Self, Error> {
         let file = directory.join(NAME);
         let failed = |source| Error::File {
             file: file.clone(),
@@ -132,7 +136,7 @@ impl Database {
         }
         let path = copy.path().join(NAME);
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NOFOLLOW;
-        Self::open(&path, file, flags, Some(copy))
+        Self::open(&path, file, flags, Some(copy), time)
     }
 
     fn open(
@@ -140,6 +144,7 @@ impl Database {
         file: PathBuf,
         flags: OpenFlags,
         copy: Option<tempfile::TempDir>,
+        time: Duration,
     ) -> Result<Self, Error> {
         let open = || {
             let flags = flags | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -157,7 +162,7 @@ impl Database {
             connection.pragma_update(None, "cell_size_check", true)?;
             connection.pragma_update(None, "mmap_size", 0)?;
             let began = Instant::now();
-            connection.progress_handler(STEPS, Some(move || began.elapsed() > TIME_MAX));
+            connection.progress_handler(STEPS, Some(move || began.elapsed() > time));
             Ok(connection)
         };
         match open() {
@@ -314,5 +319,7 @@ fn copy_file(original: &mut File, name: &Path, to: &Path) -> Result<(), Error> {
     }
 }
 
+#[cfg(any(test, fuzzing))]
+pub mod laws;
 #[cfg(test)]
 mod tests;

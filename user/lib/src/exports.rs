@@ -12,6 +12,7 @@ use crate::scope::Fsid;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::io::{self, Read};
+use std::net::Ipv6Addr;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -66,13 +67,26 @@ pub struct Export {
     pub options: String,
 }
 
-/// Can this be a client? It is given to exportfs as a part of one word.
+/// Can this be a client? It is given to exportfs as a part of one word, in which brackets at the beginning and
+/// a colon are those of IPv6.
 fn is_client(client: &str) -> bool {
+    let graphic = |c: char| c.is_ascii_graphic() && !"()\\\"".contains(c);
     !client.is_empty()
-        && !client.starts_with('-')
-        && client
-            .chars()
-            .all(|c| c.is_ascii_graphic() && !"()\\\"".contains(c))
+        && !client.starts_with(['-', '['])
+        && client.chars().all(graphic)
+        && (!client.contains(':') || is_ipv6(client))
+}
+
+/// Is this an address of IPv6, perhaps with its device, or a network?
+fn is_ipv6(client: &str) -> bool {
+    let (address, length) = client.split_once('/').unwrap_or((client, "0"));
+    let (address, device) = address.split_once('%').unwrap_or((address, "lo"));
+    let digits = |word: &str| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_digit());
+    let name = |word: &str| {
+        let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+        !word.is_empty() && word.chars().all(plain)
+    };
+    address.parse::<Ipv6Addr>().is_ok() && name(device) && digits(length)
 }
 
 /// Can these be options? They are given to exportfs as one word.
@@ -174,7 +188,12 @@ impl FromStr for Export {
                 Some(rest) => {
                     let (address, rest) = rest.split_once(']')?;
                     let (length, path) = rest.split_once(':')?;
-                    (format!("{address}{length}"), path)
+                    let network = length.is_empty() || length.starts_with('/');
+                    let client = format!("{address}{length}");
+                    (
+                        Some(client).filter(|client| network && is_ipv6(client))?,
+                        path,
+                    )
                 }
                 None => spec
                     .split_once(':')
@@ -317,5 +336,7 @@ pub fn from_word(word: &str) -> Result<Export, NoSpec> {
     Ok(export)
 }
 
+#[cfg(any(test, fuzzing))]
+pub mod laws;
 #[cfg(test)]
 mod tests;

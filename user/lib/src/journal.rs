@@ -210,18 +210,7 @@ impl Journals {
         let names = names
             .iter()
             .filter_map(|name| name.to_str()?.strip_suffix(".json"));
-        Ok(names.filter_map(|name| self.read(name).ok()?).collect())
-    }
-
-    fn read(&self, name: &str) -> Result<Option<Journal>, Error> {
-        let file = format!("{name}.json");
-        let Some(text) = self.0.read(&file, FILE_MAX)? else {
-            return Ok(None);
-        };
-        let path = self.0.path().join(file);
-        serde_json::from_slice(&text)
-            .map(Some)
-            .map_err(|source| Error::NoJournal { path, source })
+        Ok(names.filter_map(|name| read(&self.0, name).ok()?).collect())
     }
 
     /// That of a file system, for whoever is at work on it. Fails with [`Error::AtWork`] if another process
@@ -239,8 +228,19 @@ impl Journals {
 
     /// The same for who only looks, and does not mind others.
     pub fn look(&self, path: &Path) -> Result<Option<Journal>, Error> {
-        self.read(&name(path))
+        read(&self.0, &name(path))
     }
+}
+
+fn read(directory: &Directory, name: &str) -> Result<Option<Journal>, Error> {
+    let file = format!("{name}.json");
+    let Some(text) = directory.read(&file, FILE_MAX)? else {
+        return Ok(None);
+    };
+    let path = directory.path().join(file);
+    serde_json::from_slice(&text)
+        .map(Some)
+        .map_err(|source| Error::NoJournal { path, source })
 }
 
 /// The files of one move.
@@ -254,14 +254,7 @@ pub struct Notes<'a> {
 impl Notes<'_> {
     /// The journal, if there is one.
     pub fn journal(&self) -> Result<Option<Journal>, Error> {
-        let file = format!("{}.json", self.name);
-        let Some(text) = self.directory.read(&file, FILE_MAX)? else {
-            return Ok(None);
-        };
-        let path = self.directory.path().join(file);
-        serde_json::from_slice(&text)
-            .map(Some)
-            .map_err(|source| Error::NoJournal { path, source })
+        read(self.directory, &self.name)
     }
 
     /// Writes the journal, for good.
@@ -286,17 +279,14 @@ impl Notes<'_> {
             .replace(&format!("{}.list", self.name), list)?)
     }
 
-    /// Forgets the list.
-    pub fn remove_list(&self) -> Result<(), Error> {
-        Ok(self.directory.remove(&format!("{}.list", self.name))?)
-    }
-
     /// Where the list is.
     pub fn list_path(&self) -> PathBuf {
         self.directory.path().join(format!("{}.list", self.name))
     }
 }
 
+#[cfg(any(test, fuzzing))]
+pub mod laws;
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -337,8 +327,6 @@ mod tests {
         assert_eq!(journals.all().unwrap(), [journal]);
         notes.save_list(b"a list").unwrap();
         assert_eq!(notes.list().unwrap().as_deref(), Some(&b"a list"[..]));
-        notes.remove_list().unwrap();
-        assert_eq!(notes.list().unwrap(), None);
     }
 
     #[test]
@@ -388,7 +376,15 @@ mod tests {
 
         #[test]
         fn any_bytes_are_a_journal_or_none(text in ".{0,200}") {
-            let _ = serde_json::from_str::<Journal>(&text);
+            laws::journal(text.as_bytes());
+        }
+
+        #[test]
+        fn what_looks_like_a_journal_too(path in "[/a.\\\\0-7]{0,9}", export in "[*:/a() ]{0,9}", connection in "192.0.2.1:[0-9]{1,5} 192.0.2.2:9") {
+            let mut journal = Journal::new(Direction::Out, Path::new("/"));
+            (journal.path, journal.source) = (path.clone(), path);
+            (journal.exports, journal.connections) = (vec![export], vec![connection]);
+            laws::journal(&serde_json::to_vec(&journal).unwrap());
         }
     }
 }

@@ -18,6 +18,8 @@
 //!   mounts, exports, users      file systems, what is exported, and who keeps one from being unmounted
 //!   files                       files that others can reach, opened so that they cannot cheat
 //! ```
+//!
+//! Each `laws` says what must hold of the parsers beside it, whatever they are given: for tests only.
 
 #![warn(missing_docs)]
 #![forbid(unsafe_code)]
@@ -29,6 +31,8 @@ pub mod database;
 pub mod exports;
 pub mod files;
 pub mod journal;
+#[cfg(any(test, fuzzing))]
+pub mod laws;
 pub mod list;
 pub mod mounts;
 pub mod net;

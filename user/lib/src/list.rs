@@ -134,14 +134,6 @@ impl List {
             .iter()
             .filter(|one| matches!(one.who, Who::Nlm(_)))
     }
-
-    /// What a note says.
-    pub fn note(&self, name: &str) -> Option<&str> {
-        self.notes
-            .iter()
-            .find(|(other, _)| other == name)
-            .map(|(_, text)| text.as_str())
-    }
 }
 
 /// A list of which some lines were read.
@@ -228,7 +220,8 @@ impl fmt::Display for List {
         writeln!(f, "# nlm-clients {}", or_dash(self.nlm_clients))?;
         writeln!(f, "# held {}", or_dash(self.held))?;
         for (name, text) in &self.notes {
-            writeln!(f, "# {}", format!("{name} {text}").trim_end())?;
+            let space = if text.is_empty() { "" } else { " " };
+            writeln!(f, "# {name}{space}{text}")?;
         }
         if let Some(scope) = self.scope {
             self.clients
@@ -244,5 +237,7 @@ fn or_dash(value: Option<impl fmt::Display>) -> String {
     value.map_or_else(|| "-".to_owned(), |value| value.to_string())
 }
 
+#[cfg(any(test, fuzzing))]
+pub mod laws;
 #[cfg(test)]
 mod tests;

@@ -386,5 +386,7 @@ pub fn shown(text: &OsStr) -> String {
         .to_string()
 }
 
+#[cfg(any(test, fuzzing))]
+pub mod laws;
 #[cfg(test)]
 mod tests;

@@ -28,6 +28,8 @@ pub mod address;
 pub mod announce;
 mod checksum;
 pub mod connections;
+#[cfg(any(test, fuzzing))]
+pub mod laws;
 pub mod leave;
 mod netlink;
 pub mod place;

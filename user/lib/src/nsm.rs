@@ -13,6 +13,8 @@
 //! [`MAX_CONNECTIONS`] TCP connections, for clients that do not answer by UDP or offer none.
 
 mod connection;
+#[cfg(any(test, fuzzing))]
+pub mod laws;
 mod lists;
 mod message;
 mod peer;

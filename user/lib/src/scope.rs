@@ -59,6 +59,14 @@ pub enum Scope {
 #[error("{0:?} is no scope: write the number in fsid=, a UUID, dev:MAJOR:MINOR or ip:ADDRESS")]
 pub struct NoScope(pub String);
 
+impl Fsid {
+    /// The file system on a device, if there can be such a device.
+    pub(crate) fn device(major: u32, minor: u32) -> Option<Self> {
+        let known = major <= MAJOR_MAX && minor <= MINOR_MAX;
+        known.then_some(Self::Device { major, minor })
+    }
+}
+
 impl Scope {
     /// The address, if it is one.
     pub fn address(&self) -> Option<IpAddr> {
@@ -112,10 +120,7 @@ impl FromStr for Fsid {
 fn export(text: &str) -> Option<Fsid> {
     if let Some(device) = text.strip_prefix("dev:") {
         let (major, minor) = device.split_once(':')?;
-        return Some(Fsid::Device {
-            major: decimal(major, MAJOR_MAX)?,
-            minor: decimal(minor, MINOR_MAX)?,
-        });
+        return Fsid::device(decimal(major, MAJOR_MAX)?, decimal(minor, MINOR_MAX)?);
     }
     if text.len() >= 32 {
         return uuid(text).map(Fsid::Uuid);

@@ -9,6 +9,8 @@
 //! | `sm.bak/CLIENT` | who is being told |
 //! | `state` | the state number of the next notice is above this |
 //!
+//! The directory that has these has a `state`, too: of the last notices that this node has sent.
+//!
 //! A record is a line for each address of the server that the client has used. It is named by the client's
 //! address: names that clients give themselves are not used.
 
@@ -92,5 +94,7 @@ impl Record {
     }
 }
 
+#[cfg(any(test, fuzzing))]
+pub mod laws;
 #[cfg(test)]
 mod tests;

@@ -2,7 +2,7 @@
 //! How a file system moves with its exports and addresses: docs/moving.md has the steps.
 //!
 //! ```text
-//!   away, here      the steps A-1 to A-4 away from this node, and B-1 to B-6 to it, also for who turns back
+//!   away, here      the steps A-1 to A-4 away from this node, and B-1 to B-5 to it, also for who turns back
 //!     │     │
 //!     │  clients      the last ones of them: clients are told
 //!     │     │

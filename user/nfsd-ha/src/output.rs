@@ -31,7 +31,8 @@ pub fn warn(text: &str) {
 
 /// Prints a line on standard error. Nobody may be there to read it, which stops nothing.
 pub fn note(line: &str) {
-    let _ = writeln!(std::io::stderr(), "{line}");
+    // In one piece, as others may write there, too.
+    let _ = std::io::stderr().write_all(format!("{line}\n").as_bytes());
 }
 
 /// What is known, or a dash.

@@ -18,6 +18,9 @@ const FILES: [&str; 7] = [
     "reclaim_clients",
 ];
 
+/// The program's version, which a module of the same release has, too.
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
 /// Is the module loaded, and are the files there that this program needs?
 pub(super) fn loaded(node: &Node) -> Result<Vec<Finding>, Unreadable> {
     let tree = &node.tree;
@@ -39,7 +42,7 @@ pub(super) fn loaded(node: &Node) -> Result<Vec<Finding>, Unreadable> {
             .filter(|file| !tree.exists(format!("/proc/fs/nfsd/{file}")))
             .collect();
         if missing.is_empty() || !tree.exists(LIVEPATCHES.to_owned() + "/nfsd_ha") {
-            return Ok(Vec::new());
+            return Ok(version(tree.word("/sys/module/nfsd_ha/version")?));
         }
         let what = format!("the module that is loaded has no {}", missing.join(", "));
         let why = "It is older than this program, whose commands need these files.";
@@ -47,6 +50,22 @@ pub(super) fn loaded(node: &Node) -> Result<Vec<Finding>, Unreadable> {
             .fix("modinfo nfsd_ha; nfsd-ha --version  # install those of one version, then reboot")
     };
     Ok(vec![found])
+}
+
+/// Is the module that is loaded of the program's version? One from before there were versions has none.
+fn version(loaded: Option<String>) -> Vec<Finding> {
+    let loaded = loaded.unwrap_or_else(|| "none".into());
+    if loaded == VERSION {
+        return Vec::new();
+    }
+    let what = format!(
+        "the version of the module that is loaded is {loaded}, that of this program is {VERSION}"
+    );
+    let why = "What one of them does the other may not know: a grace period that is too long or too short loses locks.";
+    // What is installed may be good, and only not loaded yet.
+    let fix = "modinfo -F version nfsd_ha  # if it is not that of nfsd-ha --version, install it; then load it: reboot, or \
+               rmmod and modprobe while nothing moves";
+    vec![Finding::warning("version-differs", what, why).fix(fix)]
 }
 
 /// Do all threads run the module's functions, and nobody else's instead?

@@ -57,7 +57,7 @@ impl Machine {
             ("/sys/kernel/livepatch/nfsd_ha/nfsd/patched", "1\n"),
             ("/sys/kernel/livepatch/nfsd_ha/nfsd/set_client,1/x", ""),
             ("/sys/module/nfsd/x", ""),
-            ("/sys/module/nfsd_ha/x", ""),
+            ("/sys/module/nfsd_ha/version", env!("CARGO_PKG_VERSION")),
             ("/var/lib/nfs/etab", "/srv/ha\t*(rw,fsid=1234)\n"),
             ("/var/lib/nfsd-ha/1234/sm/192.0.2.17", ""),
         ] {

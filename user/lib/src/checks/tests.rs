@@ -49,6 +49,18 @@ fn the_module() {
         without("/proc/fs/nfsd/floating_addresses"),
         ["module-version"]
     );
+    for other in ["0.0.9\n", "x 1"] {
+        assert_eq!(
+            with("/sys/module/nfsd_ha/version", other),
+            ["version-differs"]
+        );
+    }
+    // One from before there were versions.
+    let old = found(|machine, _| {
+        machine.remove("/sys/module/nfsd_ha/version");
+        machine.write("/sys/module/nfsd_ha/x", "");
+    });
+    assert_eq!(old, ["version-differs"]);
     assert_eq!(
         with("/sys/kernel/livepatch/nfsd_ha/enabled", "0\n"),
         ["livepatch-off"]

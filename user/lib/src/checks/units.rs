@@ -42,7 +42,7 @@ pub(super) fn commands(tree: &Tree, unit: &str, names: &[&str]) -> Result<Vec<St
 }
 
 /// The values under a name; an empty one takes back those before it.
-fn all(texts: &[String], name: &str) -> Vec<String> {
+pub(super) fn all(texts: &[String], name: &str) -> Vec<String> {
     let mut values = Vec::new();
     for line in texts.iter().flat_map(|text| text.lines()) {
         match line.trim().split_once('=') {
@@ -60,6 +60,14 @@ fn all(texts: &[String], name: &str) -> Vec<String> {
 mod tests {
     use super::super::testing::Machine;
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn any_text_is_read(text in "([A-Za-z]{0,4}=? ?|ExecStop ?=|\n|.)*") {
+            super::super::laws::unit(&text);
+        }
+    }
 
     #[test]
     fn an_empty_line_takes_back() {

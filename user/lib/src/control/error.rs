@@ -50,7 +50,7 @@ pub enum Error {
     },
 }
 
-/// Why the module does not do what it is told: the errors of README.md, "Moving an export".
+/// Why the module does not do what it is told: the errors of docs/control.md.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Refusal {

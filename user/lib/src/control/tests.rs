@@ -260,19 +260,32 @@ fn a_command_goes_in_pages_of_whole_lines() {
 proptest! {
     #[test]
     fn any_text_is_taken_or_refused(text in "[ -~é\n]*") {
-        let _ = each_line(&text, Grace::parse);
-        let _ = each_line(&text, Listed::parse);
-        let _ = each_line(&text, Nfs4Client::parse);
-        let _ = NlmClients::parse(&format!("sequence 1\n{text}"));
-        let _ = Released::parse(&format!("scope 1\n{text}"));
-        let _ = Tracking::parse(&text);
-        let _ = text.parse::<Reclaimer>();
+        laws::graces(&text);
+        laws::listed(&text);
+        laws::nfs4_clients(&text);
+        laws::nlm_clients(&format!("sequence 1\n{text}"));
+        laws::released(&format!("scope 1\n{text}"));
+        laws::tracking(&text);
+        laws::reclaimer(&text);
+    }
+
+    #[test]
+    fn what_looks_like_lines_too(
+        scope in "[0-9]|ip:::[0-9]|dev:[0-9]:[0-9]|uuid4:[0-9a-f]{8}", name in "[a-z@.0-9]{1,9}|.x([0-9a-f]{2}){1,3}",
+        numbers in "( ([0-9]{1,3}|-)){4} 1 (fd77::1|-) ([0-9a-f]{64}|-) ([0-9a-f]{1,4}|-)",
+        nlm in "fd77::1 192.0.2.[1-9] [1-4] [-0-9] [-0-9] [-0-9] [a-z]{0,3} ([0-9a-f]{1,4}|-)", rest in "( # waiting| local)?",
+    ) {
+        laws::nfs4_clients(&format!("{scope} {name}{numbers}\n"));
+        laws::nlm_clients(&format!("sequence 1\n{scope} {nlm}\n"));
+        laws::listed(&format!("{scope} {name}{rest}\n"));
+        laws::graces(&format!("{scope} left 1 reclaims 2 refused 3{rest}\n"));
+        laws::released(&format!("scope {scope}\nlocks {numbers}\nholds 1\nbelow {scope}\n"));
+        laws::tracking(&format!("state {name}\nserver_scope {name}\ncreate 1 failed{numbers}\n"));
     }
 
     #[test]
     fn any_info_is_taken_or_refused(info in prop::collection::vec(any::<u8>(), 0..200)) {
-        let quoted = [b"name: \"", &info[..], b"\""].concat();
-        let _ = nfs4_clients::name_of_info(&quoted);
+        laws::info(&[b"name: \"", &info[..], b"\""].concat());
     }
 
     #[test]

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 //! `client_tracking`: client tracking, its daemon, and the server's scope
-//! (`rust/tracking/status.rs`; README.md, "Client tracking", says what each line means).
+//! (`rust/tracking/status.rs`; docs/control.md says what each line means).
 
 use std::collections::BTreeMap;
 

@@ -139,18 +139,24 @@ fn exports_of_a_file_system_are_those_on_its_mounts() {
 proptest! {
     #[test]
     fn any_bytes_are_taken_or_left_out(text in proptest::collection::vec(any::<u8>(), 0..200)) {
-        let line: Option<Export> = Export::parse(&text);
-        if let Some(export) = line {
-            prop_assert!(export.path.is_absolute());
-            export.fsid();
-        }
-        let _ = from_word(&String::from_utf8_lossy(&text));
-        let _ = String::from_utf8_lossy(&text).parse::<Export>();
+        laws::etab(&text);
+        laws::caches(&text);
+        laws::word_of_list(&String::from_utf8_lossy(&text));
+        laws::spec(&String::from_utf8_lossy(&text));
+    }
+
+    #[test]
+    fn what_looks_like_an_export_too(
+        client in "[-*a:/0-9\\[\\]@]{0,6}", path in "(/[a-z: (]{0,3}){0,2}", options in "([a-z=,()]|fsid=){0,4}",
+    ) {
+        laws::etab(format!("{path}\t{client}({options})\n").as_bytes());
+        laws::spec(&format!("{client}:{path}({options})"));
+        laws::spec(&format!("[{client}]{client}:{path}"));
     }
 
     #[test]
     fn what_is_written_is_read_back(
-        client in "[*]|[a-z0-9.@]{1,9}(/[0-9]{1,2})?|[0-9a-f:]{1,4}::(/[0-9]{1,3})?",
+        client in "[*]|[a-z0-9.@]{1,9}(/[0-9]{1,2})?|[0-9a-f]{1,4}::(%[a-z0-9.]{1,5})?(/[0-9]{1,3})?",
         path in proptest::collection::vec(any::<u8>(), 0..30),
         options in "[a-z_=,0-9]{0,30}",
     ) {

@@ -119,8 +119,18 @@ fn what_a_program_says_is_in_the_error() {
 proptest! {
     #[test]
     fn any_bytes_are_taken_or_refused(text in proptest::collection::vec(any::<u8>(), 0..200)) {
-        let _ = Mounts::parse(&text);
-        unescape(&text);
+        laws::mountinfo(&text);
+        laws::fstab(&text);
+    }
+
+    #[test]
+    fn what_looks_like_mounts_too(lines in "([0-9] [0-9] [0-3]:[0-9] /[a-z]? /[a-z]?/?[a-z]? r[ow](,a)? (x )?- a b [a-z,]{0,3}\n){1,4}") {
+        laws::mountinfo(lines.as_bytes());
+    }
+
+    #[test]
+    fn what_looks_like_fstab_too(lines in "((# ?)?[/a-z]{0,4}[ \t]{0,2}(/srv/h.040a|/x)?[ \t]?\n){0,4}") {
+        laws::fstab(lines.as_bytes());
     }
 
     #[test]

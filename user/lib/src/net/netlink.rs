@@ -81,32 +81,54 @@ impl Line {
             if sender.port_number() != 0 {
                 continue;
             }
-            let mut rest = &datagram[..];
-            while !rest.is_empty() {
-                let message = NetlinkMessage::<A>::deserialize(rest).map_err(not_understood)?;
-                // A message is aligned to 4 bytes (NLMSG_ALIGN); its length was checked above.
-                let length = (message.header.length as usize).next_multiple_of(4);
-                rest = rest.get(length..).unwrap_or_default();
-                if message.header.sequence_number != self.sequence {
-                    continue;
-                }
-                if message.header.flags & NLM_F_DUMP_INTR != 0 {
-                    listed = Listed::Changed;
-                }
-                match message.payload {
-                    NetlinkPayload::InnerMessage(answer) => each(answer),
-                    NetlinkPayload::Done(done) => return errno(done.code).map(|()| listed),
-                    NetlinkPayload::Error(error) => {
-                        return errno(error.raw_code()).map(|()| listed)
-                    }
-                    NetlinkPayload::Overrun(_) => {
-                        return Err(io::Error::other("answers were lost"))
-                    }
-                    _ => {}
-                }
+            let part = read(&datagram, self.sequence, &mut each)?;
+            if part.changed {
+                listed = Listed::Changed;
+            }
+            if part.last {
+                return Ok(listed);
             }
         }
     }
+}
+
+/// What a datagram says of the list that it is a part of.
+pub(super) struct Part {
+    changed: bool,
+    pub(super) last: bool,
+}
+
+/// Reads a datagram: hands over the answers to the question with this number. The kernel's refusal is the
+/// error.
+pub(super) fn read<A>(datagram: &[u8], sequence: u32, each: &mut impl FnMut(A)) -> io::Result<Part>
+where
+    A: NetlinkDeserializable + Debug,
+{
+    let mut part = Part {
+        changed: false,
+        last: false,
+    };
+    let mut rest = datagram;
+    while !rest.is_empty() {
+        let message = NetlinkMessage::<A>::deserialize(rest).map_err(not_understood)?;
+        // A message is aligned to 4 bytes (NLMSG_ALIGN); its length was checked above.
+        let length = (message.header.length as usize).next_multiple_of(4);
+        rest = rest.get(length..).unwrap_or_default();
+        if message.header.sequence_number != sequence {
+            continue;
+        }
+        part.changed |= message.header.flags & NLM_F_DUMP_INTR != 0;
+        part.last = true;
+        match message.payload {
+            NetlinkPayload::Done(done) => return errno(done.code).map(|()| part),
+            NetlinkPayload::Error(error) => return errno(error.raw_code()).map(|()| part),
+            NetlinkPayload::Overrun(_) => return Err(io::Error::other("answers were lost")),
+            NetlinkPayload::InnerMessage(answer) => each(answer),
+            _ => {}
+        }
+        part.last = false;
+    }
+    Ok(part)
 }
 
 /// What the kernel means by the number at the end of its answer: 0, or an errno as a negative number.
@@ -124,7 +146,7 @@ fn not_understood(error: impl std::fmt::Display) -> io::Error {
 
 /// Who only tells something gets no answer but the last one.
 #[derive(Debug)]
-struct Nothing;
+pub(super) struct Nothing;
 
 impl NetlinkDeserializable for Nothing {
     type Error = std::convert::Infallible;
@@ -137,6 +159,23 @@ impl NetlinkDeserializable for Nothing {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn any_datagram_is_read(mut datagram in prop::collection::vec(any::<u8>(), 0..200), kind in 0..32u8) {
+            crate::net::laws::netlink(&datagram);
+            crate::net::laws::sockets(&datagram);
+            // One whose head is good.
+            let length = datagram.len() as u32;
+            if let [a, b, c, d, e, f, g, h, i, j, k, l, ..] = &mut datagram[..] {
+                [*a, *b, *c, *d] = length.to_ne_bytes();
+                [*e, *f, *g, *h, *i, *j, *k, *l] = [kind, 0, 2, 0, 1, 0, 0, 0];
+            }
+            crate::net::laws::netlink(&datagram);
+            crate::net::laws::sockets(&datagram);
+        }
+    }
 
     #[test]
     fn codes_are_errnos() {

@@ -173,7 +173,7 @@ fn ends(id: &SocketId) -> [SocketAddr; 2] {
 }
 
 /// The connection of a socket, if it is one with a client elsewhere.
-fn connection(id: &SocketId) -> Option<Connection> {
+pub(super) fn connection(id: &SocketId) -> Option<Connection> {
     let [server, client] = ends(id);
     Connection::new(server, client)
 }

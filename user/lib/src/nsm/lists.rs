@@ -2,7 +2,7 @@
 //! Tells everybody on the lists of some exports, and takes who was told off them.
 
 use super::{notify, Event, Notice, Report};
-use crate::files;
+use crate::files::{self, Directory};
 use crate::statd::{List, Record};
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -32,13 +32,14 @@ pub enum Error {
 }
 
 /// Tells the clients on the lists of exports that have come here together, see [`notify`]. `names` has what
-/// notices say in place of a server address.
+/// notices say in place of a server address, and `node` the number of the last notices of this node.
 ///
 /// First all records become those of clients who are being told, and the state number is written. A client
 /// that has confirmed is removed at once, so that whoever interrupts this may go on later with the rest.
 ///
 /// Fails if a list cannot be read or written, or is in use; nobody was told then.
 pub fn tell(
+    node: &Directory,
     lists: &[List],
     names: &HashMap<IpAddr, String>,
     deadline: Instant,
@@ -68,7 +69,7 @@ pub fn tell(
             Notice { about, ..notice }
         })
         .collect();
-    let state = List::next_state(lists)?.get();
+    let state = List::next_state(node, lists)?.get();
     on(Event::Begin(notices.len()));
     let mut unwritten = Vec::new();
     let report = notify(&notices, state, deadline, &mut |event| {
@@ -94,7 +95,6 @@ pub fn tell(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::files::Directory;
     use crate::nsm::Trouble;
     use std::path::Path;
 
@@ -106,6 +106,7 @@ mod tests {
     #[test]
     fn who_is_not_told_stays_on_the_list() {
         let place = tempfile::tempdir().unwrap();
+        let node = Directory::open(place.path()).unwrap();
         let lists = [list(place.path(), "1234"), list(place.path(), "5678")];
         // 192.0.2.50 is on no node.
         let record = Record {
@@ -119,6 +120,7 @@ mod tests {
         for _ in 0..2 {
             let (mut clients, mut absent) = (0, 0);
             let told = tell(
+                &node,
                 &lists,
                 &HashMap::new(),
                 Instant::now(),
@@ -146,9 +148,10 @@ mod tests {
     #[test]
     fn one_at_a_time() {
         let place = tempfile::tempdir().unwrap();
+        let node = Directory::open(place.path()).unwrap();
         let lists = [list(place.path(), "1234")];
         let held = lists[0].try_lock().unwrap().unwrap();
-        let tell = || tell(&lists, &HashMap::new(), Instant::now(), &mut |_| {});
+        let tell = || tell(&node, &lists, &HashMap::new(), Instant::now(), &mut |_| {});
         assert!(matches!(tell(), Err(Error::Busy(path)) if path.ends_with("1234")));
         drop(held);
         assert!(tell().is_ok());

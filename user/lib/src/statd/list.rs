@@ -56,13 +56,18 @@ impl List {
         state_in(&self.directory)
     }
 
-    /// The number for new notices to all on some lists. It is on the disk when this returns, so that no other
-    /// notices will have it.
-    pub fn next_state(lists: &[Self]) -> Result<State, Error> {
-        let mut next = State::first();
+    /// The number for new notices to all on some lists: above those of these lists, which other nodes may have
+    /// sent, and above all that this node has sent, which `node` has. A client may have something from one
+    /// server address on two lists that are told one after the other.
+    ///
+    /// It is on the disk when this returns, so that no other notices will have it.
+    pub fn next_state(node: &Directory, lists: &[Self]) -> Result<State, Error> {
+        let _locked = node.lock("state.lock")?;
+        let mut next = state_in(node)?.map_or_else(State::first, State::next);
         for list in lists {
             next = list.state()?.map_or(next, |state| next.max(state.next()));
         }
+        set_state(node, next)?;
         lists
             .iter()
             .try_for_each(|list| set_state(&list.directory, next))?;

@@ -16,6 +16,11 @@ fn record(client: &str, server: &str) -> Record {
     }
 }
 
+/// On a node that has its number there.
+fn next_state(node: &Path, lists: &[List]) -> Result<State, crate::files::Error> {
+    List::next_state(&Directory::open(node).unwrap(), lists)
+}
+
 #[test]
 fn a_record_is_written_as_statd_writes_it() {
     let record = record("10.0.0.1", "10.0.0.50");
@@ -54,17 +59,14 @@ fn what_is_no_record_is_left_out() {
 proptest! {
     #[test]
     fn any_bytes_are_read(bytes: Vec<u8>) {
-        Record::parse(&bytes);
-        if let Some(state) = State::parse(&bytes) {
-            prop_assert!(state.get() > 0 && state.get() % 2 == 1);
-        }
+        laws::records(&bytes);
+        laws::state(&bytes);
+        laws::report(&bytes);
     }
 
     #[test]
     fn nearly_records_are_read(line in "[0-9a-f]{7,9}( [0-9a-f]{8}){3} [0-9a-f]{31,33} [0-9a-f.:%]{1,20} \\PC{0,20}\n?") {
-        for record in Record::parse(line.as_bytes()) {
-            prop_assert!(Record::parse(record.line().as_bytes()) == [record]);
-        }
+        laws::records(line.as_bytes());
     }
 
     #[test]
@@ -203,8 +205,7 @@ fn a_list_that_was_told_is_begun_anew() {
     let before = list.state().unwrap().unwrap();
     let told = list.retire().unwrap();
     assert_eq!(told.len(), 2);
-    assert!(List::next_state(std::slice::from_ref(&list)).unwrap() > before);
-    assert!(List::next_state(std::slice::from_ref(&list)).unwrap() > before.next());
+    assert!(next_state(place.path(), std::slice::from_ref(&list)).unwrap() > before);
     assert!(store.is_stale());
 
     // They come back before they have confirmed.
@@ -302,10 +303,10 @@ fn a_strangers_state_number_is_refused() {
     Store::new(place.path()).record(&clients(&["1234 10.0.0.50 10.0.0.1"]));
     let state = place.path().join("1234/state");
     std::os::unix::fs::chown(&state, Some(65534), None).unwrap();
-    assert!(List::next_state(&[list(place.path(), "1234")]).is_err());
+    assert!(next_state(place.path(), &[list(place.path(), "1234")]).is_err());
     std::fs::remove_file(&state).unwrap();
     std::os::unix::fs::symlink("sm/10.0.0.1", &state).unwrap();
-    assert!(List::next_state(&[list(place.path(), "1234")]).is_err());
+    assert!(next_state(place.path(), &[list(place.path(), "1234")]).is_err());
 }
 
 #[test]
@@ -337,9 +338,26 @@ fn lists_that_come_together_have_one_number() {
     let far = State::parse(&i32::to_ne_bytes(i32::MAX - 10)).unwrap();
     std::fs::write(place.path().join("5678/state"), far.bytes()).unwrap();
     std::fs::write(place.path().join("9/state"), b"?").unwrap();
-    let next = List::next_state(&lists).unwrap();
+    let next = next_state(place.path(), &lists).unwrap();
     assert_eq!(next, far.next());
     assert!(lists.iter().all(|list| list.state().unwrap() == Some(next)));
+}
+
+#[test]
+fn lists_that_are_told_one_after_the_other_have_growing_numbers() {
+    let place = tempfile::tempdir().unwrap();
+    let all = Directory::open(place.path()).unwrap();
+    // Each of them is new, and has no number but the time, which is the same.
+    let numbers: Vec<_> = (1..20)
+        .map(|scope| {
+            let list = List::open(all.make_child(&scope.to_string()).unwrap()).unwrap();
+            next_state(place.path(), &[list]).unwrap()
+        })
+        .collect();
+    assert!(numbers.is_sorted_by(|one, next| one < next), "{numbers:?}");
+    assert!(numbers.iter().all(|state| state.get() % 2 == 1));
+    // Of an export that comes without a list.
+    assert!(next_state(place.path(), &[]).unwrap() > numbers[18]);
 }
 
 #[test]

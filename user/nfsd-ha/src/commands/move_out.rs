@@ -5,7 +5,7 @@ use crate::failure::{Failure, Status};
 use crate::moves::away::{self, Away};
 use crate::moves::carried;
 use crate::moves::here::{self, Exports, Here};
-use crate::moves::plan::Plan;
+use crate::moves::plan::{is_away, Plan};
 use crate::moves::steps::{joined, Show, Steps};
 use crate::moves::target;
 use crate::output;
@@ -116,7 +116,9 @@ impl Args {
             return Ok(());
         }
         let notes = journals.of(&path)?;
-        let journal = self.journal(&plan, &notes)?;
+        let before = notes.journal()?.filter(|journal| plan.goes_on(journal));
+        let begins = before.is_none();
+        let journal = self.journal(&plan, before);
         let turn_back = format!("To turn back: nfsd-ha move-out {} --undo", path.display());
         let mut steps = Steps::new(show, "move-out", away::STEPS, turn_back);
         let mut away = Away {
@@ -125,6 +127,7 @@ impl Args {
             database: &self.database,
             notes: &notes,
             journal,
+            begins,
             umount: !self.no_umount,
             drain: self.drain,
         };
@@ -153,15 +156,8 @@ impl Args {
 
     /// What is noted before anything is changed. Who goes on with a move that has stopped knows more than
     /// can be seen now.
-    fn journal(&self, plan: &Plan, notes: &Notes) -> Result<Journal> {
-        let before = notes.journal()?.filter(|journal| plan.goes_on(journal));
-        let mut journal = match before {
-            Some(journal) => journal,
-            None => {
-                notes.remove_list()?;
-                Journal::new(Direction::Out, &plan.path)
-            }
-        };
+    fn journal(&self, plan: &Plan, before: Option<Journal>) -> Journal {
+        let mut journal = before.unwrap_or_else(|| Journal::new(Direction::Out, &plan.path));
         journal.mounts = !self.no_umount;
         let mut exports = plan.exports.clone();
         exports.extend(
@@ -183,7 +179,7 @@ impl Args {
         if let Some(mount) = &plan.mount {
             journal.set_source(mount);
         }
-        Ok(journal)
+        journal
     }
 
     fn show_plan(&self, plan: &Plan, control: &Control, show: Show) -> Result<()> {
@@ -279,7 +275,9 @@ impl Args {
             .transpose()
             .context("the list of the move")?;
         let list = match list {
-            Some(list) if !still_held(control, &self.database, &list)? => Some(list),
+            Some(list) if is_away(&journal)? && !still_held(control, &self.database, &list)? => {
+                Some(list)
+            }
             _ => None,
         };
         let here = Here {

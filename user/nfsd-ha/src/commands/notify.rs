@@ -72,7 +72,8 @@ impl Args {
         } else {
             ProgressBar::no_length()
         };
-        let told = nsm::tell(&lists, &names, deadline, &mut |event| {
+        let node = Directory::make(statd::directory())?;
+        let told = nsm::tell(&node, &lists, &names, deadline, &mut |event| {
             show(&event, &progress)
         });
         progress.finish_and_clear();

@@ -172,7 +172,7 @@ fn connected(control: &Control, fsids: &BTreeSet<Fsid>) -> Result<()> {
 }
 
 /// Fails if somebody uses the file system while clients hold something there: the module would release nothing,
-/// as umount would fail (README.md, "Moving an export").
+/// as umount would fail (docs/control.md).
 fn used(control: &Control, fsids: &BTreeSet<Fsid>, gone: &[Export]) -> Result<()> {
     let nlm = control.nlm_clients()?.clients;
     let held = nlm

@@ -39,6 +39,8 @@ pub struct Away<'a> {
     pub notes: &'a Notes<'a>,
     /// What is noted.
     pub journal: Journal,
+    /// Does the move begin now? Else an earlier run has come to where nobody knows.
+    pub begins: bool,
     /// Is it to be unmounted?
     pub umount: bool,
     /// How long the connections to its addresses may take to be closed in order, in seconds.
@@ -77,9 +79,15 @@ impl Away<'_> {
 
     /// What need not be done while the address is away: notes what is there, and waits until a flush of
     /// the kernel's caches has an effect.
+    ///
+    /// Who may reclaim is noted, too. After a power cut nobody else knows it, and without it whoever goes on
+    /// would find that nobody holds anything. The step `list` does it again, when nobody can come any more.
     fn prepare(&mut self) -> Result<String> {
         caches::settle()?;
         self.note_connections()?;
+        if self.begins {
+            self.save_list(&mut self.holders()?)?;
+        }
         self.notes.save(&self.journal)?;
         Ok(format!("noted in {}", nfsd_ha::journal::DIRECTORY))
     }
@@ -133,36 +141,53 @@ impl Away<'_> {
 
     /// Who may reclaim is listed, and kept, before anything is released.
     fn list(&self) -> Result<(List, String)> {
-        let before = self
-            .notes
-            .list()?
-            .map(|before| List::parse(&before))
-            .transpose();
+        let before = match self.begins {
+            true => None,
+            false => self.notes.list()?,
+        };
+        let before = before.map(|before| List::parse(&before)).transpose();
         let before = before.context("the list of the move that was begun")?;
-        let now = || {
-            list_of(
-                self.control,
-                self.database,
-                &self.scopes(),
-                &self.plan.fsids,
-            )
-        };
         let mut list = match (before, &self.plan.mount) {
-            (Some(before), None) => return Ok((before, "was made before".into())),
-            (Some(before), Some(_)) => now()?.after(before),
-            (None, _) => now()?,
+            // Unless this node was reset in the midst of it, all is done.
+            (Some(before), None) if before.released || !self.control.in_own_grace()? => {
+                return Ok((before, "was made before".into()));
+            }
+            // Who came at the last moment is on record.
+            (Some(before), None) => {
+                let scope = before.scope.unwrap_or(Scope::Export(Fsid::Number(0)));
+                List::joined(scope, [before, self.holders()?])
+            }
+            (Some(before), Some(_)) => self.holders()?.after(before),
+            (None, None) if !self.control.in_own_grace()? => bail!(
+                "nobody has noted who may reclaim, and this server has forgotten it: bring {} to the other \
+                 server with move-in --no-list; its clients of NFSv4 lose their locks",
+                self.plan.path.display()
+            ),
+            (None, _) => self.holders()?,
         };
-        carried::note(
-            &mut list,
-            &self.journal.exports(),
-            &self.journal.connections(),
-        );
-        self.notes.save_list(list.to_string().as_bytes())?;
+        self.save_list(&mut list)?;
         let (nfs4, nlm) = (list.nfs4().count(), list.nlm().count());
         Ok((
             list,
             format!("{nfs4} clients of NFSv4 and {nlm} of NLM may reclaim"),
         ))
+    }
+
+    /// Who holds something now, and who may still reclaim.
+    fn holders(&self) -> Result<List> {
+        list_of(
+            self.control,
+            self.database,
+            &self.scopes(),
+            &self.plan.fsids,
+        )
+    }
+
+    /// Keeps a list, with what it carries besides.
+    fn save_list(&self, list: &mut List) -> Result<()> {
+        let (exports, connections) = (self.journal.exports(), self.journal.connections());
+        carried::note(list, &exports, &connections);
+        Ok(self.notes.save_list(list.to_string().as_bytes())?)
     }
 
     /// A-2
@@ -193,9 +218,10 @@ impl Away<'_> {
             all = all.plus(&Held::of_release(&released));
             what.push(summary(&released));
         }
-        // A release that is repeated finds nothing.
+        // A release that is repeated finds nothing; and what is not mounted any more was not released now.
         let before = list.released && all.is(&Held::NOTHING);
-        list.released = before || list.held.is_some_and(|held| held.is(&all));
+        let is_here = self.plan.mount.is_some();
+        list.released = before || is_here && list.held.is_some_and(|held| held.is(&all));
         if !list.released {
             what.push("not what was listed, so the grace period will end by its time".into());
         }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The steps B-3 and B-6: those who are to come hear of it.
+//! The step B-5: those who are to come hear of it.
 
 use super::carried;
 use super::here::{fsids, Exports, Here};
@@ -19,11 +19,11 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 impl Here<'_> {
-    /// B-3 and B-6: NLM clients are told to reclaim, and all who were connected to come, a few times as
+    /// B-5: NLM clients are told to reclaim, and all who were connected to come, a few times as
     /// packets are lost.
     pub(super) fn clients(&self, limit: Duration, warnings: &mut Vec<String>) -> Result<String> {
         let (notices, records) = self.notices(warnings);
-        let state = statd::List::next_state(&records)?;
+        let state = statd::List::next_state(&Directory::make(statd::directory())?, &records)?;
         let (announcers, tickler) = (self.announcers()?, self.tickler()?);
         let deadline = Instant::now() + limit;
         let report = std::thread::scope(|scope| {

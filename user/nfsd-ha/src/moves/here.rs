@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The steps B-1 to B-6: a file system comes to this node, from another one or back.
+//! The steps B-1 to B-5: a file system comes to this node, from another one or back.
 //!
 //! What is there already is left as it is, so every step may be repeated.
 
@@ -176,7 +176,7 @@ impl Here<'_> {
             .collect()
     }
 
-    /// B-5
+    /// B-3
     fn export(&self, mount: &Mount) -> Result<String> {
         let here = || -> Result<Vec<Export>> {
             let all = exports::read(Path::new(exports::ETAB))?;

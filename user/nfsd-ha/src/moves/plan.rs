@@ -56,7 +56,7 @@ impl Plan {
         // A move that goes on may have come as far as that nothing is exported.
         let before = journal
             .iter()
-            .filter(|journal| !journal.finished)
+            .filter(|journal| !is_over(journal))
             .flat_map(Journal::exports);
         let mut fsids: BTreeSet<Fsid> = exports
             .iter()
@@ -89,12 +89,8 @@ impl Plan {
     /// Is a move that was begun still under way? It is not if it has come to its end and the file system is
     /// here again, or if somebody has put all back by hand.
     pub fn goes_on(&self, journal: &Journal) -> bool {
-        let exported = |export: &Export| self.exports.iter().any(|now| now.is_same(export));
-        let present =
-            |placed: &Placed| self.present.iter().any(|now| now.address == placed.address);
-        let away =
-            !journal.exports().iter().all(exported) || !journal.addresses.iter().all(present);
-        journal.direction == Direction::Out && (self.mount.is_none() || !journal.finished && away)
+        let all = is_all_here(journal, &self.exports, &self.present);
+        journal.direction == Direction::Out && (self.mount.is_none() || !is_over(journal) && !all)
     }
 
     /// What is in the way, as far as that can be seen now.
@@ -104,15 +100,24 @@ impl Plan {
         control: &Control,
         umount: bool,
     ) -> Result<Vec<String>> {
+        let (nfs4, nlm) = (control.nfs4_clients()?, control.nlm_clients()?.clients);
+        let nfs4 = nfs4
+            .iter()
+            .filter(|client| self.fsids.contains(&client.fsid));
+        let nlm = nlm
+            .iter()
+            .filter(|client| self.fsids.contains(&client.fsid) && client.locks != Some(0));
+        let held = nfs4.clone().next().is_some() || nlm.clone().next().is_some();
         let mut all = Vec::new();
-        if let Some(mount) = self.mount.as_ref().filter(|_| umount) {
+        // The module releases what clients hold only where a umount would succeed then.
+        if let Some(mount) = self.mount.as_ref().filter(|_| umount || held) {
             for below in mounts.below(mount) {
                 let point = below.point.display();
                 all.push(format!(
                     "{point} is mounted below: move it first, or unmount it"
                 ));
             }
-            for other in mounts.also(mount) {
+            for other in mounts.also(mount).filter(|_| umount) {
                 let point = other.point.display();
                 all.push(format!(
                     "the file system is also mounted on {point}: unmount that first"
@@ -129,30 +134,43 @@ impl Plan {
                 .iter()
                 .any(|placed| placed.address == *address)
         };
-        let clients = control.nfs4_clients()?;
-        let holding = clients
-            .iter()
-            .filter(|client| self.fsids.contains(&client.fsid));
         let stays =
-            holding.filter_map(|client| Some((client, client.address.filter(|to| !moves(to))?)));
+            nfs4.filter_map(|client| Some((client, client.address.filter(|to| !moves(to))?)));
         all.extend(stays.map(|(client, to)| {
             format!("NFSv4 client {} is connected to {to}, which does not move: have it unmount, or move \
                      that address, too", client.client)
         }));
-        let clients = control.nlm_clients()?.clients;
-        let holding = clients.iter().filter(|client| {
-            self.fsids.contains(&client.fsid)
-                && client.locks != Some(0)
-                && !moves(&client.peer.server)
-        });
-        all.extend(holding.map(|client| {
-            format!(
-                "NLM client {} has locks by {}, which does not move: it would lose them",
-                client.peer.client, client.peer.server
-            )
-        }));
+        all.extend(
+            nlm.filter(|client| !moves(&client.peer.server))
+                .map(|client| {
+                    format!(
+                        "NLM client {} has locks by {}, which does not move: it would lose them",
+                        client.peer.client, client.peer.server
+                    )
+                }),
+        );
         Ok(all)
     }
+}
+
+/// Is anything of what has moved not here now?
+pub fn is_away(journal: &Journal) -> Result<bool> {
+    let (exports, addresses) = (exports::read(Path::new(exports::ETAB))?, address::all()?);
+    let mounted = Mounts::read()?.on(&journal.path()).is_some();
+    Ok(!mounted || !is_all_here(journal, &exports, &addresses))
+}
+
+/// Has the file system gone, so that a move out of here begins anew once it is mounted? One that stays mounted
+/// (`--no-umount`) does not say so.
+fn is_over(journal: &Journal) -> bool {
+    journal.finished && journal.mounts
+}
+
+/// Are these all the exports and addresses that have moved?
+fn is_all_here(journal: &Journal, exports: &[Export], addresses: &[Placed]) -> bool {
+    let exported = |export: &Export| exports.iter().any(|now| now.is_same(export));
+    let present = |placed: &Placed| addresses.iter().any(|now| now.address == placed.address);
+    journal.exports().iter().all(exported) && journal.addresses.iter().all(present)
 }
 
 /// Why a path cannot move.

@@ -2,12 +2,12 @@
 //! The steps of a move, each shown with its time.
 
 use crate::failure::{Failure, Status};
+use crate::output;
 use anyhow::Result;
 use nfsd_ha::exports::Export;
 use nfsd_ha::journal::Step;
 use nfsd_ha::mounts::shown;
 use std::fmt::Display;
-use std::io::Write;
 use std::time::Instant;
 
 /// Where steps are shown.
@@ -75,12 +75,12 @@ impl Steps {
 
     /// Shows a line that is no step.
     pub fn line(&self, line: &str) {
-        // Who does not want to see it does not stop a move.
-        let _ = match self.show {
-            Show::Output => writeln!(std::io::stdout(), "{line}"),
-            Show::Error => writeln!(std::io::stderr(), "{line}"),
-            Show::Later => Ok(()),
-        };
+        match self.show {
+            // Who does not want to see it does not stop a move.
+            Show::Output => drop(output::print(&format!("{line}\n"))),
+            Show::Error => output::note(line),
+            Show::Later => {}
+        }
     }
 
     /// Seconds since the steps began.
