@@ -20,7 +20,7 @@ from nfs import SLOW, sh, wait_until
 from worklog import Worklog
 
 FULL = "full" in sys.argv
-BASELINE = 60.0 if FULL else 20.0
+BASELINE = 60.0 if FULL else 12.0
 OTHERS = {"a": "the other export of a", "b": "the other export of b"}
 began = time.monotonic()
 
@@ -98,7 +98,7 @@ for server in OTHERS:
     # lockd has one thread, which waits until a client that is new is on record. Its file is not the one of the loop.
     sh(f"mkdir -p /mnt/new; nsenter --net=/run/netns/second unshare --mount sh -ec 'mount -t nfs -o {OPTIONS} "
        f"{server}:/srv/local /mnt/new; python3 /test/lib/lock.py try /mnt/new/new; umount /mnt/new'")
-DAYS = 10 if FULL else 4
+DAYS = 10 if FULL else 3
 for _ in range(DAYS):
     for server in OTHERS:
         ask(server, "rehearse")

@@ -14,7 +14,7 @@ from move import MOVE_GRACE
 from nfs import sh, wait_until
 
 # make test-long has 20.
-COUNT = number_of_clients(6)
+COUNT = number_of_clients(4)
 CALM = 8.0
 OTHERS = {"a": "the other export of a", "b": "the other export of b"}
 

@@ -40,7 +40,7 @@ def open_and_open(server, netns, tag, seconds):
 
 if len(sys.argv) > 3:
     work = {"stranger": come_and_go, "opener": open_and_open}[sys.argv[3].split("-")[0]]
-    print(work(*sys.argv[1:], 12))
+    print(work(*sys.argv[1:], 8))
     sys.exit(0)
 
 server = FullServer(grace=10)
@@ -82,7 +82,7 @@ for tag in ("stranger-a", "stranger-b", "stranger-c", "opener-a", "opener-b"):
     # pylint: disable-next=consider-using-with
     workers[tag] = subprocess.Popen([sys.executable, __file__, host.server_ip, host.netns, tag], stdout=subprocess.PIPE,
                                     text=True)
-time.sleep(3)
+time.sleep(2)
 results = [timed("78") for _ in range(3)]
 equal("while strangers come and go: a release", [result for result, _ in results], ["ok"] * 3)
 looks = []

@@ -6,4 +6,4 @@ have the same lock."""
 
 import storm
 
-storm.run(seconds=8, mode="break")
+storm.run(seconds=60, mode="break")

@@ -16,7 +16,7 @@ from ktap import check, done, equal
 from nfs import SLOW, load, sh, wait_until
 from nlmload import UNLOCK, Load, handles
 
-SCOPES, ROUNDS, SECONDS = 10_000 // SLOW, 2, 0.4 * SLOW
+SCOPES, ROUNDS, SECONDS = 10_000 // SLOW, 2, 0.3 * SLOW
 # What a debug kernel adds to each lock that is taken and each byte that is read says little about the
 # cost on another one.
 LEAST = 1 if SLOW == 1 else 0.6

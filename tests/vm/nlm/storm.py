@@ -11,7 +11,7 @@ is worth there are modes that need no module:
            then this one fails, too: lockd drops the locks of one client after the other when it
            stops, while those who wait for them may still be granted them
   calm     nothing is released
-  break    locks are released without a grace period, and without a word to the clients: then there
+  break    locks are released without a grace period, and without a word to the clients, until there
            must be conflicts, or the checker is worth nothing
 """
 
@@ -217,7 +217,11 @@ def main(seconds=600, seed=None, mode="fsid"):
            "break": storm.break_it}[mode]
     check("locks are taken", wait_until(lambda: storm.total("locks") > 50, 60))
     end, releases = time.monotonic() + seconds * SLOW, 0
-    while time.monotonic() < end:
+
+    def found():
+        return mode == "break" and storm.total("conflicts") > 0 and storm.total("lost") > 0
+
+    while time.monotonic() < end and not found():
         act(releases)
         releases += 1
         time.sleep(storm.rng.uniform(0.5, 3))
