@@ -42,7 +42,8 @@ static OBJECTS: Objects<6> = Objects::new([
 ]);
 
 // SAFETY: The types are those of security/security.c and include/net/tcp.h. While the first waits it holds a reference to
-// this module; the second does not sleep. The callback looks at the first function.
+// this module; the second does not sleep. The callback looks at
+// the functions.
 static KERNEL: Funcs<2> = unsafe {
     Funcs::new(
         None,

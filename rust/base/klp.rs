@@ -71,6 +71,11 @@ impl<const N: usize> Funcs<N> {
             callbacks,
         }
     }
+
+    /// How many there are.
+    pub(crate) const fn len(&self) -> usize {
+        N
+    }
 }
 
 impl Funcs<0> {
@@ -82,11 +87,6 @@ impl Funcs<0> {
             object: Some(object),
             callbacks: NO_CALLBACKS,
         }
-    }
-
-    /// How many there are.
-    pub(crate) const fn len(&self) -> usize {
-        N
     }
 }
 

@@ -6,7 +6,7 @@ import subprocess
 
 from ktap import check
 
-DONE, FAILED, USAGE, BUSY = range(4)
+DONE, FAILED, USAGE, BUSY, ABSENT = range(5)
 
 
 def tool(*words, **more):

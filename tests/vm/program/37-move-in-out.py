@@ -7,6 +7,7 @@ What is in the way is said before anything is changed; who is interrupted at any
 that cannot be had is made from the daemon's database. Addresses drain before they go, and do not when all is over.
 """
 
+import json
 import os
 import re
 import signal
@@ -22,7 +23,7 @@ from nfs import sh, succeeds, wait_until
 from nfs3 import Nfs3
 from nfs4 import Nfs4
 from nlm import Nlm
-from program import BUSY, DONE, FAILED, USAGE, steps, tool
+from program import ABSENT, BUSY, DONE, FAILED, USAGE, steps, tool
 from rpc import connect
 FSID, COUNT = 1234, 20
 
