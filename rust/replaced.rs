@@ -163,8 +163,10 @@ pub(crate) unsafe extern "C" fn set_client(
             return private::svc_auth_status_SVC_DROP;
         }
         let status = private::svcauth_unix_set_client(request);
-        let (private::svc_auth_status_SVC_DENIED, Some(thread)) = (status, Thread::current())
-        else {
+        if status != private::svc_auth_status_SVC_DENIED {
+            return status;
+        }
+        let Some(thread) = Thread::current() else {
             return status;
         };
         let (program, version) = (received.program(), received.version());

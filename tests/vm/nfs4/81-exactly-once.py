@@ -70,7 +70,8 @@ workers.append(Twice("cl", ADDRESS, SHARED))
 def moves(count, drains, names):
     """Moves the address so often, under load; returns what went wrong, and how many operations were done."""
     errors, done_count, resets = [], 0, 0
-    for number in range(count):
+    # All work before each move, and after the last one.
+    for number in range(count + 1):
         progress = [0] * len(workers)
 
         def work_goes_on():
@@ -83,12 +84,10 @@ def moves(count, drains, names):
         if not wait_until(work_goes_on, 60, 0.5):
             errors.append(f"move {number}: no progress: {progress}")
         done_count += sum(progress)
-        took, said = move(*names, drains)
-        names.reverse()
-        resets += "reset 0" not in said
-    time.sleep(10)
-    for worker in workers:
-        errors.extend(f"end: {worker.version}: {error}" for error in worker.mark()["errors"])
+        if number < count:
+            took, said = move(*names, drains)
+            names.reverse()
+            resets += "reset 0" not in said
     print(f"# {count} moves, {'drained' if drains else 'deleted'}: {done_count} operations, {len(errors)} wrong, the last "
           f"one took {took:.2f} s: {said.strip()}", flush=True)
     return errors, resets

@@ -29,7 +29,7 @@ from rpc import RpcError
 
 WORDS = dict(word.split("=") for word in sys.argv[1:])
 SEED = int(WORDS.get("seed", random.SystemRandom().randrange(10**6)))
-SECONDS = float(WORDS.get("seconds", 12))
+SECONDS = float(WORDS.get("seconds", 12 * SLOW))
 # An address that drains at times.
 DRAINS = "127.0.0.2"
 PARAMETERS = "/sys/module/nfsd_ha/parameters"
