@@ -54,7 +54,7 @@ def longest(name, since):
     """The longest operation of a process since a time, with the one that has not ended."""
     all_of_it = operations(name)
     return max([end - max(start, since) for start, end, _ in all_of_it if end > since]
-               + [time.monotonic() - max(all_of_it[-1][1], since) - 0.2])
+               + [time.monotonic() - max(all_of_it[-1][1], since) - 0.3])
 
 
 def serves_again(taken, limit=120):

@@ -26,7 +26,7 @@ def loop(path, log, flags):
             except OSError as e:
                 result = errno.errorcode[e.errno]
             f.write(f"{began:.3f} {time.monotonic():.3f} {result}\n")
-            time.sleep(0.1)
+            time.sleep(0.2)
 
 
 def hold(prefix, count):
