@@ -103,15 +103,18 @@ impl kernel::Module for NfsdHa {
         release::init_module(&setup);
         clients::init_module(&setup);
         statd::init_module(&setup);
-        let net_end = AT_NET_END.register(&setup)?;
         let recount = Recount::new(&setup)?;
         let drainer = Drainer::new(&setup).inspect_err(|_| recount.stop())?;
+        let stop = |_: &Error| {
+            recount.stop();
+            drainer.stop();
+        };
+        // A namespace may end at once: all that is told of it has been made.
+        let net_end = AT_NET_END.register(&setup).inspect_err(stop)?;
+        let mounts = Mounts::new(&setup).inspect_err(stop)?;
         // From here on, what fails is undone by `drop()`.
         let this = NfsdHa {
-            mounts: Mounts::new(&setup).inspect_err(|_| {
-                recount.stop();
-                drainer.stop();
-            })?,
+            mounts,
             recount,
             drainer,
             _net_end: net_end,

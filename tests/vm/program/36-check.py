@@ -12,7 +12,7 @@ import re
 import sqlite3
 import subprocess
 
-from control import command
+from control import command, read
 from fullserver import ROOT, FullServer, RawHost
 from ktap import check, done, equal
 from nfs import LIVEPATCH, MODULE, load, sh, switch_off, wait_until
@@ -108,6 +108,9 @@ for address in (f"{FLOATING}/24", f"{host.other_ip6}/64"):
     host.on_server(f"ip addr del {address} dev {host.near}")
 finds("the export is here, and its addresses are not", "address-elsewhere")
 host.on_server(f"ip addr add {FLOATING}/24 dev {host.near}; ip addr add {host.other_ip6}/64 dev {host.near} nodad")
+command("drain", f"{FLOATING} 1")
+wait_until(lambda: " drained " in read("drain"), 10)
+finds("an address that was drained, and is here", "address-drained", mend=True)
 os.makedirs("/mnt/own", exist_ok=True)
 sh(f"mount -t nfs4 {FIXED}:/a /mnt/own")
 finds("a mount of its own", "own-mount", mend=True)

@@ -218,6 +218,7 @@ const CHECKS: &[Check] = &[
     exports::flushed,
     addresses::floating,
     addresses::elsewhere,
+    addresses::drained,
     addresses::own_mounts,
     nlm::recorded,
     nlm::unstored,

@@ -2,6 +2,7 @@
 //! Addresses that move, and who comes to them.
 
 use super::{exports, shown, word, Finding, Node, Unreadable};
+use crate::control::{Control, Drain};
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 
@@ -80,6 +81,21 @@ pub(super) fn elsewhere(node: &Node) -> Result<Vec<Finding>, Unreadable> {
     let why = "If a load balancer or DNAT leads its clients here, taking the address away does not disconnect them.";
     let finding = Finding::warning("address-elsewhere", what, why);
     Ok(vec![finding.fix("nfsd-ha status  # to which address do clients come? See \"Behind a load balancer\" in docs/moving.md")])
+}
+
+/// Are clients refused at an address of this node, as somebody has drained it, and not ended that?
+pub(super) fn drained(node: &Node) -> Result<Vec<Finding>, Unreadable> {
+    let drains = node.ask(Control::drains)?.flatten().unwrap_or_default();
+    let is_here = |drain: &Drain| drain.is_over() && node.local.contains(&drain.address);
+    let finding = |Drain { address, .. }| {
+        Finding::warning(
+            "address-drained",
+            format!("clients are refused at {address}, which is an address of this node"),
+            "It was drained before a move, and refuses clients until somebody ends that, also when it has come back.",
+        )
+        .fix(format!("nfsd-ha drain --end {address}"))
+    };
+    Ok(drains.into_iter().filter(is_here).map(finding).collect())
 }
 
 /// Does this node mount its own exports by an address of its own?

@@ -308,6 +308,16 @@ fn addresses() {
 }
 
 #[test]
+fn drained() {
+    let drain = |line: &str| with("/proc/fs/nfsd/drain", line);
+    let over = "drained closed 3 reset 0 refused 1\n";
+    assert_eq!(drain(&format!("192.0.2.50 {over}")), ["address-drained"]);
+    assert_eq!(drain(&format!("192.0.2.99 {over}")), [""; 0], "it has gone");
+    let goes_on = "192.0.2.50 draining connections 1 requests 0 left 9\n";
+    assert_eq!(drain(goes_on), [""; 0], "a move is under way");
+}
+
+#[test]
 fn own_clients() {
     let mounted = |server: &str| {
         let own = "31 22 8:16 / /srv/ha rw - ext4 /dev/sdb rw\n";
