@@ -41,6 +41,7 @@ struct Made<'a> {
     handle: *mut nsm_handle,
     version: u32,
     protocol: u16,
+    nodename: &'a [c_char; NODENAME],
 }
 
 impl<'a> Host<'a> {
@@ -73,6 +74,7 @@ impl<'a> Host<'a> {
                 handle: (*self.0).h_nsmhandle,
                 version: (*self.0).h_version,
                 protocol: (*self.0).h_proto,
+                nodename: &(*self.0).nodename,
             }
         }
     }
@@ -120,9 +122,8 @@ impl<'a> Host<'a> {
     }
 
     /// What this machine calls itself to rpc.statd.
-    pub(crate) fn nodename(self) -> [c_char; NODENAME] {
-        // SAFETY: The host is valid, by the type's invariant; set when it was made, with an end, and never changed.
-        unsafe { (*self.0).nodename }
+    pub(crate) fn nodename(self) -> &'a [c_char; NODENAME] {
+        self.made().nodename
     }
 
     /// Its NSM handle, which hosts of the same client share.

@@ -206,7 +206,7 @@ pub(crate) fn ask(host: Host<'_>) -> Option<Asked<'_>> {
                 host: host.as_ptr(),
                 handle,
                 net: host.net().as_ptr(),
-                nodename: host.nodename(),
+                nodename: *host.nodename(),
                 asked: false,
                 awaited: false,
                 kept: false,

@@ -69,7 +69,7 @@ impl<'a> Received<'a> {
                 server: &(*raw).rq_daddr,
                 client: &(*raw).rq_addr,
                 net: match &transport {
-                    Some(_) => Net::from_raw((*(*raw).rq_xprt).xpt_net),
+                    Some(transport) => transport.net(),
                     None => Net::from_raw((*raw).rq_bc_net),
                 },
                 transport,
