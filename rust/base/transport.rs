@@ -64,6 +64,7 @@ impl<'a> Transport<'a> {
     }
 
     /// What does not change: its net namespace, and the addresses of the server and of the client.
+    #[inline]
     fn fixed(&self) -> (Net<'a>, [Option<IpAddr>; 2]) {
         // SAFETY: By the type's invariant.
         unsafe {

@@ -76,10 +76,11 @@ fn next(transport: &Transport<'_>, under_way: UnderWay, over: bool) -> Option<St
     match transport.socket().map(|socket| socket.progress()) {
         Some(Progress::Closed) => Some(Step::Close),
         _ if over => Some(Step::Reset),
-        Some(Progress::Acknowledged) => idle.then_some(Step::Finish),
+        Some(Progress::Acknowledged) if idle => Some(Step::Finish),
         Some(_) => None,
         // RDMA.
-        None => idle.then_some(Step::Close),
+        None if idle => Some(Step::Close),
+        None => None,
     }
 }
 
@@ -132,7 +133,11 @@ pub(crate) fn look(
                 // There is room for it, so this does not fail.
                 let _ = batch.push((transport.pin(), at, step), GFP_ATOMIC);
             }
-            (batch.len() == BATCH).then_some(())
+            if batch.len() == BATCH {
+                Some(())
+            } else {
+                None
+            }
         });
         let full = batch.len() == BATCH;
         for (transport, at, step) in batch.iter() {

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-# vm: timeout=300 smp=2 module=load disk=slow:16M
+# vm: once=yes timeout=300 smp=2 module=load disk=slow:16M
 """A server address drains: what was read is answered, nothing else is executed, and connections are closed in order."""
 
 import contextlib

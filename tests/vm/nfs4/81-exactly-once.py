@@ -17,7 +17,7 @@ from ktap import done, equal
 from nfs import Server, sh, wait_until
 
 options = dict(word.split("=") for word in sys.argv[1:])
-MOVES, PLAIN = (int(options.get(key, default)) for key, default in (("moves", 6), ("plain", 1)))
+MOVES, PLAIN = (int(options.get(key, default)) for key, default in (("moves", 3), ("plain", 1)))
 ADDRESS, SHARED = "10.8.0.1", "/srv/shared"
 
 

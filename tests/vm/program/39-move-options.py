@@ -92,7 +92,7 @@ status, out, error = tool("move-out", path, *AWAY, "--no-umount", "--dry-run")
 check("and not if it stays", status == DONE and "would unmount" not in out, (out, error))
 _, said = steps("move-out", path, *AWAY, "--no-umount")
 equal("--no-umount: all steps but umount", [step["name"] for step in said["steps"]],
-      ["prepare", "address", "list", "unexport", "release"])
+      ["prepare", "drain", "address", "list", "unexport", "release"])
 equal("--no-umount: nothing is exported or locked, and it is mounted", here(), (True, 0, False, 0))
 with open(said["list"], encoding="ascii") as f:
     text = f.read()

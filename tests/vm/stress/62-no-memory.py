@@ -175,10 +175,23 @@ def restart():
     return sh("pgrep -x nfsd").split()
 
 
+refusals = collections.Counter()
+
+
+def asks(request):
+    """Asks once more if there was no memory, also for the stock code that a replaced function goes on with."""
+    status = request()
+    if status != "OK":
+        refusals[f"{request.__name__}: {status}"] += 1
+        status = request()
+    assert status == "OK", (request, status)
+
+
 def come():
     """A client comes; whether it is on record a little later."""
     client = Nfs4(1, host.server_ip, f"c{next(callers)}", **host.where)
-    assert (client.establish(), client.reclaim_complete()) == ("OK", "OK")
+    asks(client.establish)
+    asks(client.reclaim_complete)
     comers.append(client)
     return wait_until(lambda: client.name in server.records()["current"], 20)
 
@@ -187,7 +200,7 @@ def go():
     """It goes; whether it is off record a little later."""
     client = comers.pop()
     client.destroy_session()
-    assert client.destroy_clientid() == "OK"
+    asks(client.destroy_clientid)
     client.close()
     return wait_until(lambda: client.name not in server.records()["current"], 20)
 
@@ -207,6 +220,9 @@ def sweep(what, wanted, act, tasks):
     """Has an upcall made with each allocation failing."""
     results = [result for _, result in faults.each(act, tasks)]
     report(what, results)
+    if refusals:
+        print(f"# refused once: {dict(refusals)}")
+        refusals.clear()
     check(f"allocations of {what} have failed", results)
     equal("what could not be told at once is told later", set(results), {wanted})
 
