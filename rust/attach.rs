@@ -42,8 +42,7 @@ static OBJECTS: Objects<6> = Objects::new([
 ]);
 
 // SAFETY: The types are those of security/security.c and include/net/tcp.h. While the first waits it holds a reference to
-// this module; the second does not sleep. The callback looks at
-// the functions.
+// this module; the second does not sleep. The callback looks at the functions.
 static KERNEL: Funcs<2> = unsafe {
     Funcs::new(
         None,

@@ -5,7 +5,7 @@
 //! C source: `include/linux/sunrpc/svc_xprt.h`, `net/sunrpc/svc_xprt.c`.
 
 use crate::base::net::Net;
-use crate::base::private::{self, svc_serv, svc_xprt};
+use crate::base::private::{self, __kernel_sockaddr_storage, svc_serv, svc_xprt};
 use crate::base::raw::list_entries;
 use crate::base::sockaddr;
 use core::marker::PhantomData;
@@ -65,12 +65,12 @@ impl<'a> Transport<'a> {
 
     /// What does not change: its net namespace, and the addresses of the server and of the client.
     #[inline]
-    fn fixed(&self) -> (Net<'a>, [Option<IpAddr>; 2]) {
+    fn fixed(&self) -> (Net<'a>, [&'a __kernel_sockaddr_storage; 2]) {
         // SAFETY: By the type's invariant.
         unsafe {
             let raw = self.0.as_ptr();
             let ends = [&(*raw).xpt_local, &(*raw).xpt_remote];
-            (Net::from_raw((*raw).xpt_net), ends.map(sockaddr::address))
+            (Net::from_raw((*raw).xpt_net), ends)
         }
     }
 
@@ -81,7 +81,7 @@ impl<'a> Transport<'a> {
 
     /// The server's address, and the client's.
     pub(crate) fn ends(&self) -> [Option<IpAddr>; 2] {
-        self.fixed().1
+        self.fixed().1.map(sockaddr::address)
     }
 }
 

@@ -68,10 +68,10 @@ impl<'a> Received<'a> {
                 received_at: (*raw).rq_stime,
                 server: &(*raw).rq_daddr,
                 client: &(*raw).rq_addr,
-                net: Net::from_raw(match &transport {
-                    Some(_) => (*(*raw).rq_xprt).xpt_net,
-                    None => (*raw).rq_bc_net,
-                }),
+                net: match &transport {
+                    Some(transport) => transport.net(),
+                    None => Net::from_raw((*raw).rq_bc_net),
+                },
                 transport,
             }
         }
