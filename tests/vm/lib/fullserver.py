@@ -120,6 +120,16 @@ class RawHost(Client):
         return Nfs3(self.server_ip, **self.where).create(directory, name)
 
 
+def serve(grace=10):
+    """A server with such times, and the host of raw clients, when its grace periods are over: what most tests begin with."""
+    server = FullServer(grace=grace)
+    server.set_up()
+    server.start()
+    host = RawHost()
+    server.end_grace()
+    return server, host
+
+
 class Place:
     """An export with the files that the tests use.
 

@@ -9,16 +9,12 @@ The server and its daemon have been running since before the module was loaded, 
 import time
 
 from control import command, read
-from fullserver import FullServer, RawHost
+from fullserver import serve
 from ktap import check, done, equal
 from nfs import load, sh, wait_until
 from nfs4 import Nfs4
 
-server = FullServer(grace=10)
-server.set_up()
-server.start()
-host = RawHost()
-server.end_grace()
+server, host = serve()
 
 
 def client(name, minor=1, address=None, finished=False, verifier=None):

@@ -8,17 +8,13 @@ import sys
 import time
 
 from control import NOTHING, command, read, release
-from fullserver import FullServer, RawHost
+from fullserver import serve
 from ktap import check, done, equal
 from nfs import Client, Holder, sh, succeeds, wait_until
 from nfs4 import Nfs4
 from nlm import Nlm
 
-server = FullServer(grace=10)
-server.set_up()
-server.start()
-host = RawHost()
-server.end_grace()
+server, host = serve()
 HOME, FLOATING = host.server_ip, host.other_ip
 
 

@@ -6,16 +6,12 @@
 import glob
 
 from control import command, read, release
-from fullserver import FullServer, RawHost
+from fullserver import serve
 from ktap import check, done, equal
 from nfs import Client, Holder, sh, wait_until
 from nfs4 import Nfs4
 
-server = FullServer(grace=10)
-server.set_up()
-server.start()
-host = RawHost()
-server.end_grace()
+server, host = serve()
 HOME = host.server_ip
 FIRST, SECOND, STRANGE = (f"{HOME.rsplit('.', 1)[0]}.{last}" for last in (21, 22, 23))
 host.enter(f"for a in {FIRST} {SECOND} {STRANGE}; do ip addr add $a/24 dev c-raw; done")

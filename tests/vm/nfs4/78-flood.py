@@ -8,22 +8,31 @@ import sys
 import time
 
 from control import read, release
-from fullserver import FullServer, RawHost
+from fullserver import serve
 from ktap import check, done, equal
 from nfs import SLOW, patience
 from nfs4 import Nfs4
 
 
-def come_and_go(server, netns, tag, seconds):
-    """Clients without any state, one after the other; how many."""
+def repeat(seconds, act):
+    """Does something again and again for so long, each time with a number; how often."""
     end, count = time.monotonic() + seconds, 0
     while time.monotonic() < end:
-        one = Nfs4(1, server, f"{tag}-{count}", netns=netns)
+        act(count)
+        count += 1
+    return count
+
+
+def come_and_go(server, netns, tag, seconds):
+    """Clients without any state, one after the other; how many."""
+
+    def come(number):
+        one = Nfs4(1, server, f"{tag}-{number}", netns=netns)
         one.establish()
         one.reclaim_complete()
         one.close()
-        count += 1
-    return count
+
+    return repeat(seconds, come)
 
 
 def open_and_open(server, netns, tag, seconds):
@@ -31,11 +40,11 @@ def open_and_open(server, netns, tag, seconds):
     one = Nfs4(0, server, tag, netns=netns)
     assert one.establish() == "OK"
     directory = one.path("/m")
-    end, count = time.monotonic() + seconds, 0
-    while time.monotonic() < end:
+
+    def open_it(_):
         assert one.open(directory, "f", create=False).status == "OK"
-        count += 1
-    return count
+
+    return repeat(seconds, open_it)
 
 
 if len(sys.argv) > 3:
@@ -43,11 +52,7 @@ if len(sys.argv) > 3:
     print(work(*sys.argv[1:], 8))
     sys.exit(0)
 
-server = FullServer(grace=10)
-server.set_up()
-server.start()
-host = RawHost()
-server.end_grace()
+server, host = serve()
 fh = host.create(server.export("n", "fsid=78"))
 other = host.create(server.export("m", "fsid=77"))
 

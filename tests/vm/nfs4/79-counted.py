@@ -9,17 +9,13 @@ The grace period of their export ends when all of it is back, and not before.
 import time
 
 from control import command, read
-from fullserver import FullServer, RawHost
+from fullserver import serve
 from ktap import check, done, equal
 from nfs import load, sh, succeeds, wait_until
 from nfs4 import READ, Nfs4
 from nlm import ACCESS_BOTH, DENY_WRITE, Nlm
 
-server = FullServer(grace=10)
-server.set_up()
-server.start()
-host = RawHost()
-server.end_grace()
+server, host = serve()
 load()
 HOME, OTHER = host.server_ip, host.other_ip
 HOST = HOME[:-1] + "2"

@@ -15,18 +15,14 @@ import time
 
 from control import command, read
 from drains import Burst, Capture, Flood, Idle, ends, mute, refused
-from fullserver import FullServer, RawHost
+from fullserver import serve
 from ktap import check, done, equal
 from nfs import MODULE, Client, Server, sh, succeeds, switch_off, wait_until
 from nfs3 import Nfs3, mount_handle
 from nlm import Nlm
 from rpc import Packer, connect, in_netns, port_of
 
-server = FullServer(grace=10)
-server.set_up()
-server.start()
-host = RawHost()
-server.end_grace()
+server, host = serve()
 PATH = server.export("a", "fsid=1234")
 HOME, OTHER, HOME6, OTHER6 = host.server_ip, host.other_ip, host.server_ip6, host.other_ip6
 WHERE = host.where

@@ -12,7 +12,7 @@ is worth there are modes that need no module:
            stops, while those who wait for them may still be granted them
   calm     nothing is released
   break    locks are released without a grace period, and without a word to the clients, until there
-           must be conflicts, or the checker is worth nothing
+           are conflicts, and locks that are lost: if there are none, the checker is worth nothing
 """
 
 import os

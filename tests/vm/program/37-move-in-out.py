@@ -16,7 +16,7 @@ import time
 
 import harness
 from control import command, read
-from fullserver import FullServer, RawHost, device_scope
+from fullserver import device_scope, serve
 from drains import Closing, refused
 from ktap import check, done, equal
 from nfs import sh, succeeds, wait_until
@@ -98,11 +98,7 @@ def drained(said):
     return [sum(map(int, re.findall(rf"(\d+) {word}", what))) for word in ("connections closed", "reset")]
 
 
-server = FullServer(grace=20)
-server.set_up()
-server.start()
-host = RawHost()
-server.end_grace()
+server, host = serve(grace=20)
 net = host.server_ip.rsplit(".", 1)[0]
 ADDRESSES = [host.other_ip, host.other_ip6]
 SOURCES, SOURCES6 = ([f"{net}.{n}" for n in range(100, 110)], [f"fd09::1{n}" for n in range(10)])

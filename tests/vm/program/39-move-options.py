@@ -10,7 +10,7 @@ import subprocess
 import time
 
 from control import command, read
-from fullserver import FullServer, RawHost, device_scope
+from fullserver import device_scope, serve
 from ktap import check, done, equal
 from nfs import sh, wait_until
 from nfs4 import Nfs4
@@ -19,11 +19,7 @@ from program import BUSY, DONE, steps, tool
 
 EXPORTFS = "/usr/sbin/exportfs"
 
-server = FullServer(grace=20)
-server.set_up()
-server.start()
-host = RawHost()
-server.end_grace()
+server, host = serve(grace=20)
 ADDRESS = host.other_ip
 command("floating_addresses", ADDRESS)
 path = server.export("ha", "fsid=1234", "/dev/disk/ha", "mkfs.xfs -q -f")
