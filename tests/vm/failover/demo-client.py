@@ -43,17 +43,18 @@ class Writer(threading.Thread):
                 self.errors.add(result)
             time.sleep(0.05)
 
-    def outage(self, since):
-        """Waits until it has written twice since; for how long it could not."""
+    def outage(self, since, back):
+        """Waits until it has written twice after it can again; for how long it could not since a time."""
         check(f"NFS {self.version} writes again",
-              wait_until(lambda: sum(when > since for when in self.wrote) > 1, 60, 0.05))
+              wait_until(lambda: sum(when > back for when in self.wrote) > 1, 60, 0.05))
         times = [when for when in self.wrote if when > since]
         return max(after - before for before, after in zip([since, *times], times))
 
 
 def outages(since):
-    """How long each could not write, in words, and whether all locks are there."""
-    seen = ", ".join(f"{writer.outage(since):.1f} s for NFS {writer.version}" for writer in writers)
+    """When the export is served again: how long each could not write, in words."""
+    back = time.monotonic()
+    seen = ", ".join(f"{writer.outage(since, back):.1f} s for NFS {writer.version}" for writer in writers)
     say(f"all write again; the longest that one could not: {seen}")
 
 
