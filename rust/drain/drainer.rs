@@ -206,7 +206,7 @@ impl WorkItem for Drainer {
     }
 }
 
-/// Does a command of `drain`: `ADDRESS [SECONDS]`, or `-ADDRESS`. May sleep.
+/// Does a command of `drain`: `ADDRESS [SECONDS] [keep]`, or `-ADDRESS`. May sleep.
 ///
 /// Fails with `EINVAL` for another command, with `ENOMEM`, with `ENOSPC` if there are too many addresses, and with
 /// `ENODEV` if the livepatch is being switched off.
@@ -217,8 +217,8 @@ pub(crate) fn write(file: &Opened, data: &[u8], out: &mut Text) -> Result {
     // So that nothing is changed if there is no memory for the answer.
     out.make_room(ANSWER)?;
     match order::parse(command(data)?)? {
-        Order::Begin(address, seconds) => {
-            drainer.change(|table| table.begin(net, address, seconds))?;
+        Order::Begin(address, seconds, then) => {
+            drainer.change(|table| table.begin(net, address, seconds, then))?;
             pr_info!("{} drains, for {seconds} s\n", format_args!("{address}"));
             drainer.look(nfsd);
             drainer.state.lock().table.show(net, Some(address), out)

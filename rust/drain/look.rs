@@ -4,7 +4,8 @@
 
 use crate::base::net::Net;
 use crate::base::transport::{Service, Transport};
-use crate::drain::transport::{Pinned, Progress, UnderWay};
+use crate::drain::order::Then;
+use crate::drain::transport::{Pinned, Progress};
 use core::net::IpAddr;
 use kernel::prelude::*;
 
@@ -20,17 +21,20 @@ pub(crate) struct Target {
     pub(crate) refuses: bool,
     /// The time is over.
     pub(crate) over: bool,
+    /// What becomes of them.
+    then: Then,
     pub(crate) found: Found,
     /// What was found of it at the servers before this one.
     before: Found,
 }
 
 impl Target {
-    pub(crate) fn new(address: IpAddr, refuses: bool, over: bool) -> Self {
+    pub(crate) fn new(address: IpAddr, refuses: bool, over: bool, then: Then) -> Self {
         Target {
             address,
             refuses,
             over,
+            then,
             found: Found::default(),
             before: Found::default(),
         }
@@ -56,6 +60,8 @@ pub(crate) struct Found {
     pub(crate) open: u32,
     /// Requests that are under way.
     pub(crate) requests: u32,
+    /// Connections that are kept, on which nothing is under way.
+    pub(crate) kept: u32,
     /// Connections that were closed in order.
     pub(crate) closed: u32,
     /// Connections that were reset.
@@ -71,9 +77,8 @@ enum Step {
 }
 
 /// What comes next for a connection that drains, if it is time. Does not sleep.
-fn next(transport: &Transport<'_>, under_way: UnderWay, over: bool) -> Option<Step> {
-    let idle = under_way.requests == 0 && !under_way.callbacks;
-    match transport.socket().map(|socket| socket.progress()) {
+fn next(progress: Option<Progress>, idle: bool, over: bool) -> Option<Step> {
+    match progress {
         Some(Progress::Closed) => Some(Step::Close),
         _ if over => Some(Step::Reset),
         Some(Progress::Acknowledged) if idle => Some(Step::Finish),
@@ -105,7 +110,13 @@ fn see(targets: &mut [Target], net: Net<'_>, transport: &Transport<'_>) -> Optio
         return None;
     }
     target.found.open += 1;
-    Some((at, next(transport, under_way, target.over)?))
+    let progress = transport.socket().map(|socket| socket.progress());
+    let idle = under_way.requests == 0 && !under_way.callbacks;
+    if target.then == Then::Keep && idle && progress == Some(Progress::Acknowledged) {
+        target.found.kept += 1;
+        return None;
+    }
+    Some((at, next(progress, idle, target.over)?))
 }
 
 /// Looks at the connections of a server, and does what comes next for each. May sleep; takes `sv_lock`, and the locks of

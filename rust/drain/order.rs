@@ -6,29 +6,43 @@ use core::net::IpAddr;
 use kernel::prelude::*;
 
 /// How long an address drains if it is not said, in seconds.
-const DEFAULT_SECONDS: u32 = 10;
+pub(crate) const DEFAULT_SECONDS: u32 = 10;
 /// The longest time, in seconds.
 const MAX_SECONDS: u32 = 600;
+
+/// What becomes of a connection when its last answer has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Then {
+    /// It is closed in order.
+    Close,
+    /// It is kept, and says nothing: the next server at the address is to reset it, so that its client comes there at
+    /// once. A client whose connection was closed comes here, is refused, and waits before it tries again.
+    Keep,
+}
 
 /// A command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Order {
-    /// The address drains; who has not closed after so many seconds is reset.
-    Begin(IpAddr, u32),
+    /// The address drains; who is not ready after so many seconds is reset.
+    Begin(IpAddr, u32, Then),
     /// It does no more.
     End(IpAddr),
 }
 
-/// Reads `ADDRESS [SECONDS]` or `-ADDRESS`. Fails with `EINVAL`, also for what is no address of one server.
+/// Reads `ADDRESS [SECONDS] [keep]` or `-ADDRESS`. Fails with `EINVAL`, also for what is no address of one server.
 pub(crate) fn parse(line: &str) -> Result<Order> {
     if let Some(text) = line.strip_prefix('-') {
         return Ok(Order::End(address(text)?));
     }
+    let (line, then) = match line.strip_suffix(" keep") {
+        Some(line) => (line, Then::Keep),
+        None => (line, Then::Close),
+    };
     let (text, seconds) = match line.split_once(' ') {
         Some((text, digits)) => (text, seconds(digits)?),
         None => (line, DEFAULT_SECONDS),
     };
-    Ok(Order::Begin(address(text)?, seconds))
+    Ok(Order::Begin(address(text)?, seconds, then))
 }
 
 /// An address; one of IPv4 also if it is written as one of IPv6.

@@ -8,6 +8,7 @@ use crate::base::net::Net;
 use crate::base::text::Text;
 use crate::drain::addresses::{self, Address, List, Prepared};
 use crate::drain::look::{Found, Target};
+use crate::drain::order::{Then, DEFAULT_SECONDS};
 use core::fmt::Write;
 use core::net::IpAddr;
 use kernel::prelude::*;
@@ -24,6 +25,8 @@ struct Entry {
     shared: Arc<Address>,
     /// When its time is over.
     ends: i64,
+    /// What becomes of its connections.
+    then: Then,
     /// What the last look has found, if there was one.
     seen: Option<Found>,
     /// Connections that were closed in order, and that were reset.
@@ -42,9 +45,9 @@ impl Entry {
         now() >= self.ends
     }
 
-    /// Has it no connections, as far as is known?
+    /// Has it no connections but those that are kept, as far as is known?
     fn is_drained(&self) -> bool {
-        self.seen.is_some_and(|seen| seen.connections == 0)
+        self.seen.is_some_and(|seen| seen.connections == seen.kept)
     }
 
     /// Adds its line to a text.
@@ -52,10 +55,14 @@ impl Entry {
         let address = self.shared.address();
         if self.is_drained() {
             let (closed, reset, refused) = (self.closed, self.reset, self.shared.refused());
-            writeln!(
+            write!(
                 out,
                 "{address} drained closed {closed} reset {reset} refused {refused}"
             )?;
+            match (self.then, self.seen) {
+                (Then::Keep, Some(seen)) => writeln!(out, " kept {}", seen.kept)?,
+                _ => writeln!(out)?,
+            }
         } else {
             let seen = self.seen.unwrap_or_default();
             let (connections, requests) = (seen.connections, seen.requests);
@@ -106,7 +113,13 @@ impl Table {
 
     /// An address begins to drain, or goes on with another limit. Fails with `ENOMEM`, with `ENOSPC` if there are too many, and
     /// with `ENODEV` if the livepatch is being switched off. May sleep.
-    pub(crate) fn begin(&mut self, net: Net<'_>, address: IpAddr, seconds: u32) -> Result {
+    pub(crate) fn begin(
+        &mut self,
+        net: Net<'_>,
+        address: IpAddr,
+        seconds: u32,
+        then: Then,
+    ) -> Result {
         let cookie = net.cookie();
         let ends = now() + i64::from(seconds) * SECOND;
         let found = self
@@ -119,7 +132,7 @@ impl Table {
                 (entry.closed, entry.reset, entry.refused) = (0, 0, 0);
                 entry.shared.renew();
             }
-            entry.ends = ends;
+            (entry.ends, entry.then) = (ends, then);
             self.sequence += 1;
             return Ok(());
         }
@@ -134,6 +147,7 @@ impl Table {
         let entry = Entry {
             shared,
             ends,
+            then,
             seen: None,
             closed: 0,
             reset: 0,
@@ -144,14 +158,19 @@ impl Table {
         Ok(())
     }
 
-    /// An address drains no more. Returns whether it did. Connections that were told to drain are still closed, as
-    /// their clients may wait for answers that do not come. Does not sleep.
+    /// An address drains no more. Returns whether it did. Connections that were told to drain are still closed, also those
+    /// that were kept, as their clients may wait for answers that do not come. Does not sleep.
     pub(crate) fn end(&mut self, net: Net<'_>, address: IpAddr) -> bool {
         let mut was = false;
-        for entry in &self.entries {
+        for entry in &mut self.entries {
             if entry.shared.is(net.cookie(), address) {
                 was |= entry.shared.refuses();
                 entry.shared.set_refuses(false);
+                if entry.then == Then::Keep {
+                    // Only now is it said to them.
+                    entry.ends = now() + i64::from(DEFAULT_SECONDS) * SECOND;
+                    entry.then = Then::Close;
+                }
             }
         }
         self.sequence += 1;
@@ -165,7 +184,7 @@ impl Table {
         for entry in &mut self.entries {
             count += usize::from(entry.shared.refuses());
             entry.shared.set_refuses(false);
-            entry.ends = 0;
+            (entry.ends, entry.then) = (0, Then::Close);
         }
         self.sequence += 1;
         count
@@ -198,7 +217,8 @@ impl Table {
         let mut targets = KVec::new();
         for entry in self.entries.iter().filter(|entry| entry.is_of(net)) {
             let shared = &entry.shared;
-            let target = Target::new(shared.address(), shared.refuses(), entry.is_over());
+            let (address, refuses) = (shared.address(), shared.refuses());
+            let target = Target::new(address, refuses, entry.is_over(), entry.then);
             targets.push(target, GFP_KERNEL)?;
         }
         Ok(targets)
@@ -223,7 +243,8 @@ impl Table {
             entry.reset += u64::from(found.reset);
             let refused = entry.shared.refused();
             let is_same = |seen: Found| {
-                (seen.connections, seen.requests) == (found.connections, found.requests)
+                (seen.connections, seen.requests, seen.kept)
+                    == (found.connections, found.requests, found.kept)
             };
             if entry.refused != refused || !entry.seen.is_some_and(is_same) {
                 self.sequence += 1;

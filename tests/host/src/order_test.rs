@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-use crate::drain::order::{parse, Order};
+use crate::drain::order::{parse, Order, Then};
 use kernel::code::EINVAL;
 use proptest::prelude::*;
 use std::net::IpAddr;
@@ -14,11 +14,13 @@ fn orders_are_read() {
     let v4 = address("192.0.2.50");
     let v6 = address("2001:db8::1");
     for (line, order) in [
-        ("192.0.2.50", Order::Begin(v4, 10)),
-        ("192.0.2.50 0", Order::Begin(v4, 0)),
-        ("192.0.2.50 0600", Order::Begin(v4, 600)),
-        ("::ffff:192.0.2.50 7", Order::Begin(v4, 7)),
-        ("2001:DB8:0::1 3", Order::Begin(v6, 3)),
+        ("192.0.2.50", Order::Begin(v4, 10, Then::Close)),
+        ("192.0.2.50 0", Order::Begin(v4, 0, Then::Close)),
+        ("192.0.2.50 0600", Order::Begin(v4, 600, Then::Close)),
+        ("192.0.2.50 keep", Order::Begin(v4, 10, Then::Keep)),
+        ("192.0.2.50 5 keep", Order::Begin(v4, 5, Then::Keep)),
+        ("::ffff:192.0.2.50 7", Order::Begin(v4, 7, Then::Close)),
+        ("2001:DB8:0::1 3", Order::Begin(v6, 3, Then::Close)),
         ("-192.0.2.50", Order::End(v4)),
         ("-::ffff:192.0.2.50", Order::End(v4)),
         ("-2001:db8::1", Order::End(v6)),
@@ -45,6 +47,14 @@ fn others_are_refused() {
         "192.0.2.50 99999999999",
         "--192.0.2.50",
         "-192.0.2.50 1",
+        "-192.0.2.50 keep",
+        "keep",
+        " keep",
+        "192.0.2.50 keep 5",
+        "192.0.2.50 5 keep ",
+        "192.0.2.50 5  keep",
+        "192.0.2.50 keep keep",
+        "192.0.2.50 kept",
         "0.0.0.0",
         "::",
         "::ffff:0.0.0.0",
@@ -65,7 +75,8 @@ proptest! {
             let canonical = address.to_canonical();
             let good = !canonical.is_unspecified() && !canonical.is_multicast();
             let wanted = |order| if good { Ok(order) } else { Err(EINVAL) };
-            prop_assert_eq!(parse(&format!("{address} {seconds}")), wanted(Order::Begin(canonical, seconds)));
+            prop_assert_eq!(parse(&format!("{address} {seconds}")), wanted(Order::Begin(canonical, seconds, Then::Close)));
+            prop_assert_eq!(parse(&format!("{address} {seconds} keep")), wanted(Order::Begin(canonical, seconds, Then::Keep)));
             prop_assert_eq!(parse(&format!("-{address}")), wanted(Order::End(canonical)));
         }
     }

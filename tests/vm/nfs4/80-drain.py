@@ -76,7 +76,7 @@ def serves(address):
 # Commands.
 equal("nothing drains", read("drain"), "")
 for bad in ("", "x", "1.2.3", f"{HOME} x", f"{HOME} 601", f"{HOME} -1", f"{HOME} 1 2", "0.0.0.0", "::", "224.0.0.1",
-            f"--{HOME}", f"-{HOME} 1", f" {HOME}", f"{HOME}\n{HOME}"):
+            f"--{HOME}", f"-{HOME} 1", f" {HOME}", "keep", f"{HOME} keep 1", f"-{HOME} keep", f"{HOME}\n{HOME}"):
     equal(f"{bad!r} is refused", (command("drain", bad), read("drain")), (("EINVAL", ""), ""))
 equal("what does not drain may be ended", command("drain", f"-{HOME}"), ("ok", f"{HOME} ended\n"))
 results = [command("drain", f"192.0.2.{n}")[0] for n in range(65)]
@@ -146,6 +146,31 @@ bursts = load(HOME, "midway")
 time.sleep(0.5)
 equal("ended at once", (command("drain", HOME)[0], end(HOME), serves(HOME)), ("ok", ["ok"], True))
 equal("those who were there are closed in order all the same", outcome(bursts), ({"closed"}, 0, 0))
+
+# Kept: what was executed is answered, and then nothing is said, until somebody resets it.
+capture = Capture(host.netns)
+bursts = load(HOME, "kept")
+time.sleep(1)
+began = time.monotonic()
+equal("kept: it begins", command("drain", f"{HOME} 20 keep")[0], "ok")
+equal("kept: all are quiet", drained(HOME), {"closed": 0, "reset": 0, "refused": 0, "kept": 3})
+print(f"# within {time.monotonic() - began:.2f} s")
+time.sleep(1)
+equal("kept: no connection has ended", ({burst.end for burst in bursts}, ends(capture.stop(), HOME)), ({""}, {(0, 0): 3}))
+equal("kept: a new one is refused", refused(HOME, **WHERE), True)
+equal("kept: they go in the end", (command("drain", f"{HOME} 0")[0], drained(HOME)),
+      ("ok", {"closed": 0, "reset": 3, "refused": 1}))
+equal("kept: what was executed was answered", outcome(bursts), ({"closed"}, 0, 0))
+end(HOME)
+bursts, deaf = load(HOME, "turned"), mute(HOME, big, **WHERE)
+silent = connect(HOME, 2049, **WHERE)
+time.sleep(1)
+equal("kept: who does not read is reset", (command("drain", f"{HOME} 1 keep")[0], drained(HOME)),
+      ("ok", {"closed": 0, "reset": 1, "refused": 0, "kept": 4}))
+equal("kept: served again", (end(HOME), serves(HOME)), (["ok"], True))
+equal("kept: those who were there are closed in order all the same", outcome(bursts), ({"closed"}, 0, 0))
+silent.close()
+check("kept: nothing is left", wait_until(lambda: read("drain") == "", 5), read("drain"))
 
 # Many that are idle.
 idle = Idle(HOME, root, 200, **WHERE)
@@ -327,16 +352,19 @@ second.tear_down()
 sh("ip netns del other")
 
 # The module goes meanwhile.
-silent = connect(HOME, 2049, **WHERE)
+silent, kept = (connect(address, 2049, **WHERE) for address in (HOME, HOME6))
 bursts = load(HOME, "off")
 time.sleep(0.5)
+command("drain", f"{HOME6} 600 keep")
 command("drain", f"{HOME} 600")
 for burst in bursts:
     burst.join()
+equal("off: one is kept", drained(HOME6).get("kept"), 1)
 began = time.monotonic()
 check("the livepatch can be switched off", switch_off())
 print(f"# within {time.monotonic() - began:.2f} s")
 check("the connection that is left was reset", wait_until(lambda: was_reset(silent), 5))
+check("and so was the one that was kept", wait_until(lambda: was_reset(kept), 5))
 check("accepted again", serves(HOME))
 server.stop()
 check("and the module unloaded", wait_until(lambda: succeeds("rmmod nfsd_ha"), 30))

@@ -4,7 +4,8 @@
 """An address moves to and fro between two servers, which know nothing of each other's requests, while clients of all
 versions do what must not be done twice. With a drain, nothing is; without one, for the record, this is how much.
 
-The servers are two net namespaces of this VM that export one file system. `--arg moves=N --arg plain=N`: so many moves with a drain, and without.
+The servers are two net namespaces of this VM that export one file system. `--arg moves=N --arg kept=N --arg plain=N`: so many
+moves with a drain that closes connections, with one that keeps them, and without.
 """
 
 import os
@@ -17,7 +18,7 @@ from ktap import done, equal
 from nfs import Server, sh, wait_until
 
 options = dict(word.split("=") for word in sys.argv[1:])
-MOVES, PLAIN = (int(options.get(key, default)) for key, default in (("moves", 3), ("plain", 1)))
+MOVES, KEPT, PLAIN = (int(options.get(key, default)) for key, default in (("moves", 2), ("kept", 2), ("plain", 1)))
 ADDRESS, SHARED = "10.8.0.1", "/srv/shared"
 
 
@@ -43,17 +44,22 @@ def link(name):
        f"ip link set b-{name} master hub up; ip netns exec {name} sh -c 'ip link set lo up; ip link set eth0 up'")
 
 
-def move(source, target, drains):
-    """Moves the address; returns how long it was away, and what `drain` said."""
+def move(source, target, drain):
+    """Moves the address, after a `drain` of this kind; returns how long it took, and what that said."""
     began, said = time.monotonic(), ""
-    if drains:
-        command("drain", f"{ADDRESS} 20", source.control)
+    if drain:
+        command("drain", f"{ADDRESS} {drain}", source.control)
         wait_until(lambda: "drained" in read_line(source.control, ADDRESS), 20, 0.02)
         said = read_line(source.control, ADDRESS)
-    source.enter(f"ip addr del {ADDRESS}/24 dev eth0")
+    source.enter(f"ss -Hnt state established src {ADDRESS} >/run/connected; ip addr del {ADDRESS}/24 dev eth0")
+    if "keep" in drain:
+        # What is kept here shall not meet those who come back.
+        command("drain", f"{ADDRESS} 0", source.control)
     command("drain", f"-{ADDRESS}", target.control)
     target.enter(f"ip addr add {ADDRESS}/24 dev eth0")
     sh("ip netns exec cl ip neigh flush all")
+    if "keep" in drain:
+        target.enter("awk \"{ print \\$3, \\$4 }\" /run/connected | /usr/libexec/heartbeat/tickle_tcp -n 3")
     return time.monotonic() - began, said
 
 
@@ -67,7 +73,7 @@ workers = [Mounted("cl", ADDRESS, version, SHARED) for version in ("4.0", "4.1",
 workers.append(Twice("cl", ADDRESS, SHARED))
 
 
-def moves(count, drains, names):
+def moves(count, drain, names):
     """Moves the address so often, under load; returns what went wrong, and how many operations were done."""
     errors, done_count, resets = [], 0, 0
     # All work before each move, and after the last one.
@@ -85,18 +91,21 @@ def moves(count, drains, names):
             errors.append(f"move {number}: no progress: {progress}")
         done_count += sum(progress)
         if number < count:
-            took, said = move(*names, drains)
+            took, said = move(*names, drain)
             names.reverse()
             resets += "reset 0" not in said
-    print(f"# {count} moves, {'drained' if drains else 'deleted'}: {done_count} operations, {len(errors)} wrong, the last "
+    print(f"# {count} moves, {f'drained for {drain}' if drain else 'deleted'}: {done_count} operations, {len(errors)} wrong, the last "
           f"one took {took:.2f} s: {said.strip()}", flush=True)
     return errors, resets
 
 
 order = list(nodes)
-errors, resets = moves(MOVES, True, order)
+errors, resets = moves(MOVES, "20", order)
 equal("drained: every operation is done once", errors[:20], [])
 equal("drained: no connection was reset", resets, 0)
-errors, _ = moves(PLAIN, False, order)
+errors, resets = moves(KEPT, "20 keep", order)
+equal("kept: every operation is done once", errors[:20], [])
+equal("kept: no connection was reset before the address was away", resets, 0)
+errors, _ = moves(PLAIN, "", order)
 print("# without a drain: " + "; ".join(errors[:10]))
 done()

@@ -93,9 +93,9 @@ def drains():
 
 
 def drained(said):
-    """What the step of a move-out says: how many connections were closed in order, and how many reset."""
+    """What the step of a move-out says: how many connections were answered, were closed in order, and were reset."""
     (what,) = [step["what"] for step in said["steps"] if step["name"] == "drain"]
-    return [sum(map(int, re.findall(rf"(\d+) {word}", what))) for word in ("connections closed", "reset")]
+    return [sum(map(int, re.findall(rf"(\d+) {word}", what))) for word in ("connections have", "connections closed", "reset")]
 
 
 server, host = serve(grace=20)
@@ -166,9 +166,9 @@ check("an address is drained: its client has closed", (status, error) == (DONE, 
       f"{HOME6}: 1 connections closed, 0 reset" in out and f"nfsd-ha drain --end {HOME6}" in out, (status, out, error))
 equal("and refuses clients", (drains(), refused(HOME6, **host.where)), ([HOME6], True))
 (line,) = [line for line in tool("status")[1].splitlines() if line.strip().startswith(f"{HOME6} ")]
-equal("status shows it", line.split(), [HOME6, "drained", "-", "-", "-", "1", "0", "1"])
+equal("status shows it", line.split(), [HOME6, "drained", "-", "-", "-", "1", "0", "1", "0"])
 equal("also as JSON", json.loads(tool("--json", "status")[1])["drains"],
-      [{"address": HOME6, "state": "drained", "closed": 1, "reset": 0, "refused": 1}])
+      [{"address": HOME6, "state": "drained", "closed": 1, "reset": 0, "refused": 1, "kept": 0}])
 equal("it is ended", (tool("drain", f"-{HOME6}")[:2], drains()), ((DONE, f"{HOME6}: does not drain\n"), []))
 equal("as often as wanted", (tool("drain", "--end", HOME6)[0], refused(HOME6, **host.where)), (DONE, False))
 deaf = connect(HOME6, 2049, **host.where)
@@ -202,7 +202,7 @@ check("a dry run says so", "nothing, as this module cannot" in tool("move-out", 
 # A drain that somebody else ends stops the move; nothing is changed, and clients are served.
 deaf = connect(ADDRESSES[0], 2049, **host.where)
 # pylint: disable-next=consider-using-with
-process = subprocess.Popen(["/test/nfsd-ha", "move-out", path, *AWAY, "--drain", "60"], stderr=subprocess.PIPE, text=True)
+process = subprocess.Popen(["/test/nfsd-ha", "move-out", path, *AWAY, "--close", "--drain", "60"], stderr=subprocess.PIPE, text=True)
 assert wait_until(lambda: sorted(drains()) == sorted(ADDRESSES))
 command("drain", f"-{ADDRESSES[0]}")
 said = process.communicate()[1]
@@ -220,7 +220,7 @@ leave, said = steps("move-out", path, *AWAY)
 ours = (harness.clock() - clock) / (time.monotonic() - began)
 print(f"# move-out: {leave}")
 equal("away, and nothing drains", here(), (False, 0, [], []))
-equal("all connections were closed in order", drained(said), [COUNT, 0])
+equal("all clients had their answers", drained(said), [COUNT, 0, 0])
 equal("the list is root's", oct(os.stat(LIST).st_mode & 0o7777), "0o600")
 status, text, error = tool("move-out", str(FSID), *AWAY, "--list", "-")
 with open(LIST, encoding="ascii") as f:
@@ -248,8 +248,8 @@ check("and drained for no more", leave["drain"] * ours <= 1.0, leave)
 
 # Turning back after all is done, and after it has stopped: a mount elsewhere keeps the file system in use.
 deaf = connect(ADDRESSES[0], 2049, **host.where)
-leave, said = steps("move-out", path, *AWAY, "--drain", "1")
-equal("a client that does not close is reset", drained(said)[1], 1)
+leave, said = steps("move-out", path, *AWAY, "--close", "--drain", "1")
+equal("closed, but one that does not close is reset", drained(said)[::2], [0, 1])
 check("after a second", 1 <= leave["drain"] < 6, leave)
 _, said = steps("move-out", path, "--undo", "--notify-for", "1")
 equal("turned back", here(), before)

@@ -15,7 +15,7 @@ mod recorder;
 mod released;
 mod tracking;
 
-pub use drain::{Drain, DrainState, MAX_SECONDS as MAX_DRAIN_SECONDS};
+pub use drain::{Drain, DrainState, Then, MAX_SECONDS as MAX_DRAIN_SECONDS};
 pub use error::{Error, Refusal};
 pub use grace::Grace;
 pub use nfs4_clients::Nfs4Client;
@@ -31,6 +31,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Where nfsd's file system is mounted.
 const DIRECTORY: &str = "/proc/fs/nfsd";
@@ -221,6 +222,14 @@ impl Control {
     /// Is the server in a grace period of its own, as far as NFSv4 goes (`v4_end_grace` of nfsd)?
     pub fn in_own_grace(&self) -> Result<bool, Error> {
         Ok(self.read("v4_end_grace")?.trim_end() == "N")
+    }
+
+    /// How long a client of NFSv4 may be silent before its state goes (`nfsv4leasetime` of nfsd).
+    pub fn lease(&self) -> Result<Duration, Error> {
+        self.parse("nfsv4leasetime", |text| {
+            let seconds = text.trim_end().parse();
+            seconds.map(Duration::from_secs).map_err(|_| text.into())
+        })
     }
 
     /// The names of all NFSv4 clients of this server, also of those that hold nothing (`clients/*/info`

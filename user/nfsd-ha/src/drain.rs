@@ -3,14 +3,19 @@
 
 use crate::output::progress;
 use anyhow::{bail, Result};
-use nfsd_ha::control::{Control, Drain, DrainState};
+use nfsd_ha::control::{Control, Drain, DrainState, Then};
 use std::net::IpAddr;
 
 /// Drains addresses, with as many seconds as that may take, and waits until they are drained. They refuse clients
 /// until [`end`], also if this fails.
-pub fn drain(control: &Control, addresses: &[IpAddr], seconds: u32) -> Result<Vec<Drain>> {
+pub fn drain(
+    control: &Control,
+    addresses: &[IpAddr],
+    seconds: u32,
+    then: Then,
+) -> Result<Vec<Drain>> {
     for address in addresses {
-        control.drain(*address, seconds)?;
+        control.drain(*address, seconds, then)?;
     }
     let drains = progress::while_showing("draining", |show| {
         control.await_drained(addresses, seconds, &mut |drains| show(said_of(drains)))
@@ -53,7 +58,16 @@ pub fn said_of(drains: &[Drain]) -> String {
             closed,
             reset,
             refused,
-        } => format!("{address}: {closed} connections closed, {reset} reset, {refused} refused"),
+            kept,
+        } => {
+            let kept = match kept {
+                0 => String::new(),
+                kept => format!("{kept} connections have their answers, "),
+            };
+            format!(
+                "{address}: {kept}{closed} connections closed, {reset} reset, {refused} refused"
+            )
+        }
     });
     let said: Vec<String> = said.collect();
     said.join("; ")

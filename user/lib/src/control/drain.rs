@@ -19,6 +19,15 @@ const LOOK: Timespec = Timespec {
     tv_nsec: 0,
 };
 
+/// What becomes of a connection when its last answer has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Then {
+    /// It is closed in order.
+    Close,
+    /// It is kept, for the next server at the address to reset it.
+    Keep,
+}
+
 /// A server address that drains.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Drain {
@@ -42,7 +51,7 @@ pub enum DrainState {
         /// How long they have to close, in seconds.
         left: u64,
     },
-    /// It has none, and refuses new ones.
+    /// It has none but those that are kept, and refuses new ones.
     Drained {
         /// Connections that were closed in order.
         closed: u64,
@@ -50,11 +59,13 @@ pub enum DrainState {
         reset: u64,
         /// New ones that were refused.
         refused: u64,
+        /// Connections that are kept, on which nothing is under way; none if they are to be closed.
+        kept: u64,
     },
 }
 
 impl Drain {
-    /// `ADDRESS draining connections N requests N left N`, or `ADDRESS drained closed N reset N refused N`
+    /// `ADDRESS draining connections N requests N left N`, or `ADDRESS drained closed N reset N refused N [kept N]`
     pub(super) fn parse(line: &str) -> Option<Self> {
         let mut words = line.split(' ');
         let address = words.next()?.parse().ok()?;
@@ -73,13 +84,17 @@ impl Drain {
                 closed: number("closed")?,
                 reset: number("reset")?,
                 refused: number("refused")?,
+                kept: match line.contains(" kept ") {
+                    true => number("kept")?,
+                    false => 0,
+                },
             },
             _ => return None,
         };
         Some(Self { address, state })
     }
 
-    /// Has it no connections any more?
+    /// Is nothing under way any more?
     pub fn is_over(&self) -> bool {
         matches!(self.state, DrainState::Drained { .. })
     }
@@ -95,11 +110,15 @@ impl Control {
         }
     }
 
-    /// Begins to drain an address: from now on nothing that comes to it is executed, and its connections are closed.
-    /// Who has not closed after so many seconds, [`MAX_SECONDS`] at most, is reset.
-    pub fn drain(&self, address: IpAddr, seconds: u32) -> Result<(), Error> {
+    /// Begins to drain an address: from now on nothing that comes to it is executed, and its connections are closed or
+    /// kept. Who is not ready after so many seconds, [`MAX_SECONDS`] at most, is reset.
+    pub fn drain(&self, address: IpAddr, seconds: u32, then: Then) -> Result<(), Error> {
         let address = address.to_canonical();
-        self.tell("drain", &format!("{address} {seconds}"))
+        let then = match then {
+            Then::Close => "",
+            Then::Keep => " keep",
+        };
+        self.tell("drain", &format!("{address} {seconds}{then}"))
             .map(drop)
     }
 

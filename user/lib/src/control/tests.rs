@@ -57,7 +57,7 @@ fn graces() {
 #[test]
 fn drains() {
     let text = "192.0.2.50 draining connections 12 requests 3 left 7\n\
-                2001:db8::50 drained closed 11 reset 1 refused 4\n";
+                2001:db8::50 drained closed 11 reset 1 refused 4 kept 2\n";
     let (_directory, control) = directory(&[("drain", text)]);
     let drains = control.drains().unwrap().unwrap();
     assert_eq!(
@@ -75,11 +75,20 @@ fn drains() {
     ];
     let drained = control.await_drained(&wanted, 0, &mut |_| ()).unwrap();
     assert_eq!(drained, drains[1..]);
+    let kept = |end: &str| {
+        let drain = Drain::parse(&format!("::1 drained closed 1 reset 2 refused 3{end}"));
+        match drain.unwrap().state {
+            DrainState::Drained { kept, .. } => kept,
+            DrainState::Draining { .. } => panic!("it is drained"),
+        }
+    };
+    assert_eq!((kept(""), kept(" kept 4")), (0, 4));
     for wrong in [
         "",
         "192.0.2.50",
         "192.0.2.50 drained",
         "192.0.2.50 drained closed 1 reset 2",
+        "192.0.2.50 drained closed 1 reset 2 refused 3 kept x",
         "192.0.2.50 draining closed 1 reset 2 refused 3",
         "x drained closed 1 reset 2 refused 3",
     ] {

@@ -65,7 +65,7 @@ fn control() -> (tempfile::TempDir, Control) {
         (
             "drain",
             "192.0.2.50 draining connections 2 requests 1 left 9\n\
-             192.0.2.51 drained closed 2 reset 0 refused 1\n",
+             192.0.2.51 drained closed 2 reset 0 refused 1 kept 3\n",
         ),
         ("fsid_grace", "1234 left 80 reclaims 1 refused 0\n"),
         (

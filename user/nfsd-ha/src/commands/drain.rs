@@ -4,7 +4,7 @@
 use crate::failure::{Failure, Status};
 use crate::{drain, output, Common};
 use anyhow::Result;
-use nfsd_ha::control::{Control, DrainState, MAX_DRAIN_SECONDS};
+use nfsd_ha::control::{Control, DrainState, Then, MAX_DRAIN_SECONDS};
 use nfsd_ha::net::address;
 use serde::Serialize;
 use std::net::IpAddr;
@@ -17,11 +17,15 @@ const SECONDS: u32 = 10;
 /// Nothing that comes to the address is executed any more; what is under way is answered, and connections are
 /// closed. Returns when there are none, and goes on refusing clients, also when the address is removed, until
 /// --end. Clients of other addresses notice nothing.
+///
+/// With --keep the connections stay, and say nothing: the next server at the address is to reset them, as move-in
+/// does. Linux clients come there at once then, where those that were closed try here first, and then wait.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
   nfsd-ha drain 192.0.2.50
   nfsd-ha drain 2001:db8::50 30
+  nfsd-ha drain --keep 192.0.2.50
   nfsd-ha drain --end 192.0.2.50")]
 pub struct Args {
     /// The server's address. With a dash before it, as for the control file, it is served again
@@ -30,6 +34,9 @@ pub struct Args {
     /// How long its clients have to close their connections, 0 to 600 seconds: who has not is reset [default: 10]
     #[arg(value_parser = clap::value_parser!(u32).range(..=i64::from(MAX_DRAIN_SECONDS)), conflicts_with = "end")]
     seconds: Option<u32>,
+    /// Keep the connections when what is under way is answered
+    #[arg(long, conflicts_with = "end")]
+    keep: bool,
     /// Have the address served again
     #[arg(long)]
     end: bool,
@@ -64,6 +71,7 @@ pub(super) struct Report {
     pub closed: Option<u64>,
     pub reset: Option<u64>,
     pub refused: Option<u64>,
+    pub kept: Option<u64>,
     pub seconds: Option<f64>,
 }
 
@@ -76,8 +84,9 @@ impl Args {
             ..Report::default()
         };
         if self.end || self.address.ends {
-            if self.seconds.is_some() {
-                return Err(Failure::new(Status::Usage, "-ADDRESS takes no seconds"));
+            if self.seconds.is_some() || self.keep {
+                let text = "-ADDRESS takes no seconds, and keeps nothing";
+                return Err(Failure::new(Status::Usage, text));
             }
             control.end_drain(address)?;
             return match common.json {
@@ -89,7 +98,12 @@ impl Args {
             output::warn(&format!("{address} is not an address of this node"));
         }
         let began = Instant::now();
-        let drains = drain::drain(&control, &[address], self.seconds.unwrap_or(SECONDS))?;
+        let seconds = self.seconds.unwrap_or(SECONDS);
+        let then = match self.keep {
+            true => Then::Keep,
+            false => Then::Close,
+        };
+        let drains = drain::drain(&control, &[address], seconds, then)?;
         let seconds = began.elapsed().as_secs_f64();
         let said = drain::said_of(&drains);
         let served = format!("to have it served again: nfsd-ha drain --end {address}");
@@ -98,7 +112,9 @@ impl Args {
                 closed,
                 reset,
                 refused,
+                kept,
             }) => {
+                report.kept = Some(kept);
                 report.closed = Some(closed);
                 report.reset = Some(reset);
                 report.refused = Some(refused);
@@ -151,6 +167,7 @@ mod tests {
             "-fd77::50",
             "--end 192.0.2.50",
             "192.0.2.50 --end",
+            "--keep 192.0.2.50 5",
             "--json 192.0.2.50 5",
         ] {
             assert!(taken(words), "{words}");
@@ -161,6 +178,7 @@ mod tests {
             "192.0.2.50 -1",
             "192.0.2.50 x",
             "--end 192.0.2.50 5",
+            "--end --keep 192.0.2.50",
             "--nonsense",
             "192.0.2.50 5 6",
         ] {

@@ -11,7 +11,7 @@ use crate::moves::target;
 use crate::output;
 use crate::Common;
 use anyhow::{Context, Result};
-use nfsd_ha::control::{Control, MAX_DRAIN_SECONDS};
+use nfsd_ha::control::{Control, Then, MAX_DRAIN_SECONDS};
 use nfsd_ha::files::Directory;
 use nfsd_ha::journal::{Direction, Journal, Journals, Notes, Step};
 use nfsd_ha::list::{Held, List};
@@ -25,7 +25,7 @@ use std::time::Duration;
 
 /// For how many seconds NLM clients are told that their export is back. Who is up answers at once.
 pub const NOTIFY: u64 = 30;
-/// How many seconds connections may take to be closed. One to a client that is gone takes all of them.
+/// How many seconds answers may take. One to a client that is gone takes all of them.
 const DRAIN: u32 = 5;
 
 #[derive(clap::Args)]
@@ -47,11 +47,15 @@ pub struct Args {
     /// /var/lib/nfsd-ha/moves
     #[arg(long, value_name = "FILE")]
     list: Option<PathBuf>,
-    /// How long clients have to close their connections before the addresses go, 0 to 600 seconds: who has not is
-    /// reset
+    /// How long clients have to take the answers to what they have asked for before the addresses go, 0 to 600
+    /// seconds: who has not is reset
     #[arg(long, value_name = "SECONDS", default_value_t = DRAIN,
           value_parser = clap::value_parser!(u32).range(..=i64::from(MAX_DRAIN_SECONDS)))]
     drain: u32,
+    /// Close the clients' connections in order, too: for clients behind a firewall that drops the tickle ACKs of
+    /// move-in. Who writes all the time waits for some three seconds then
+    #[arg(long)]
+    close: bool,
     /// Leave the file system mounted: it is a cluster file system, or somebody else unmounts it
     #[arg(long)]
     no_umount: bool,
@@ -59,7 +63,7 @@ pub struct Args {
     #[arg(long)]
     dry_run: bool,
     /// Put back what a move-out has taken away. Only while the other server has not mounted it!
-    #[arg(long, conflicts_with_all = ["addresses", "list", "no_umount", "dry_run"])]
+    #[arg(long, conflicts_with_all = ["addresses", "list", "close", "no_umount", "dry_run"])]
     undo: bool,
     /// With --undo: for how many seconds clients of NLM are told that do not answer
     #[arg(long, value_name = "SECONDS", default_value_t = NOTIFY)]
@@ -130,6 +134,10 @@ impl Args {
             begins,
             umount: !self.no_umount,
             drain: self.drain,
+            then: match self.close {
+                true => Then::Close,
+                false => Then::Keep,
+            },
         };
         let gone = away.go(&mut steps);
         let mut journal = away.journal;

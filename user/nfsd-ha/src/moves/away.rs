@@ -10,7 +10,7 @@ use super::steps::{joined, specs, Steps};
 use crate::drain;
 use crate::output::{self, or_dash};
 use anyhow::{bail, Context, Result};
-use nfsd_ha::control::{Control, Released};
+use nfsd_ha::control::{Control, Released, Then};
 use nfsd_ha::exports::{self, caches};
 use nfsd_ha::journal::{Journal, Notes};
 use nfsd_ha::list::{self, Held, List};
@@ -43,8 +43,10 @@ pub struct Away<'a> {
     pub begins: bool,
     /// Is it to be unmounted?
     pub umount: bool,
-    /// How long the connections to its addresses may take to be closed in order, in seconds.
+    /// How long the answers to the clients of its addresses may take, in seconds.
     pub drain: u32,
+    /// What becomes of their connections then.
+    pub then: Then,
 }
 
 impl Away<'_> {
@@ -122,7 +124,7 @@ impl Away<'_> {
             );
         }
         self.note_connections()?;
-        let drains = drain::drain(self.control, &here, self.drain)?;
+        let drains = drain::drain(self.control, &here, self.drain, self.then)?;
         Ok(drain::said_of(&drains))
     }
 

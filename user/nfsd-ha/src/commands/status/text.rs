@@ -126,6 +126,7 @@ fn drains(drains: &[Drain]) -> Table {
         "#closed",
         "#reset",
         "#refused",
+        "#kept",
     ];
     let mut table = Table::new("addresses that drain", &columns);
     for Drain { address, state } in drains {
@@ -136,15 +137,16 @@ fn drains(drains: &[Drain]) -> Table {
                 left,
             } => {
                 let here = [connections, requests, left].map(Some);
-                ("draining", [here, [None; 3]])
+                ("draining", [here.to_vec(), vec![None; 4]])
             }
             DrainState::Drained {
                 closed,
                 reset,
                 refused,
+                kept,
             } => {
-                let gone = [closed, reset, refused].map(Some);
-                ("drained", [[None; 3], gone])
+                let gone = [closed, reset, refused, kept].map(Some);
+                ("drained", [vec![None; 3], gone.to_vec()])
             }
         };
         let words = [address.to_string(), name.to_owned()].into_iter();
