@@ -7,7 +7,7 @@ from ktap import check, done, equal
 from mounted import Mounted
 from nfs import wait_until
 
-MOVE_GRACE = str(40)
+MOVE_GRACE = str(20)
 
 mounted = Mounted(1)
 servers = mounted.servers
@@ -44,6 +44,16 @@ harness.kill("b")
 print(f"# a: {servers.ask('a', 'recover', 'ha', MOVE_GRACE, 'b')}")
 all_write(what, "a")
 servers.boot("b", "three")
+
+# Nobody has come to b, so its record does not have them; nor of the time before its reset.
+what = "cut of the other server before anybody has come to it, and back"
+check(f"{what}: after b's own grace period", wait_until(lambda: not servers.ask("b", "in_grace"), 60, 0.5))
+clients = servers.ask("a", "leave", "ha")["list"]
+print(f"# {what}: {servers.ask('b', 'take_until', 'ha', 'export', clients)} were done")
+harness.kill("b")
+print(f"# a: {servers.ask('a', 'recover', 'ha', MOVE_GRACE, 'b')}")
+all_write(what, "a")
+servers.boot("b", "four")
 
 mounted.end()
 done()

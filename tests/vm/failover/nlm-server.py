@@ -40,8 +40,9 @@ class Node(move.Node):
     def start_nfsd(grace=GRACE):
         """Starts nfsd with NFSv3, and lockd."""
         write("/proc/sys/fs/nfs/nlm_grace_period", grace)
-        for name in ("nfsv4leasetime", "nfsv4gracetime"):
-            write(f"{CONTROL}/{name}", grace)
+        # For a lease after it has left, an export may come back from a server that has crashed with its list.
+        write(f"{CONTROL}/nfsv4leasetime", 4 * grace)
+        write(f"{CONTROL}/nfsv4gracetime", grace)
         sh(f"rpc.nfsd -S {move.SCOPE} 8")
 
     def serve(self, name):
@@ -74,16 +75,15 @@ class Node(move.Node):
 
     def leave_until(self, name, last):
         """It begins to leave, and stops when a step is done: which are done."""
-        # pylint: disable-next=consider-using-with
-        process = subprocess.Popen(["/test/nfsd-ha", "move-out", self.shared[name].path, "--address", *ADDRESSES],
-                                   stdout=subprocess.PIPE, text=True, env=os.environ | {"NFSD_HA_DATABASE": move.STATE})
-        done = []
-        while last not in done:
-            line = process.stdout.readline()
-            assert line, f"it has ended after {done}"
-            done.append(line.split()[0])
-        process.send_signal(signal.SIGSTOP)
-        return done
+        return until(last, "move-out", self.shared[name].path, "--address", *ADDRESSES)
+
+    def take_until(self, name, last, clients):
+        """It begins to come, and stops when a step is done: which are done."""
+        shared = self.shared[name]
+        shared.mount_meta()
+        with open("/run/clients", "wb") as f:
+            f.write(base64.b64decode(clients))
+        return until(last, "move-in", shared.path, "--address", *AT.values(), "--list", "/run/clients")
 
     def leave_again(self, name):
         """After a reset: the same command once more."""
@@ -114,6 +114,20 @@ class Node(move.Node):
     def bring(self, name, seconds, *words, **more):
         """Runs move-in with both addresses; the steps' times."""
         return self.moved("move-in", self.shared[name].path, "--address", *AT.values(), "--grace", seconds, *words, **more)
+
+
+def until(last, *words):
+    """Runs nfsd-ha, and stops it when a step is done: which are done."""
+    # pylint: disable-next=consider-using-with
+    process = subprocess.Popen(["/test/nfsd-ha", *words], stdout=subprocess.PIPE, text=True,
+                               env=os.environ | {"NFSD_HA_DATABASE": move.STATE})
+    done = []
+    while last not in done:
+        line = process.stdout.readline()
+        assert line, f"it has ended after {done}"
+        done.append(line.split()[0])
+    process.send_signal(signal.SIGSTOP)
+    return done
 
 
 server = socket.gethostname()

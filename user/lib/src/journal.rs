@@ -14,6 +14,10 @@
 //! It has facts, not progress: which steps are done is seen by looking at addresses, exports and mounts,
 //! as an admin may have done some by hand.
 
+mod moment;
+
+pub use moment::Moment;
+
 use crate::exports::{self, Export};
 use crate::files::{self, Directory};
 use crate::mounts::{escape, unescape, Mount, Source};
@@ -82,6 +86,9 @@ pub struct Journal {
     pub direction: Direction,
     /// When it began: seconds of the wall clock.
     pub began: u64,
+    /// The same by the time since the boot. Of one that comes back it is when it left from here, until all is done.
+    #[serde(default)]
+    pub since: Option<Moment>,
     /// Was all done?
     pub finished: bool,
     /// Is it mounted and unmounted with the move?
@@ -107,6 +114,7 @@ impl Journal {
         Self {
             direction,
             began: began.as_secs(),
+            since: Moment::now(),
             finished: false,
             mounts: true,
             path: escape(path.as_os_str().as_bytes()),

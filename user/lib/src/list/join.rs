@@ -28,6 +28,24 @@ impl List {
         all
     }
 
+    /// Who was on record of a server that has crashed, and who may not have come to it yet from `before` it: nobody knows
+    /// how much they hold.
+    pub fn after_crash(self, before: List) -> List {
+        let mut all = self;
+        all.add(before.clients, |_, _| None);
+        all.clients
+            .iter_mut()
+            .for_each(|client| client.holds = None);
+        all.server_scope = all.server_scope.or(before.server_scope);
+        all.notes.extend(before.notes);
+        List {
+            nlm_clients: None,
+            held: None,
+            released: false,
+            ..all
+        }
+    }
+
     /// This list, made after another one of the same exports that nobody could come to meanwhile. If
     /// nothing is held any more, all was released, and the list before is the right one. Else nothing was,
     /// or a part: who was listed before may still reclaim.
@@ -149,6 +167,29 @@ mod tests {
         assert_eq!(
             (all.held, all.nlm_clients),
             ("2 0 2 2 10".parse().ok(), None)
+        );
+    }
+
+    #[test]
+    fn a_list_after_a_crash_has_both_and_no_amounts() {
+        let mut before = list("1 0 2 2 9", &["a holds=3", "b", &format!("{NLM} holds=5")]);
+        before.released = true;
+        before.server_scope = Some("nfs-ha".into());
+        let database = List {
+            held: None,
+            nlm_clients: None,
+            ..list("", &["b", "c"])
+        };
+        let all = database.after_crash(before);
+        assert_eq!(clients(&all), ["b", "c", "a", NLM]);
+        assert_eq!(
+            (
+                all.held,
+                all.released,
+                all.nlm_clients,
+                all.server_scope.as_deref()
+            ),
+            (None, false, None, Some("nfs-ha"))
         );
     }
 

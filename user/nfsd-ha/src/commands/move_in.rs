@@ -7,11 +7,12 @@ use crate::moves::carried;
 use crate::moves::here::{self, Exports, Here};
 use crate::moves::steps::{Show, Steps};
 use crate::moves::target;
+use crate::output;
 use crate::Common;
 use anyhow::{Context, Result};
 use nfsd_ha::control::Control;
 use nfsd_ha::exports::Export;
-use nfsd_ha::journal::{Direction, Journal, Journals};
+use nfsd_ha::journal::{Direction, Journal, Journals, Notes};
 use nfsd_ha::list::{self, List};
 use nfsd_ha::mounts::{Mounts, Source};
 use nfsd_ha::net::address;
@@ -38,11 +39,12 @@ pub struct Args {
     #[arg(long = "address", value_name = "ADDRESS", num_args = 1..)]
     addresses: Vec<Spec>,
     /// The list that move-out wrote on the other server; - is standard input. Who repeats a move-in may
-    /// leave it out
+    /// leave it out. With --database: the list that was given to the server that has crashed since
     #[arg(long, value_name = "FILE")]
     list: Option<PathBuf>,
-    /// The other server has crashed: where its nfsdcld's database is, which is only read
-    #[arg(long, value_name = "DIR", conflicts_with = "list")]
+    /// The other server has crashed: where its nfsdcld's database is, which is only read. If the file system has left
+    /// from here just before, those who were listed then may reclaim, too
+    #[arg(long, value_name = "DIR")]
     database: Option<PathBuf>,
     /// Nobody is listed: clients of NLM may reclaim all the same
     #[arg(long, conflicts_with_all = ["list", "database"])]
@@ -92,9 +94,11 @@ impl Args {
         let known: Vec<Export> = self.exports.iter().chain(&carried).cloned().collect();
         let path = target::path_of(&self.what, &mounts, &known, &journals)?;
         let notes = journals.of(&path)?;
+        let before = notes.journal()?;
         let list = match given {
+            Some(list) if self.database.is_some() => with_our_own(list, &notes, &control)?,
             Some(list) => list,
-            None => self.kept(&path, notes.journal()?, notes.list()?)?,
+            None => self.kept(&path, before.clone(), notes.list()?)?,
         };
         let here = self.here(&path, &control, &list)?;
         let show = if common.json {
@@ -115,6 +119,9 @@ impl Args {
         let mut journal = Journal::new(Direction::In, &path);
         journal.mounts = !self.no_mount;
         journal.addresses = here.addresses.clone();
+        if let Some(left) = before.filter(is_unfinished) {
+            journal.since = left.since;
+        }
         journal.set_connections(&here.connections);
         if let Exports::These(exports) = &here.exports {
             journal.set_exports(exports);
@@ -144,17 +151,24 @@ impl Args {
     fn given(&self) -> Result<Option<List>> {
         // It is written anew for the file system of this node.
         let scope = Scope::Export(Fsid::Number(0));
-        Ok(match (&self.list, &self.database) {
-            (Some(file), _) if file == Path::new("-") => {
+        let database = self.database.as_deref();
+        let crashed = database
+            .map(|directory| list::of_database(directory, &scope))
+            .transpose()?;
+        let list = match self.list.as_deref() {
+            Some(file) if file == Path::new("-") => {
                 Some(list::read(std::io::stdin(), Path::new("standard input"))?)
             }
-            (Some(file), _) => {
+            Some(file) => {
                 let opened = File::open(file).with_context(|| format!("{}", file.display()))?;
                 Some(list::read(opened, file)?)
             }
-            (None, Some(directory)) => Some(list::of_database(directory, &scope)?),
-            (None, None) if self.no_list => Some(List::new(scope)),
-            (None, None) => None,
+            None if self.no_list => Some(List::new(scope)),
+            None => None,
+        };
+        Ok(match (crashed, list) {
+            (Some(crashed), Some(list)) => Some(crashed.after_crash(list)),
+            (crashed, list) => crashed.or(list),
         })
     }
 
@@ -220,4 +234,29 @@ impl Args {
         let opened = File::open(file).with_context(named)?;
         connections::read(opened).with_context(named)
     }
+}
+
+/// Has it left from here, and not come back yet?
+fn is_unfinished(journal: &Journal) -> bool {
+    journal.direction == Direction::Out || !journal.finished
+}
+
+/// Who may reclaim after a crash of the server that the file system has gone to from here: who is on its record, and who
+/// was on our list, as they may not have come there yet. Our list is good for one lease from when the move began: until
+/// then that server cannot have ended the lease of anybody who came, and given another what he held.
+fn with_our_own(crashed: List, notes: &Notes, control: &Control) -> Result<List> {
+    let left = notes.journal()?.filter(is_unfinished);
+    let age = left.and_then(|journal| journal.since?.elapsed());
+    let (Some(age), Some(ours)) = (age, notes.list()?) else {
+        return Ok(crashed);
+    };
+    if age >= control.lease()? {
+        return Ok(crashed);
+    }
+    output::note(&format!(
+        "it has left from here {} s ago: who was listed then may reclaim, too",
+        age.as_secs()
+    ));
+    let ours = List::parse(&ours).context("the list of the move-out before")?;
+    Ok(crashed.after_crash(ours))
 }
