@@ -4,7 +4,8 @@
 //!
 //! They may sleep: as long as a task has one of them on its stack, livepatch does not end a transition to the functions that
 //! they replace, and the module cannot be unloaded before that. Those that are called for most requests rely on it; the
-//! others also hold a reference to the module.
+//! others also hold a reference to the module. So none may end in a jump to another function of the module, which a
+//! compiler likes to make of a last call: `scripts/build/no-tail-calls` looks for that.
 
 use crate::base::fsfile::Superblock;
 use crate::base::module_ref::ModuleRef;
@@ -31,6 +32,7 @@ use crate::scopes::request::{Request, Thread};
 use crate::scopes::scope::Fsid;
 use crate::scopes::svc_export::ExportRef;
 use crate::tracking::tracker::Tracker;
+use core::hint::black_box;
 use core::ptr::NonNull;
 use kernel::error::{from_err_ptr, to_result};
 use kernel::ffi::{c_int, c_uint};
@@ -155,35 +157,46 @@ pub(crate) unsafe extern "C" fn exp_get_by_name(
 pub(crate) unsafe extern "C" fn set_client(
     request: *mut private::svc_rqst,
 ) -> private::svc_auth_status {
-    // SAFETY: The request is the current one, with a transport, which has a reference to its namespace; it has no client
-    // yet, and is given a reference to one, as sunrpc gives it one. nfsd takes the client's name from there.
+    // SAFETY: The request is the current one, with a transport, which has a reference to its namespace.
     unsafe {
         let received = Received::from_raw(NonNull::new_unchecked(request));
         if incoming::is_dropped(&received) {
             return private::svc_auth_status_SVC_DROP;
         }
-        let status = private::svcauth_unix_set_client(request);
-        if status != private::svc_auth_status_SVC_DENIED {
-            return status;
+        match private::svcauth_unix_set_client(request) {
+            private::svc_auth_status_SVC_DENIED => denied(&received),
+            status => status,
         }
-        let Some(thread) = Thread::current() else {
-            return status;
-        };
-        let (program, version) = (received.program(), received.version());
-        match expected::client(&thread, received.net(), program, version) {
-            Answer::Denied => status,
-            Answer::GoOn => {
-                let domain =
-                    private::unix_domain_find(expected::NO_EXPORTS.as_char_ptr().cast_mut());
+    }
+}
+
+/// What becomes of a request of a client that sunrpc denies: it has none. May sleep.
+///
+/// A function of its own, as each request comes by the one above.
+#[inline(never)]
+fn denied(received: &Received<'_>) -> private::svc_auth_status {
+    let Some(thread) = Thread::current() else {
+        return private::svc_auth_status_SVC_DENIED;
+    };
+    let (program, version) = (received.program(), received.version());
+    match expected::client(&thread, received.net(), program, version) {
+        Answer::Denied => private::svc_auth_status_SVC_DENIED,
+        Answer::GoOn => {
+            let name = expected::NO_EXPORTS.as_char_ptr().cast_mut();
+            let request = received.as_ptr();
+            // SAFETY: A name is looked for. The request is the current one, which has no client yet, and is given a
+            // reference to one, as sunrpc gives it one.
+            unsafe {
+                let domain = private::unix_domain_find(name);
                 if domain.is_null() {
                     return private::svc_auth_status_SVC_DROP;
                 }
                 (*request).rq_client = domain;
                 (*request).rq_auth_stat = private::rpc_auth_stat_RPC_AUTH_OK.to_be();
-                private::svc_auth_status_SVC_OK
             }
-            Answer::Nothing => private::svc_auth_status_SVC_DROP,
+            private::svc_auth_status_SVC_OK
         }
+        Answer::Nothing => private::svc_auth_status_SVC_DROP,
     }
 }
 
@@ -347,10 +360,13 @@ pub(crate) unsafe extern "C" fn set_client_by_id(
 ///
 /// As for the function replaced: `net` is alive.
 pub(crate) unsafe extern "C" fn locks_in_grace(net: *mut private::net) -> bool {
-    // SAFETY: The namespace is alive, and this is a function of `grace`. nfsd and lockd ask in a request's procedure.
+    // SAFETY: The namespace is alive, and this is a function of `grace`.
     unsafe {
+        if in_grace::may_be() {
+            return black_box(is_in_grace(net, false));
+        }
+        // Each lock and unlock asks up to three times, so this needs no stack: it leaves for good.
         private::__state_in_grace(net, false)
-            || in_grace::in_grace(Net::from_raw(net), || Request::current())
     }
 }
 
@@ -362,7 +378,23 @@ pub(crate) unsafe extern "C" fn locks_in_grace(net: *mut private::net) -> bool {
 pub(crate) unsafe extern "C" fn opens_in_grace(net: *mut private::net) -> bool {
     // SAFETY: As in `locks_in_grace()`.
     unsafe {
+        if in_grace::may_be() {
+            return black_box(is_in_grace(net, true));
+        }
         private::__state_in_grace(net, true)
+    }
+}
+
+/// Is the server in grace, or the scope of the current request? Does not sleep.
+///
+/// # Safety
+///
+/// `net` is alive, `grace` is loaded, and nfsd or lockd ask in a request's procedure.
+#[inline(never)]
+unsafe fn is_in_grace(net: *mut private::net, opens: bool) -> bool {
+    // SAFETY: By this function's requirement.
+    unsafe {
+        private::__state_in_grace(net, opens)
             || in_grace::in_grace(Net::from_raw(net), || Request::current())
     }
 }

@@ -88,13 +88,6 @@ extern "C" {
         client: *mut nfs4_client,
         stateid: *mut nfs4_stid,
     );
-    pub(crate) fn exp_find(
-        cache: *mut cache_detail,
-        client: *mut auth_domain,
-        fsid_type: ffi::c_int,
-        fsid: *mut u32,
-        request: *mut cache_req,
-    ) -> *mut svc_export;
     pub(crate) fn svc_export_put(count: *mut kref);
     pub(crate) static mut nfsd_fs_type: file_system_type;
     pub(crate) static nfsd_net_id: ffi::c_uint;
@@ -123,6 +116,14 @@ extern "C" {
         state: *mut nfsd4_compound_state,
         nn: *mut nfsd_net,
     ) -> u32;
+    pub(crate) fn rqst_exp_find(
+        request: *mut cache_req,
+        net: *mut net,
+        client: *mut auth_domain,
+        gss_client: *mut auth_domain,
+        fsid_type: ffi::c_int,
+        fsid: *mut u32,
+    ) -> *mut svc_export;
     pub(crate) fn rqst_exp_get_by_name(
         request: *mut svc_rqst,
         path: *const path,

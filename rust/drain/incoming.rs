@@ -17,10 +17,14 @@ const INET6: c_int = 10;
 
 /// Is a request to be dropped: neither executed nor answered, as its client repeats it elsewhere, or on another
 /// connection? Its connection drains from then on. Does not sleep.
+#[inline]
 pub(crate) fn is_dropped(request: &Received<'_>) -> bool {
-    if !addresses::any() {
-        return false;
-    }
+    addresses::any() && is_for_one(request)
+}
+
+/// The same, as something drains.
+#[inline(never)]
+fn is_for_one(request: &Received<'_>) -> bool {
     let (Some(transport), Some(address)) = (request.transport(), request.server()) else {
         return false;
     };

@@ -15,6 +15,7 @@ use crate::nlm::host::Host;
 use crate::nlm::seen::{Pair, Pairs, Peer, Recorded};
 use crate::scopes::exported;
 use crate::scopes::place::{Form, Place};
+use crate::scopes::request::Request;
 use crate::scopes::scope::{command, Fsid, Scope};
 use kernel::fs::File;
 use kernel::prelude::*;
@@ -162,21 +163,23 @@ pub(crate) struct Noted {
     lately: Digest,
 }
 
+/// Was a client recorded lately with the export that its request is about, or was there no recorder? Does not sleep.
+#[inline]
+pub(crate) fn is_recorded(host: Host<'_>, request: &Request<'_>) -> bool {
+    let form = request.nlm_form();
+    form.is_some_and(|(form, _)| RECORDED.has(digest(host, &form)))
+}
+
 /// A client is about to ask for a lock on the export that a form of handle leads to: returns when that is known.
-/// `is_exported` finds out whether the export is one. `None` if it is none; or if `lately`, and it was
-/// recorded, or there was no recorder, a moment ago. May sleep.
+/// `is_exported` finds out whether the export is one. `None` if it is none. May sleep.
 ///
 /// Fails with `ENOMEM`; the client must not get a new lock then.
 pub(crate) fn note(
     host: Host<'_>,
     form: &Form,
-    recently: bool,
     is_exported: impl FnOnce() -> bool,
 ) -> Result<Option<Noted>> {
     let mut lately = digest(host, form);
-    if recently && RECORDED.has(lately) {
-        return Ok(None);
-    }
     let Some(peer) = peer(host) else {
         return Ok(None);
     };

@@ -40,6 +40,10 @@ fn call(host: Host<'_>, procedure: Procedure) -> Result<nsm_res> {
 /// current thread works on. May sleep.
 pub(crate) fn monitor(host: Host<'_>, request: Option<&Request<'_>>) -> Result {
     match request.filter(|_| host.is_server()) {
+        // So it is for most locks, each of which comes by here.
+        Some(request) if host.handle().is_monitored() && clients::is_recorded(host, request) => {
+            Ok(())
+        }
         Some(request) => monitor_for(host, request),
         None if host.handle().is_monitored() => Ok(()),
         None => monitor_now(host),
@@ -66,12 +70,13 @@ fn monitor_now(host: Host<'_>) -> Result {
 /// told if this server fails at once is the lesser evil. Nor does a client wait for rpc.statd that has come
 /// with its export and is on record: whoever takes the export over next tells it, and rpc.statd is asked until
 /// it monitors the client.
+#[inline(never)]
 fn monitor_for(host: Host<'_>, request: &Request<'_>) -> Result {
     let is_monitored = host.handle().is_monitored();
     let (noted, reclaims) = match request.nlm_form() {
         Some((form, reclaims)) => {
             let is_exported = || exports::is_exported(request);
-            let noted = clients::note(host, &form, is_monitored, is_exported);
+            let noted = clients::note(host, &form, is_exported);
             (noted, reclaims)
         }
         None => (Ok(None), false),

@@ -9,7 +9,7 @@
 
 use crate::base::global::Global;
 use crate::base::net::Net;
-use crate::base::recent::Recent;
+use crate::base::recent::{Digest, Recent};
 use crate::base::setup::Setup;
 use crate::base::vfs::{Path, PathRef};
 use crate::scopes::place::{Form, Place};
@@ -40,7 +40,19 @@ pub(crate) fn exit_module() {
     note_again();
 }
 
-/// Notes to which export a form of handle leads. Returns where that is, unless it was noted lately. May sleep.
+/// All that a note of an export and a form of handle depends on, as things are now.
+fn digest(net: Net<'_>, form: &Form, export: SvcExport<'_>) -> Digest {
+    let words = Iterator::chain(export.words().into_iter(), form.words());
+    NOTED.digest(Iterator::chain(words, [net.cookie()]))
+}
+
+/// Was it noted lately to which export a form of handle leads? Does not sleep.
+#[inline]
+pub(crate) fn is_noted(net: Net<'_>, form: &Form, export: SvcExport<'_>) -> bool {
+    NOTED.has(digest(net, form, export))
+}
+
+/// Notes to which export a form of handle leads. Returns where that is. May sleep.
 ///
 /// `parent` finds the export that one is below. Fails as it does, and has noted nothing then.
 pub(crate) fn note(
@@ -48,18 +60,15 @@ pub(crate) fn note(
     form: &Form,
     export: SvcExport<'_>,
     parent: &impl Fn(SvcExport<'_>) -> Result<Option<ExportRef>>,
-) -> Result<Option<Place>> {
+) -> Result<Place> {
+    // Before it is looked at: what changes from now on, is found.
+    let digest = digest(net, form, export);
     let net = net.cookie();
-    let words = Iterator::chain(export.words().into_iter(), form.words());
-    let digest = NOTED.digest(Iterator::chain(words, [net]));
-    if NOTED.has(digest) {
-        return Ok(None);
-    }
     let export = describe(net, export, parent, MAX_DEPTH)?;
     if insert(net, Some(form), &export) {
         NOTED.add(digest);
     }
-    Ok(Some(place(net, form, Some(export.domain))))
+    Ok(place(net, form, Some(export.domain)))
 }
 
 /// What an export is. If it may be below another one, and that is not known, that is looked for and noted, and so on.

@@ -65,16 +65,21 @@ impl<'a> Question<'a> {
         }
     }
 
-    /// Asks for a client, which may be null: then there is none. May sleep.
-    fn ask(self, client: *mut auth_domain) -> Result<ExportRef> {
-        if client.is_null() {
-            return Err(ENOENT);
-        }
-        // SAFETY: nfsd's state of the namespace has its cache of exports. The client, the fsid and the request are
-        // valid, by the type's invariant. An export that is found comes with a reference.
+    /// Asks it as nfsd does: for the client by its address, unless that export has security flavors of older kind, then by
+    /// its GSS flavor. May sleep.
+    fn ask(self) -> Result<ExportRef> {
+        // SAFETY: The namespace is alive, and the clients, the fsid and the request are valid, by the type's invariant. An
+        // export that is found comes with a reference.
         unsafe {
-            let cache = (*self.nfsd.nfsd_net()).svc_export_cache;
-            let found = private::exp_find(cache, client, self.fsid_type, self.fsid, self.request);
+            let net = self.nfsd.net().as_ptr();
+            let found = private::rqst_exp_find(
+                self.request,
+                net,
+                self.client,
+                self.gss_client,
+                self.fsid_type,
+                self.fsid,
+            );
             Ok(ExportRef::new(from_err_ptr(found)?))
         }
     }
@@ -91,19 +96,32 @@ impl<'a> Question<'a> {
 
     /// Notes the export that was found. Fails if it is not known in time what it is below.
     fn note<'b>(self, export: &ExportRef, request: &impl Fn() -> Option<Request<'b>>) -> Result {
-        let net = self.nfsd.net();
-        if let (Some(form), Some(export)) = (self.form(), export.get()) {
-            let parent = |child: SvcExport<'_>| request().map_or(Ok(None), |r| parent(child, &r));
-            if let Some(at) = exported::note(net, &form, export, &parent)? {
-                in_grace::found(net, &at);
-            }
+        let (Some(form), Some(export)) = (self.form(), export.get()) else {
+            return Ok(());
+        };
+        if exported::is_noted(self.nfsd.net(), &form, export) {
+            return Ok(());
         }
+        self.note_anew(&form, export, request)
+    }
+
+    /// The same, for one that was not noted lately. May sleep.
+    #[inline(never)]
+    fn note_anew<'b>(
+        self,
+        form: &Form,
+        export: SvcExport<'_>,
+        request: &impl Fn() -> Option<Request<'b>>,
+    ) -> Result {
+        let net = self.nfsd.net();
+        let parent = |child: SvcExport<'_>| request().map_or(Ok(None), |r| parent(child, &r));
+        let at = exported::note(net, form, export, &parent)?;
+        in_grace::found(net, &at);
         Ok(())
     }
 }
 
-/// Finds an export as `rqst_exp_find()` does: for the client by its address, unless that export
-/// has security flavors of older kind, then by its GSS flavor. May sleep.
+/// Finds an export as `rqst_exp_find()` does, and notes it. May sleep.
 ///
 /// Fails with `ETIMEDOUT` in place of `ENOENT` if the export is expected, for which `request`, the current one, is
 /// looked at.
@@ -111,7 +129,7 @@ pub(crate) fn find<'a>(
     question: Question<'_>,
     request: impl Fn() -> Option<Request<'a>>,
 ) -> Result<ExportRef> {
-    let found = by_address_or_flavor(question);
+    let found = question.ask();
     match &found {
         Ok(export) => {
             question.note(export, &request)?;
@@ -167,23 +185,6 @@ fn parent(child: SvcExport<'_>, request: &Request<'_>) -> Result<Option<ExportRe
         }
     }
     Ok(nearest)
-}
-
-/// What `rqst_exp_find()` answers.
-fn by_address_or_flavor(question: Question<'_>) -> Result<ExportRef> {
-    let found = question.ask(question.client);
-    match &found {
-        // Then there is none for a client by its GSS flavor.
-        Ok(export) if export.get().is_some_and(SvcExport::has_flavors) => return found,
-        Err(e) if *e != ENOENT => return found,
-        _ => (),
-    }
-    let by_flavor = question.ask(question.gss_client);
-    if by_flavor.as_ref().is_err_and(|e| *e == ENOENT) {
-        found
-    } else {
-        by_flavor
-    }
 }
 
 /// When lockd's thread received the last request for an export of which it was not known whether there is one, or 0. If it

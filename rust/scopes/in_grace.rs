@@ -56,6 +56,12 @@ pub(crate) fn exit_module() {
     drop(table);
 }
 
+/// May a scope be in grace? Costs a load. Does not sleep.
+#[inline]
+pub(crate) fn may_be() -> bool {
+    DEADLINE.load(Ordering::Acquire) != 0
+}
+
 /// Is the scope in grace that a request is about? While no scope is, `request` is not called.
 ///
 /// Does not sleep.

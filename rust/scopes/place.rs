@@ -34,9 +34,14 @@ impl Form {
     /// That of a type (`enum fsid_type` in `fs/nfsd/nfsfh.h`) and the bytes that follow, of which the first ones
     /// count. `None` if there is no such type, or are too few bytes.
     pub(crate) fn new(kind: u8, data: &[u8]) -> Option<Self> {
-        let len = Self::len(kind)?;
-        let mut bytes = [0; FSID_MAX];
-        bytes[..len].copy_from_slice(data.get(..len)?);
+        // Each lock comes by here: a copy of some length costs more than one of each.
+        let bytes = match Self::len(kind)? {
+            4 => padded::<4>(data)?,
+            8 => padded::<8>(data)?,
+            12 => padded::<12>(data)?,
+            16 => padded::<16>(data)?,
+            _ => padded::<FSID_MAX>(data)?,
+        };
         Some(Form { kind, bytes })
     }
 
@@ -72,6 +77,13 @@ impl Form {
     pub(crate) fn fsid(&self) -> Option<Fsid> {
         Fsid::of_form(self.kind, &self.bytes)
     }
+}
+
+/// The first `N` bytes, and zeros; `None` if there are fewer.
+fn padded<const N: usize>(data: &[u8]) -> Option<[u8; FSID_MAX]> {
+    let mut bytes = [0; FSID_MAX];
+    bytes[..N].copy_from_slice(data.get(..N)?);
+    Some(bytes)
 }
 
 /// Where a file is.

@@ -64,7 +64,6 @@ pub(crate) fn root(path: Path<'_>) -> Root {
 struct Made<'a> {
     flags: u32,
     number: u32,
-    flavors: u32,
     path: Path<'a>,
     domain: Option<Domain<'a>>,
     uuid: Option<&'a [u8; 16]>,
@@ -104,7 +103,6 @@ impl<'a> SvcExport<'a> {
             Made {
                 flags,
                 number,
-                flavors: (*raw).ex_nflavors,
                 path: Path::from_raw((*raw).ex_path),
                 domain: Domain::from_raw((*raw).ex_client),
                 uuid,
@@ -141,11 +139,6 @@ impl<'a> SvcExport<'a> {
     /// Does it only lead to other exports (`NFSEXP_V4ROOT`)?
     pub(crate) fn is_pseudo_root(self) -> bool {
         self.made().flags & private::NFSEXP_V4ROOT != 0
-    }
-
-    /// Does it say by which security flavors it may be used?
-    pub(crate) fn has_flavors(self) -> bool {
-        self.made().flavors > 0
     }
 
     /// What it is, but for what it is below.
