@@ -20,7 +20,7 @@ from fullserver import FullServer, RawHost
 from ktap import check, done, equal
 from nfs import LIVEPATCH, MODULE, Client, sh, unload, wait_until
 from nfs4 import Nfs4
-from nlm import Nlm, Responder
+from nlm import LOCK, Nlm, Responder
 
 if not faults.available():
     print("1..0 # SKIP this kernel has no fault injection")
@@ -143,6 +143,16 @@ check("allocations of nlm_unlock have failed", "ENOMEM" in seen)
 equal("all is as it was, or all is released", strange, [])
 equal("with memory it is released", [c[4:7] for c in clients() if c[0] == "1234"], [(0, 0, 0)] * 2)
 equal("the other export is as it was", [c[4:7] for c in clients() if c[0] == "5678"], [(1, 0, 0)])
+
+# What grows with what clients hold needs no pages in a row: the array of these takes some ten.
+MANY = 1200
+equal("many blocked locks", (one.lock(a, length=1 << 40), two.lock_many([a], MANY, procedure=LOCK, block=True)),
+      ("GRANTED", {"BLOCKED": MANY}))
+with faults.fragmented():
+    fragmented = attempt("nlm_unlock", "1234")
+print(f"# {fragmented}")
+equal("they are released also if memory is fragmented",
+      (fragmented[0], f" blocks {MANY} " in fragmented[1].replace("\n", " ")), ("ok", True))
 
 # lockd's thread: a client that takes its first lock on an export.
 (lockd,) = sh("pgrep -x lockd").split()

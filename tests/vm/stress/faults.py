@@ -5,6 +5,7 @@ Documentation/fault-injection/fault-injection.rst. Whatever allocates with our c
 counts, so what the kernel allocates for us, too.
 """
 
+import contextlib
 import itertools
 import os
 
@@ -42,6 +43,23 @@ def limit(addresses):
                 f.write(f"{value}\n")
     with open(f"{DEBUG}/fail_page_alloc/min-order", "w", encoding="ascii") as f:
         f.write("0\n")
+
+
+@contextlib.contextmanager
+def fragmented():
+    """No two pages in a row are free."""
+    directory = f"{DEBUG}/fail_page_alloc"
+
+    def write(probability, order):
+        for name, value in (("min-order", order), ("probability", probability)):
+            with open(f"{directory}/{name}", "w", encoding="ascii") as f:
+                f.write(f"{value}\n")
+
+    write(100, 1)
+    try:
+        yield
+    finally:
+        write(0, 0)
 
 
 def _set(number, tasks):
