@@ -15,7 +15,7 @@ import threading
 
 from control import NOTHING, FILES, command, read
 from ktap import check, done, equal
-from nfs import kernel_log, sh, succeeds, wait_until
+from nfs import SLOW, kernel_log, sh, succeeds, wait_until
 
 UUID = "0d7bb6e8-0c1e-4e6a-9d61-3f9a1f6c1b1d"
 
@@ -60,8 +60,9 @@ for scope in GOOD:
     equal(f"fsid_grace takes it, though nobody exports it yet: {shown}",
           command("fsid_grace", f"{scope} 100\n"), ("ok", f"{shown} left 100 reclaims 0 refused 0\n"))
 equal("a line for each scope, whatever way it was written", len(read("fsid_grace").splitlines()), 7)
-left = command("fsid_grace", "1234 5")[1].split()
-check("writing again does not shorten it", left[:2] == ["1234", "left"] and int(left[2]) > 60, left)
+# On a slow kernel some seconds have gone by.
+check("writing again does not shorten it", command("fsid_grace", "1234 5")[1] in
+      [f"1234 left {left} reclaims 0 refused 0\n" for left in range(101 - SLOW, 101)])
 check("it extends it", "1234 left 200 " in command("fsid_grace", "1234 200")[1])
 equal("0 ends it", command("fsid_grace", "1234 0"), ("ok", "1234 ended\n"))
 equal("and once more, as scripts repeat themselves", command("fsid_grace", "1234 0"), ("ok", "1234 ended\n"))
