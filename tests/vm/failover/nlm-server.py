@@ -40,9 +40,10 @@ class Node(move.Node):
     def start_nfsd(grace=GRACE):
         """Starts nfsd with NFSv3, and lockd."""
         write("/proc/sys/fs/nfs/nlm_grace_period", grace)
-        # For a lease after it has left, an export may come back from a server that has crashed with its list.
-        write(f"{CONTROL}/nfsv4leasetime", 4 * grace)
-        write(f"{CONTROL}/nfsv4gracetime", grace)
+        # As long as both are, an export that has left may come back from a server that has crashed, with its list. nfsd's
+        # own grace period ends when all on record have reclaimed.
+        for name in ("nfsv4leasetime", "nfsv4gracetime"):
+            write(f"{CONTROL}/{name}", 3 * grace)
         sh(f"rpc.nfsd -S {move.SCOPE} 8")
 
     def serve(self, name):

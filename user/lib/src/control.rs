@@ -226,7 +226,17 @@ impl Control {
 
     /// How long a client of NFSv4 may be silent before its state goes (`nfsv4leasetime` of nfsd).
     pub fn lease(&self) -> Result<Duration, Error> {
-        self.parse("nfsv4leasetime", |text| {
+        self.seconds("nfsv4leasetime")
+    }
+
+    /// How long nfsd's own grace period is (`nfsv4gracetime` of nfsd). That of a scope is as long at least, unless somebody
+    /// says how long it is to be.
+    pub fn grace_time(&self) -> Result<Duration, Error> {
+        self.seconds("nfsv4gracetime")
+    }
+
+    fn seconds(&self, name: &str) -> Result<Duration, Error> {
+        self.parse(name, |text| {
             let seconds = text.trim_end().parse();
             seconds.map(Duration::from_secs).map_err(|_| text.into())
         })

@@ -12,7 +12,7 @@ use crate::Common;
 use anyhow::{Context, Result};
 use nfsd_ha::control::Control;
 use nfsd_ha::exports::Export;
-use nfsd_ha::journal::{Direction, Journal, Journals, Notes};
+use nfsd_ha::journal::{Direction, Journal, Journals};
 use nfsd_ha::list::{self, List};
 use nfsd_ha::mounts::{Mounts, Source};
 use nfsd_ha::net::address;
@@ -96,9 +96,11 @@ impl Args {
         let notes = journals.of(&path)?;
         let before = notes.journal()?;
         let list = match given {
-            Some(list) if self.database.is_some() => with_our_own(list, &notes, &control)?,
+            Some(list) if self.database.is_some() => {
+                with_our_own(list, before.as_ref(), notes.list()?, &control)?
+            }
             Some(list) => list,
-            None => self.kept(&path, before.clone(), notes.list()?)?,
+            None => self.kept(&path, before.as_ref(), notes.list()?)?,
         };
         let here = self.here(&path, &control, &list)?;
         let show = if common.json {
@@ -119,7 +121,7 @@ impl Args {
         let mut journal = Journal::new(Direction::In, &path);
         journal.mounts = !self.no_mount;
         journal.addresses = here.addresses.clone();
-        if let Some(left) = before.filter(is_unfinished) {
+        if let Some(left) = before.filter(has_left) {
             journal.since = left.since;
         }
         journal.set_connections(&here.connections);
@@ -173,7 +175,7 @@ impl Args {
     }
 
     /// The list of a move-in that is repeated.
-    fn kept(&self, path: &Path, journal: Option<Journal>, list: Option<Vec<u8>>) -> Result<List> {
+    fn kept(&self, path: &Path, journal: Option<&Journal>, list: Option<Vec<u8>>) -> Result<List> {
         let came = journal.is_some_and(|journal| journal.direction == Direction::In);
         match list.filter(|_| came) {
             Some(list) => Ok(List::parse(&list).context("the list of the move-in before")?),
@@ -237,20 +239,28 @@ impl Args {
 }
 
 /// Has it left from here, and not come back yet?
-fn is_unfinished(journal: &Journal) -> bool {
+fn has_left(journal: &Journal) -> bool {
     journal.direction == Direction::Out || !journal.finished
 }
 
 /// Who may reclaim after a crash of the server that the file system has gone to from here: who is on its record, and who
-/// was on our list, as they may not have come there yet. Our list is good for one lease from when the move began: until
-/// then that server cannot have ended the lease of anybody who came, and given another what he held.
-fn with_our_own(crashed: List, notes: &Notes, control: &Control) -> Result<List> {
-    let left = notes.journal()?.filter(is_unfinished);
-    let age = left.and_then(|journal| journal.since?.elapsed());
-    let (Some(age), Some(ours)) = (age, notes.list()?) else {
+/// was on our list, as they may not have come there yet.
+///
+/// Our list is good while that server can have given nobody what another one of them held: from when the move began for
+/// one lease, as it cannot have ended anybody's sooner, and for a grace period, as it waited so long for those who had
+/// not come.
+fn with_our_own(
+    crashed: List,
+    before: Option<&Journal>,
+    ours: Option<Vec<u8>>,
+    control: &Control,
+) -> Result<List> {
+    let left = before.filter(|journal| has_left(journal));
+    let age = left.and_then(|journal| journal.since.as_ref()?.elapsed());
+    let (Some(age), Some(ours)) = (age, ours) else {
         return Ok(crashed);
     };
-    if age >= control.lease()? {
+    if age >= control.lease()?.min(control.grace_time()?) {
         return Ok(crashed);
     }
     output::note(&format!(
