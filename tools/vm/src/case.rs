@@ -121,7 +121,8 @@ impl Case<'_> {
         let mut env = vm.env(self.kernel.module.is_some());
         env.push(("VM_INDEX", (id + 1).to_string()));
         env.push(("VM_PEERS", peers.join(",")));
-        env.push(("VM_ARGS", self.bench.args.join(",")));
+        let args = [&vm.spec.args[..], &self.bench.args].concat();
+        env.push(("VM_ARGS", args.join(",")));
         env.push(("VM_SLOW", self.bench.slow.to_string()));
         let payload = |form| self.bench.payloads.get(form, self.kernel, &self.spec.path);
         let boot = [&self.bench.boot[..], &vm.spec.boot].concat();

@@ -23,6 +23,8 @@ pub struct VmSpec {
     pub module: String,
     /// Words more on the kernel's command line, as `--boot` has them.
     pub boot: Vec<String>,
+    /// Words for the test, before those of `--arg`.
+    pub args: Vec<String>,
 }
 
 /// A test: one VM, or the several of a scenario.
@@ -141,7 +143,7 @@ impl Spec {
                 name: value.into(),
                 ..VmSpec::default()
             }),
-            "test" | "mem" | "smp" | "icount" | "module" | "boot" => {
+            "test" | "mem" | "smp" | "icount" | "module" | "boot" | "arg" => {
                 let vm = self
                     .vms
                     .last_mut()
@@ -151,6 +153,7 @@ impl Spec {
                     "mem" => vm.mem = value.parse()?,
                     "smp" => vm.smp = value.parse()?,
                     "boot" => vm.boot.push(value.into()),
+                    "arg" => vm.args.push(value.into()),
                     "icount" if value == "yes" => vm.icount = true,
                     "icount" => bail!("want icount=yes"),
                     _ if ["load", "ship", "none"].contains(&value) => vm.module = value.into(),
@@ -158,7 +161,7 @@ impl Spec {
                 }
             }
             _ => bail!(
-                "unknown key: known are timeout disk once=yes weight alone=yes mem smp icount=yes module boot, and in a scenario vm test"
+                "unknown key: known are timeout disk once=yes weight alone=yes mem smp icount=yes module boot arg, and in a scenario vm test"
             ),
         }
         Ok(())
@@ -175,6 +178,7 @@ impl Default for VmSpec {
             icount: false,
             module: "load".into(),
             boot: Vec::new(),
+            args: Vec::new(),
         }
     }
 }
@@ -194,7 +198,7 @@ mod tests {
         spec.words("vm=a test=n.sh mem=512", Path::new("x"))
             .unwrap();
         spec.words(
-            "vm=b test=n.sh icount=yes module=ship boot=slab_debug=P",
+            "vm=b test=n.sh icount=yes module=ship boot=slab_debug=P arg=daemon=other arg=5",
             Path::new("x"),
         )
         .unwrap();
@@ -206,6 +210,7 @@ mod tests {
         assert_eq!(spec.vms[1].name, "b");
         assert_eq!(spec.vms[1].module, "ship");
         assert_eq!(spec.vms[1].boot, ["slab_debug=P"]);
+        assert_eq!(spec.vms[1].args, ["daemon=other", "5"]);
         assert_eq!([spec.vms[0].icount, spec.vms[1].icount], [false, true]);
     }
 
