@@ -4,7 +4,7 @@
 //!
 //! The first byte of an input says which parser the rest is for. They panic if they find a mistake.
 
-use crate::{checks, control, database, exports, journal, list, mounts, net, nsm, statd};
+use crate::{checks, cld, control, database, exports, journal, list, mounts, net, nsm, statd};
 
 /// Text, where the program wants it.
 fn text(bytes: &[u8], law: impl FnOnce(&str)) {
@@ -64,6 +64,7 @@ pub fn machines(input: &[u8]) {
 pub fn answers(input: &[u8]) {
     match input.split_first() {
         Some((b'a', rest)) => net::laws::netlink(rest),
+        Some((b'k', rest)) => cld::laws::upcall(rest),
         Some((b'p', rest)) => nsm::laws::peer(rest),
         Some((b's', rest)) => net::laws::sockets(rest),
         Some((b't', rest)) => nsm::laws::over_tcp(rest),

@@ -12,10 +12,14 @@
 //!     │
 //!   scope                       an export, a file system or an address
 //!
+//!   cld ──── records            what the kernel asks of nfsd-had, and where it stores that
+//!
 //!   journal                     how far a move is, and what it has to put back
 //!   statd, nsm                  records of NLM clients, and the notices that they get
 //!   net                         addresses, their announcement, connections
 //!   mounts, exports, users      file systems, what is exported, and who keeps one from being unmounted
+//!   causes                      what an error and its causes say
+//!   config, systemd             how the programs are configured; what a service manager is told
 //!   files                       files that others can reach, opened so that they cannot cheat
 //! ```
 //!
@@ -25,7 +29,10 @@
 #![forbid(unsafe_code)]
 
 pub mod amount;
+pub mod causes;
 pub mod checks;
+pub mod cld;
+pub mod config;
 pub mod control;
 pub mod database;
 pub mod exports;
@@ -38,7 +45,9 @@ pub mod mounts;
 pub mod net;
 pub mod nsm;
 pub mod owner;
+pub mod records;
 pub mod scope;
 pub mod statd;
+pub mod systemd;
 pub mod takeover;
 pub mod users;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! How a command fails: with a status that scripts can tell apart, and a message that says what to do.
 
+use nfsd_ha::causes;
 use nfsd_ha::control::{self, Refusal};
 use nfsd_ha::list::{CollectError, FileError};
 use nfsd_ha::scope::Scope;
@@ -135,16 +136,9 @@ impl Status {
     }
 }
 
-/// All that an error and its causes say, each once: some say what their causes say, too.
+/// All that an error and its causes say.
 pub fn message(error: &anyhow::Error) -> String {
-    error.chain().fold(String::new(), |text, cause| {
-        let cause = cause.to_string();
-        match text.as_str() {
-            "" => cause,
-            before if before.contains(&cause) => text,
-            before => format!("{before}: {cause}"),
-        }
-    })
+    causes::line(error.as_ref())
 }
 
 impl fmt::Display for Failure {

@@ -9,13 +9,11 @@ use nfsd_ha::control::{Control, NlmClients, Recorder};
 use nfsd_ha::files::Directory;
 use nfsd_ha::scope::Fsid;
 use nfsd_ha::statd::{self, Record, Report, Store, Waiting};
+use nfsd_ha::systemd;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::SignalFd;
 use rustix::event::{poll, PollFd, PollFlags, Timespec};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::os::linux::net::SocketAddrExt;
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::PathBuf;
 use std::time::UNIX_EPOCH;
 
@@ -89,7 +87,8 @@ impl Service {
             came = recorder.stored(stored, &except)?;
             if !ready {
                 ready = true;
-                tell_systemd().context("cannot tell the service manager that it is ready")?;
+                systemd::notify("READY=1")
+                    .context("cannot tell the service manager that it is ready")?;
             }
             let news = came.sequence != stored;
             came = match self.wait(news, &recorder, signals, run)? {
@@ -202,18 +201,4 @@ enum News {
     All,
     /// We were told to end.
     End,
-}
-
-/// Tells the service manager that clients are recorded from now on (sd_notify(3)), if it wants to know.
-fn tell_systemd() -> std::io::Result<()> {
-    let Some(path) = std::env::var_os("NOTIFY_SOCKET") else {
-        return Ok(());
-    };
-    let address = match path.as_bytes().strip_prefix(b"@") {
-        Some(name) => SocketAddr::from_abstract_name(name)?,
-        None => SocketAddr::from_pathname(&path)?,
-    };
-    UnixDatagram::unbound()?
-        .send_to_addr(b"READY=1", &address)
-        .map(drop)
 }

@@ -1,0 +1,359 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The daemon's side of the records: one writer.
+
+use super::schema::{self, Found};
+use super::{Client, Epoch, Error, VERSION};
+use crate::files::Directory;
+use crate::owner::Owner;
+use rusqlite::{Connection, OpenFlags, Row, TransactionBehavior};
+use std::fs::File;
+use std::io::Read;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, UNIX_EPOCH};
+
+/// How long another program's transaction is waited for. An upcall waits, too.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// What SQLite may keep of the file in memory, in KiB.
+const CACHE: i64 = 8 << 10;
+/// How long the log may be when what is in it was copied to the file, in bytes.
+const LOG_MAX: i64 = 16 << 20;
+/// The room that the log has from the beginning, in bytes: all that is written to it until it is copied to the file,
+/// which is after 1000 pages, and then begins anew.
+const LOG_ROOM: u64 = 1000 * (4096 + 24) + (64 << 10);
+/// How many ended epochs are kept, for who looks.
+const EPOCHS_KEPT: i64 = 100;
+/// How many records of old epochs are removed at a time.
+const PURGED: i64 = 1000;
+
+/// Those who may reclaim: the epochs from the last one that has ended.
+const MAY_RECLAIM: &str =
+    "epoch >= (SELECT coalesce(max(epoch), 0) FROM epochs WHERE ended IS NOT NULL)";
+
+/// Which file it is: device and inode.
+type Identity = (u64, u64);
+
+/// The records, open for writing.
+#[derive(Debug)]
+pub struct Store {
+    connection: Connection,
+    file: PathBuf,
+    log: PathBuf,
+    /// Which files SQLite has open.
+    opened: (Option<Identity>, Option<Identity>),
+    epoch: Epoch,
+    /// There may be records of epochs that are over.
+    stale: bool,
+    _lock: File,
+}
+
+/// How many records there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Counts {
+    /// The current epoch.
+    pub epoch: Epoch,
+    /// Clients that may reclaim after a restart.
+    pub clients: u64,
+}
+
+impl Store {
+    /// Opens the records, and makes the file if it is missing. Says whether it did.
+    ///
+    /// Fails if another daemon has it, if others could change it, if it is of another version, and if SQLite cannot
+    /// write it.
+    pub fn open(file: &Path) -> Result<(Self, bool), Error> {
+        let name = file.file_name().and_then(|name| name.to_str());
+        let name = name.ok_or_else(|| Error::Foreign(file.to_owned()))?;
+        let parent = match file.parent() {
+            Some(parent) if parent != Path::new("") => parent,
+            _ => Path::new("."),
+        };
+        let directory = Directory::make(parent)?;
+        let file = directory.path().join(name);
+        let lock = directory.try_lock(&format!("{name}-lock"))?;
+        let lock = lock.ok_or_else(|| Error::InUse(file.clone()))?;
+        let new = directory.find(name)?.is_none();
+        if new {
+            // SQLite would let others read it.
+            directory.create(name, &[])?;
+        }
+        let connection = connect(&file).map_err(failed(&file))?;
+        prepare(&connection, &file)?;
+        let log = directory.path().join(format!("{name}-wal"));
+        let mut store = Self {
+            connection,
+            opened: (None, None),
+            log,
+            file,
+            epoch: 0,
+            stale: true,
+            _lock: lock,
+        };
+        let sql = "SELECT coalesce(max(epoch), 0) FROM epochs";
+        let epoch = store.connection.query_row(sql, (), |row| row.get(0));
+        store.epoch = store.result(epoch)?;
+        store.opened = (identity(&store.file)?, identity(&store.log)?);
+        // If there is no such room, it is slower.
+        let _ = make_room(&store.log);
+        directory.sync()?;
+        Ok((store, new))
+    }
+
+    /// Where it is.
+    pub fn file(&self) -> &Path {
+        &self.file
+    }
+
+    /// Begins a batch of changes. What was begun and not committed is forgotten.
+    ///
+    /// Fails if the file is not that which was opened, and if another program writes it for a second.
+    pub fn begin(&mut self) -> Result<Batch<'_>, Error> {
+        // A file that has no name is written as well as any other.
+        let there = (identity(&self.file)?, identity(&self.log)?);
+        if there != self.opened {
+            return Err(Error::Moved(self.file.clone()));
+        }
+        let begun = self
+            .connection
+            .transaction_with_behavior(TransactionBehavior::Immediate);
+        Ok(Batch {
+            transaction: begun.map_err(failed(&self.file))?,
+            file: &self.file,
+            now: UNIX_EPOCH.elapsed().unwrap_or_default().as_secs() as i64,
+            epoch: self.epoch,
+            ended: false,
+            kept: (&mut self.epoch, &mut self.stale),
+        })
+    }
+
+    /// The current epoch: that of the last start.
+    pub fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    /// Tells of each client that may reclaim. A client's name is `None` if the file has none there.
+    pub fn each(&self, mut tell: impl FnMut(Client) -> bool) -> Result<(), Error> {
+        let mut each = || {
+            let sql =
+                format!("SELECT name, principal, minor, address FROM clients WHERE {MAY_RECLAIM}");
+            let mut statement = self.connection.prepare(&sql)?;
+            let mut rows = statement.query(())?;
+            while let Some(row) = rows.next()? {
+                if !client(row)?.is_none_or(&mut tell) {
+                    break;
+                }
+            }
+            Ok(())
+        };
+        self.result(each())
+    }
+
+    /// How many records there are.
+    pub fn counts(&self) -> Result<Counts, Error> {
+        let sql = format!("SELECT count(*) FROM clients WHERE {MAY_RECLAIM}");
+        let clients: rusqlite::Result<i64> = self.connection.query_row(&sql, (), |row| row.get(0));
+        Ok(Counts {
+            epoch: self.epoch,
+            clients: self.result(clients)? as u64,
+        })
+    }
+
+    /// Are there records that nobody asks for any more? See [`Batch::purge`].
+    pub fn is_stale(&self) -> bool {
+        self.stale
+    }
+
+    fn result<T>(&self, result: rusqlite::Result<T>) -> Result<T, Error> {
+        result.map_err(failed(&self.file))
+    }
+}
+
+/// Changes that are stored together, or not at all.
+#[derive(Debug)]
+pub struct Batch<'a> {
+    transaction: rusqlite::Transaction<'a>,
+    file: &'a Path,
+    now: i64,
+    epoch: Epoch,
+    ended: bool,
+    /// What the store knows: its epoch, and whether it is stale.
+    kept: (&'a mut Epoch, &'a mut bool),
+}
+
+impl Batch<'_> {
+    /// Begins an epoch: a server starts. Returns it.
+    pub fn begin_epoch(&mut self) -> Result<Epoch, Error> {
+        let epoch = self.epoch + 1;
+        self.execute(
+            "INSERT INTO epochs (epoch, started) VALUES (?1, ?2)",
+            (epoch, self.now),
+        )?;
+        self.epoch = epoch;
+        Ok(epoch)
+    }
+
+    /// Stores a client: it is new, or has reclaimed.
+    pub fn store(&mut self, client: &Client) -> Result<(), Error> {
+        let sql = "INSERT INTO clients (name, principal, minor, address, since, epoch)
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+            ON CONFLICT (name) DO UPDATE SET principal = excluded.principal, minor = excluded.minor,
+                address = excluded.address, epoch = excluded.epoch";
+        let address = client.address.map(|address| address.to_string());
+        let values = (
+            client.owner.bytes(),
+            client.principal,
+            client.minor,
+            address,
+            self.now,
+            self.epoch,
+        );
+        self.execute(sql, values).map(drop)
+    }
+
+    /// Removes a client. Returns whether it was there.
+    pub fn remove(&mut self, owner: &Owner) -> Result<bool, Error> {
+        let sql = "DELETE FROM clients WHERE name = ?1";
+        Ok(self.execute(sql, (owner.bytes(),))? > 0)
+    }
+
+    /// May this client reclaim? If so, it is stored as one that has.
+    ///
+    /// Old kernels ask this, and do not ask for all records at once.
+    pub fn claim(&mut self, owner: &Owner) -> Result<bool, Error> {
+        let sql = format!("UPDATE clients SET epoch = ?1 WHERE name = ?2 AND {MAY_RECLAIM}");
+        Ok(self.execute(&sql, (self.epoch, owner.bytes()))? > 0)
+    }
+
+    /// The grace period of an epoch is over: who was not stored in it may not reclaim any more.
+    ///
+    /// To say so twice, or of an epoch that is not the current one, changes nothing.
+    pub fn end_grace(&mut self, epoch: Epoch) -> Result<(), Error> {
+        if epoch == self.epoch {
+            let sql = "UPDATE epochs SET ended = ?1 WHERE epoch = ?2 AND ended IS NULL";
+            self.ended |= self.execute(sql, (self.now, epoch))? > 0;
+        }
+        Ok(())
+    }
+
+    /// The epoch that changes are stored in.
+    pub fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    /// Removes a part of what nobody asks for any more. Returns whether there is more of it.
+    pub fn purge(&mut self) -> Result<bool, Error> {
+        let sql = format!(
+            "DELETE FROM clients WHERE id IN (SELECT id FROM clients WHERE NOT {MAY_RECLAIM} LIMIT ?1)"
+        );
+        let more = self.execute(&sql, (PURGED,))? as i64 == PURGED;
+        let sql = "DELETE FROM epochs WHERE ended IS NOT NULL AND epoch <= ?1 - ?2";
+        self.execute(sql, (self.epoch, EPOCHS_KEPT))?;
+        *self.kept.1 = more;
+        Ok(more)
+    }
+
+    /// Returns when all of it is on the disk. If this fails, none of it is stored.
+    pub fn commit(self) -> Result<(), Error> {
+        self.transaction.commit().map_err(failed(self.file))?;
+        *self.kept.0 = self.epoch;
+        *self.kept.1 |= self.ended;
+        Ok(())
+    }
+
+    fn execute(&self, sql: &str, values: impl rusqlite::Params) -> Result<usize, Error> {
+        let execute = || self.transaction.prepare_cached(sql)?.execute(values);
+        execute().map_err(failed(self.file))
+    }
+}
+
+fn failed(file: &Path) -> impl Fn(rusqlite::Error) -> Error + '_ {
+    |source| Error::Sqlite {
+        file: file.to_owned(),
+        source,
+    }
+}
+
+fn connect(file: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+        | OpenFlags::SQLITE_OPEN_NOFOLLOW
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(file, flags)?;
+    connection.busy_timeout(PATIENCE)?;
+    connection.pragma_update(None, "cache_size", -CACHE)?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    connection.pragma_update(None, "cell_size_check", true)?;
+    Ok(connection)
+}
+
+/// Makes the tables if there are none, and sees to it that there are ours.
+fn prepare(connection: &Connection, file: &Path) -> Result<(), Error> {
+    // Before the journal is changed: what is not ours stays as it is.
+    match schema::find(connection).map_err(failed(file))? {
+        Found::Foreign => return Err(Error::Foreign(file.to_owned())),
+        Found::Records(version) if version > VERSION => {
+            let file = file.to_owned();
+            return Err(Error::Newer { file, version });
+        }
+        Found::Records(version) if version < VERSION => {
+            let file = file.to_owned();
+            return Err(Error::Older { file, version });
+        }
+        Found::Records(_) | Found::Empty => {}
+    }
+    let prepare = || {
+        // It answers with the mode that it has then.
+        connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
+        connection.pragma_update_and_check(None, "journal_size_limit", LOG_MAX, |_| Ok(()))?;
+        let transaction =
+            rusqlite::Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
+        if schema::find(&transaction)? == Found::Empty {
+            schema::create(&transaction)?;
+        }
+        transaction.commit()
+    };
+    prepare().map_err(failed(file))
+}
+
+/// Makes the log as long as it will be. To append to a file, a file system writes and syncs where it is, too: half of
+/// what it costs to store a client.
+///
+/// SQLite does not go by the length of its log, but by checksums in it (`walIndexRecover()` in `wal.c`): zeros behind
+/// its end are nothing.
+fn make_room(log: &Path) -> std::io::Result<()> {
+    let mut file = File::options().append(true).open(log)?;
+    let length = file.metadata()?.len();
+    // Not a hole, of which the same would be true.
+    std::io::copy(
+        &mut std::io::repeat(0).take(LOG_ROOM.saturating_sub(length)),
+        &mut file,
+    )?;
+    file.sync_all()
+}
+
+/// Which file has this name now, if one has.
+fn identity(file: &Path) -> Result<Option<Identity>, Error> {
+    match file.symlink_metadata() {
+        Ok(metadata) => Ok(Some((metadata.dev(), metadata.ino()))),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(Error::File {
+            file: file.to_owned(),
+            source,
+        }),
+    }
+}
+
+/// A client of a row; `None` if its name is none.
+fn client(row: &Row<'_>) -> rusqlite::Result<Option<Client>> {
+    let Ok(owner) = Owner::new(row.get_ref(0)?.as_bytes().unwrap_or_default()) else {
+        return Ok(None);
+    };
+    let principal = row.get_ref(1)?.as_bytes_or_null().unwrap_or_default();
+    let address = row.get_ref(3)?.as_str_or_null().unwrap_or_default();
+    Ok(Some(Client {
+        owner,
+        principal: principal.and_then(|hash| hash.try_into().ok()),
+        minor: row.get(2)?,
+        address: address.and_then(|address| address.parse().ok()),
+    }))
+}

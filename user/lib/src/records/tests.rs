@@ -1,0 +1,257 @@
+// SPDX-License-Identifier: GPL-2.0
+use super::*;
+use rusqlite::Connection;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn place() -> (tempfile::TempDir, PathBuf) {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("records.sqlite");
+    (directory, file)
+}
+
+fn open(file: &Path) -> Store {
+    Store::open(file).unwrap().0
+}
+
+fn owner(name: &str) -> Owner {
+    Owner::new(name).unwrap()
+}
+
+fn client(name: &str) -> Client {
+    Client::new(owner(name), None)
+}
+
+/// Does something in a batch of its own.
+fn batch<T>(store: &mut Store, change: impl FnOnce(&mut Batch<'_>) -> Result<T, Error>) -> T {
+    let mut batch = store.begin().unwrap();
+    let result = change(&mut batch).unwrap();
+    batch.commit().unwrap();
+    result
+}
+
+fn store(store: &mut Store, names: &[&str]) {
+    batch(store, |batch| {
+        names.iter().try_for_each(|name| batch.store(&client(name)))
+    });
+}
+
+fn all(store: &Store) -> Vec<String> {
+    let mut names = Vec::new();
+    store
+        .each(|client| {
+            names.push(client.owner.to_string());
+            true
+        })
+        .unwrap();
+    names.sort();
+    assert_eq!(store.counts().unwrap().clients, names.len() as u64);
+    names
+}
+
+#[test]
+fn who_has_not_reclaimed_when_grace_ends_is_forgotten() {
+    let (_directory, file) = place();
+    let mut records = open(&file);
+    assert_eq!(batch(&mut records, |batch| batch.begin_epoch()), 1);
+    store(&mut records, &["one", "two", "three"]);
+    assert_eq!(batch(&mut records, |batch| batch.begin_epoch()), 2);
+    assert_eq!(all(&records), ["one", "three", "two"]);
+    store(&mut records, &["one", "four"]);
+    batch(&mut records, |batch| batch.end_grace(2));
+    assert_eq!(all(&records), ["four", "one"]);
+    assert!(records.is_stale());
+    assert!(!batch(&mut records, |batch| batch.purge()));
+    assert!(!records.is_stale());
+    assert_eq!(all(&records), ["four", "one"]);
+    // Once more, and for one that is over: nothing changes.
+    batch(&mut records, |batch| batch.end_grace(1));
+    batch(&mut records, |batch| batch.end_grace(2));
+    assert_eq!(all(&records), ["four", "one"]);
+}
+
+#[test]
+fn a_crash_in_the_grace_period_costs_nobody_anything() {
+    let (_directory, file) = place();
+    let mut records = open(&file);
+    batch(&mut records, |batch| batch.begin_epoch());
+    store(&mut records, &["back", "away"]);
+    batch(&mut records, |batch| batch.begin_epoch());
+    store(&mut records, &["back", "new"]);
+    drop(records);
+    let mut records = open(&file);
+    assert_eq!(records.epoch(), 2);
+    batch(&mut records, |batch| batch.begin_epoch());
+    assert_eq!(all(&records), ["away", "back", "new"]);
+    // The daemon of before says that its grace period is over; that of now is not.
+    batch(&mut records, |batch| batch.end_grace(2));
+    assert_eq!(all(&records), ["away", "back", "new"]);
+}
+
+#[test]
+fn a_client_is_there_once_and_removed_at_once() {
+    let (_directory, file) = place();
+    let mut records = open(&file);
+    batch(&mut records, |batch| batch.begin_epoch());
+    let told = Client {
+        principal: Some([9; 32]),
+        minor: Some(2),
+        address: "192.0.2.50".parse().ok(),
+        ..client("one")
+    };
+    batch(&mut records, |batch| batch.store(&told));
+    let mut found = Vec::new();
+    records
+        .each(|client| {
+            found.push(client);
+            true
+        })
+        .unwrap();
+    assert_eq!(found, [told]);
+    store(&mut records, &["one"]);
+    assert_eq!(all(&records), ["one"]);
+    assert!(batch(&mut records, |batch| batch.remove(&owner("one"))));
+    assert!(!batch(&mut records, |batch| batch.remove(&owner("one"))));
+    assert!(all(&records).is_empty());
+}
+
+#[test]
+fn an_old_kernel_asks_for_one_client() {
+    let (_directory, file) = place();
+    let mut records = open(&file);
+    batch(&mut records, |batch| batch.begin_epoch());
+    store(&mut records, &["one", "two"]);
+    let epoch = batch(&mut records, |batch| batch.begin_epoch());
+    assert!(batch(&mut records, |batch| batch.claim(&owner("one"))));
+    assert!(!batch(&mut records, |batch| batch.claim(&owner("three"))));
+    batch(&mut records, |batch| batch.end_grace(epoch));
+    assert_eq!(all(&records), ["one"]);
+    assert!(!batch(&mut records, |batch| batch.claim(&owner("two"))));
+}
+
+#[test]
+fn what_is_not_committed_is_not_stored() {
+    let (_directory, file) = place();
+    let mut records = open(&file);
+    batch(&mut records, |batch| batch.begin_epoch());
+    let mut lost = records.begin().unwrap();
+    lost.store(&client("one")).unwrap();
+    lost.begin_epoch().unwrap();
+    drop(lost);
+    assert_eq!(records.epoch(), 1);
+    assert!(all(&records).is_empty());
+}
+
+#[test]
+fn a_second_daemon_is_refused() {
+    let (_directory, file) = place();
+    let first = open(&file);
+    assert!(matches!(Store::open(&file), Err(Error::InUse(_))));
+    drop(first);
+    assert!(!Store::open(&file).unwrap().1);
+}
+
+#[test]
+fn other_files_and_versions_are_left_alone() {
+    let (_directory, file) = place();
+    let make = |sql: &str| {
+        let _ = fs::remove_file(&file);
+        Connection::open(&file).unwrap().execute_batch(sql).unwrap();
+        let before = fs::read(&file).unwrap();
+        let error = Store::open(&file).unwrap_err();
+        assert_eq!(fs::read(&file).unwrap(), before);
+        error
+    };
+    assert!(matches!(
+        make("CREATE TABLE grace (current, recovery)"),
+        Error::Foreign(_)
+    ));
+    assert!(matches!(
+        make("CREATE TABLE schema (x)"),
+        Error::Foreign(_) | Error::Sqlite { .. }
+    ));
+    assert!(matches!(
+        make("CREATE TABLE schema (version); INSERT INTO schema VALUES ('x')"),
+        Error::Foreign(_)
+    ));
+    let version =
+        |n: i64| format!("CREATE TABLE schema (version); INSERT INTO schema VALUES ({n})");
+    assert!(
+        matches!(make(&version(VERSION + 1)), Error::Newer { version, .. } if version == VERSION + 1)
+    );
+    assert!(matches!(make(&version(0)), Error::Older { version: 0, .. }));
+    fs::write(
+        &file,
+        "no database, but some text, which is as long as it is",
+    )
+    .unwrap();
+    assert!(matches!(Store::open(&file), Err(Error::Sqlite { .. })));
+}
+
+#[test]
+fn a_file_that_is_taken_away_is_not_written() {
+    let (directory, file) = place();
+    let mut records = open(&file);
+    batch(&mut records, |batch| batch.begin_epoch());
+    let away = directory.path().join("away");
+    fs::rename(&file, &away).unwrap();
+    assert!(matches!(records.begin(), Err(Error::Moved(_))));
+    fs::write(&file, "").unwrap();
+    assert!(matches!(records.begin(), Err(Error::Moved(_))));
+    fs::rename(&away, &file).unwrap();
+    store(&mut records, &["one"]);
+    fs::remove_file(directory.path().join("records.sqlite-wal")).unwrap();
+    assert!(matches!(records.begin(), Err(Error::Moved(_))));
+}
+
+#[test]
+fn who_writes_it_meanwhile_is_waited_for_a_moment() {
+    let (_directory, file) = place();
+    let mut records = open(&file);
+    batch(&mut records, |batch| batch.begin_epoch());
+    let other = Connection::open(&file).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let error = records.begin().unwrap_err();
+    assert_eq!(error.errno(), rustix::io::Errno::BUSY);
+    other
+        .execute_batch("ROLLBACK; BEGIN; SELECT * FROM clients")
+        .unwrap();
+    store(&mut records, &["one"]);
+    assert_eq!(all(&records), ["one"]);
+}
+
+#[test]
+fn the_log_has_room_and_says_the_same_after_a_crash() {
+    let (directory, file) = place();
+    let copy = directory.path().join("copy");
+    let mut records = open(&file);
+    let log = |file: &Path| file.with_file_name("records.sqlite-wal");
+    let length = || log(&file).metadata().unwrap().len();
+    let room = length();
+    assert!(room > 4_000_000);
+    batch(&mut records, |batch| batch.begin_epoch());
+    for number in 0..40 {
+        store(&mut records, &[&format!("client-{number}")]);
+        // What a crash would leave.
+        fs::create_dir(&copy).unwrap();
+        let crashed = copy.join("records.sqlite");
+        fs::copy(&file, &crashed).unwrap();
+        fs::copy(log(&file), log(&crashed)).unwrap();
+        assert_eq!(all(&open(&crashed)).len(), number + 1);
+        fs::remove_dir_all(&copy).unwrap();
+    }
+    assert_eq!(length(), room);
+}
+
+#[test]
+fn others_cannot_read_it() {
+    use std::os::unix::fs::PermissionsExt;
+    let (_directory, file) = place();
+    let mut records = open(&file);
+    batch(&mut records, |batch| batch.begin_epoch());
+    for entry in fs::read_dir(file.parent().unwrap()).unwrap() {
+        let entry = entry.unwrap();
+        let mode = entry.metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{entry:?}");
+    }
+}

@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What a service manager is told (sd_notify(3)).
+
+use std::io;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::time::Duration;
+
+/// Tells the service manager something, such as `READY=1`, if there is one that wants to know.
+pub fn notify(what: &str) -> io::Result<()> {
+    let Some(path) = std::env::var_os("NOTIFY_SOCKET") else {
+        return Ok(());
+    };
+    let address = match path.as_bytes().strip_prefix(b"@") {
+        Some(name) => SocketAddr::from_abstract_name(name)?,
+        None => SocketAddr::from_pathname(&path)?,
+    };
+    UnixDatagram::unbound()?
+        .send_to_addr(what.as_bytes(), &address)
+        .map(drop)
+}
+
+/// How often the service manager wants to hear `WATCHDOG=1` at least, if it does.
+pub fn watchdog() -> Option<Duration> {
+    let number = |name| std::env::var(name).ok()?.parse::<u64>().ok();
+    let for_us = number("WATCHDOG_PID").is_none_or(|pid| pid == u64::from(std::process::id()));
+    let time = Duration::from_micros(number("WATCHDOG_USEC")?);
+    (for_us && !time.is_zero()).then_some(time)
+}

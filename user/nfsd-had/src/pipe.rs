@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The kernel's end of the conversation: the pipe `nfsd/cld` of rpc_pipefs.
+//!
+//! It is there as long as a server runs, and comes and goes with that. Each read is one message, or nothing
+//! (`rpc_pipe_read()` in `net/sunrpc/rpc_pipe.c`); each write is one answer.
+
+use nfsd_ha::cld::MESSAGE_MAX;
+use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
+use rustix::fs::OFlags;
+use rustix::io::Errno;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// The pipe, open.
+#[derive(Debug)]
+pub struct Pipe(File);
+
+impl Pipe {
+    /// The next message, if one has come.
+    pub fn read(&mut self) -> io::Result<Option<Vec<u8>>> {
+        let mut message = vec![0; MESSAGE_MAX];
+        match self.0.read(&mut message) {
+            Ok(0) => Ok(None),
+            Ok(length) => {
+                message.truncate(length);
+                Ok(Some(message))
+            }
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Answers. Fails if nobody waits for that any more.
+    pub fn write(&mut self, answer: &[u8]) -> io::Result<()> {
+        self.0.write(answer).map(drop)
+    }
+}
+
+impl AsFd for Pipe {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// The place where the pipe comes and goes.
+#[derive(Debug)]
+pub struct Place {
+    pipe: PathBuf,
+    directory: PathBuf,
+    news: OwnedFd,
+    watched: bool,
+}
+
+impl Place {
+    /// That of a mount of rpc_pipefs.
+    pub fn new(pipefs: &Path) -> io::Result<Self> {
+        let directory = pipefs.join("nfsd");
+        Ok(Self {
+            pipe: directory.join("cld"),
+            directory,
+            news: inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)?,
+            watched: false,
+        })
+    }
+
+    /// Begins to look for the pipe, unless that was done. Returns whether rpc_pipefs is mounted.
+    pub fn watch(&mut self) -> io::Result<bool> {
+        if !self.watched {
+            let flags = WatchFlags::CREATE | WatchFlags::DELETE | WatchFlags::ONLYDIR;
+            match inotify::add_watch(&self.news, &self.directory, flags) {
+                Ok(_) => self.watched = true,
+                Err(Errno::NOENT | Errno::NOTDIR) => {}
+                Err(e) => return Err(e.into()),
+            }
+        }
+        Ok(self.watched)
+    }
+
+    /// Forgets what has happened there: it is looked for.
+    pub fn seen(&mut self) -> io::Result<()> {
+        let mut buffer = [std::mem::MaybeUninit::uninit(); 4096];
+        let mut events = inotify::Reader::new(&self.news, &mut buffer);
+        loop {
+            match events.next() {
+                // The file system is unmounted.
+                Ok(event) if event.events().contains(inotify::ReadFlags::IGNORED) => {
+                    self.watched = false;
+                }
+                Ok(_) => {}
+                Err(Errno::WOULDBLOCK) => return Ok(()),
+                Err(e) => return Err(e.into()),
+            }
+        }
+    }
+
+    /// Opens the pipe, if it is there.
+    pub fn open(&self) -> io::Result<Option<Pipe>> {
+        let flags = OFlags::NONBLOCK | OFlags::NOFOLLOW;
+        let opened = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .custom_flags(flags.bits() as i32)
+            .open(&self.pipe);
+        match opened {
+            Ok(file) => Ok(Some(Pipe(file))),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Is this the pipe that is there now? That of another server is another one.
+    pub fn has(&self, pipe: &Pipe) -> bool {
+        let same = || {
+            let (ours, there) = (pipe.0.metadata()?, self.pipe.symlink_metadata()?);
+            io::Result::Ok((ours.dev(), ours.ino()) == (there.dev(), there.ino()))
+        };
+        same().unwrap_or(false)
+    }
+}
+
+/// For poll(): it is readable when something has come or gone.
+impl AsFd for Place {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.news.as_fd()
+    }
+}

@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What becomes of upcalls: those that came together are stored together, then answered.
+
+use nfsd_ha::cld::{Command, NoUpcall, Upcall};
+use nfsd_ha::records::{Batch, Error, Store};
+use rustix::io::Errno;
+use std::io;
+use std::time::Instant;
+
+/// Where answers go.
+pub trait Answers {
+    /// Hands an answer to the kernel. Fails if nobody waits for it any more.
+    fn answer(&mut self, answer: &[u8]) -> io::Result<()>;
+}
+
+/// Does what these messages ask for, in their order, and answers each.
+///
+/// An answer that says that it is done comes when that is on the disk. If the records fail, all that is not stored is
+/// answered with why, and that is returned; the kernel asks again later.
+pub fn serve(
+    store: &mut Store,
+    messages: &[Vec<u8>],
+    answers: &mut impl Answers,
+) -> Result<(), Error> {
+    let mut changes = Vec::new();
+    let mut result = Ok(());
+    for message in messages {
+        let upcall = match Upcall::parse(message) {
+            Ok(upcall) => upcall,
+            Err(wrong) => {
+                tracing::warn!("{wrong}");
+                if let NoUpcall::Unknown { answer, .. } = wrong {
+                    say(answers, &answer);
+                }
+                continue;
+            }
+        };
+        match upcall.command {
+            Command::GetVersion => say(answers, &upcall.answer(Ok(()))),
+            Command::GraceStart => {
+                // Who is stored before it, is among those who may reclaim.
+                result = result.and(change(store, &changes, answers));
+                changes.clear();
+                result = result.and(start(store, &upcall, answers));
+            }
+            _ => changes.push(upcall),
+        }
+    }
+    result.and(change(store, &changes, answers))
+}
+
+/// Stores changes, all in one batch.
+fn change(store: &mut Store, upcalls: &[Upcall], answers: &mut impl Answers) -> Result<(), Error> {
+    if upcalls.is_empty() {
+        return Ok(());
+    }
+    match stored(store, upcalls) {
+        Ok(results) => {
+            for (upcall, result) in upcalls.iter().zip(results) {
+                say(answers, &upcall.answer(result));
+            }
+            Ok(())
+        }
+        Err(error) => {
+            for upcall in upcalls {
+                say(answers, &upcall.answer(Err(error.errno())));
+            }
+            Err(error)
+        }
+    }
+}
+
+fn stored(store: &mut Store, upcalls: &[Upcall]) -> Result<Vec<Result<(), Errno>>, Error> {
+    let mut batch = store.begin()?;
+    let results: Result<Vec<_>, _> = upcalls
+        .iter()
+        .map(|upcall| apply(&mut batch, &upcall.command))
+        .collect();
+    let results = results?;
+    batch.commit()?;
+    Ok(results)
+}
+
+/// Makes one change, and says what its answer is if the batch is stored.
+fn apply(batch: &mut Batch<'_>, command: &Command) -> Result<Result<(), Errno>, Error> {
+    match command {
+        Command::Create(client) => batch.store(client)?,
+        // One that is not there is as it should be.
+        Command::Remove(owner) => drop(batch.remove(owner)?),
+        Command::Check(owner) if !batch.claim(owner)? => return Ok(Err(Errno::ACCESS)),
+        Command::GraceDone => {
+            tracing::info!("the grace period of epoch {} is over", batch.epoch());
+            batch.end_grace(batch.epoch())?;
+        }
+        Command::Check(_) | Command::GraceStart | Command::GetVersion => {}
+    }
+    Ok(Ok(()))
+}
+
+/// A server starts: begins an epoch, and tells who may reclaim.
+fn start(store: &mut Store, upcall: &Upcall, answers: &mut impl Answers) -> Result<(), Error> {
+    let mut begin = || {
+        let began = Instant::now();
+        let mut batch = store.begin()?;
+        let epoch = batch.begin_epoch()?;
+        batch.commit()?;
+        let (mut there, mut told) = (true, 0);
+        store.each(|client| {
+            // Nobody waits for the rest if one is refused.
+            there = answers.answer(&upcall.record(&client)).is_ok();
+            told += u64::from(there);
+            there
+        })?;
+        let seconds = began.elapsed().as_secs_f64();
+        tracing::info!(
+            "a server starts, epoch {epoch}: {told} clients may reclaim, told in {seconds:.3} s"
+        );
+        Ok(there)
+    };
+    let result = begin();
+    if !matches!(result, Ok(false)) {
+        let done = result.as_ref().map(drop).map_err(|e: &Error| e.errno());
+        say(answers, &upcall.answer(done));
+    }
+    result.map(drop)
+}
+
+/// Answers, if somebody waits for it.
+fn say(answers: &mut impl Answers, answer: &[u8]) {
+    if let Err(e) = answers.answer(answer) {
+        tracing::debug!("the kernel did not take an answer: {e}");
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,237 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The daemon's loop: waits for the kernel, serves what has come, and waits again.
+//!
+//! There is one thread. What comes while it waits for the disk is queued in the pipe, and is the next batch.
+
+use crate::pipe::{Pipe, Place};
+use crate::serve::{serve, Answers};
+use anyhow::{Context, Result};
+use nfsd_ha::causes;
+use nfsd_ha::config::Config;
+use nfsd_ha::files;
+use nfsd_ha::records::{Error, Store};
+use nfsd_ha::systemd;
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::SignalFd;
+use rustix::event::{poll, PollFd, PollFlags, Timespec};
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// How long after a failure it tries again.
+const AGAIN: Duration = Duration::from_secs(1);
+/// How many upcalls are stored together, at most.
+const BATCH: usize = 1024;
+
+impl Answers for Pipe {
+    fn answer(&mut self, answer: &[u8]) -> io::Result<()> {
+        self.write(answer)
+    }
+}
+
+/// Serves the kernel until it is told to end.
+pub fn run(config: &Config) -> Result<()> {
+    let signals = signals().context("cannot wait for signals")?;
+    let mut service = Service {
+        place: Place::new(&config.kernel.pipefs).context("cannot watch rpc_pipefs")?,
+        pipe: None,
+        file: config.records.file.clone(),
+        store: None,
+        trouble: Trouble::default(),
+    };
+    // A server that starts waits for us a second only, and whether the records can be had may take longer.
+    service.open()?;
+    systemd::notify("READY=1").context("cannot tell the service manager that it is ready")?;
+    service.run(&signals)
+}
+
+/// A file that is readable after a signal that ends us.
+fn signals() -> nix::Result<SignalFd> {
+    let ours = SigSet::from_iter([Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP]);
+    ours.thread_block()?;
+    SignalFd::new(&ours)
+}
+
+struct Service {
+    place: Place,
+    pipe: Option<Pipe>,
+    file: PathBuf,
+    store: Option<Store>,
+    trouble: Trouble,
+}
+
+impl Service {
+    fn run(&mut self, signals: &SignalFd) -> Result<()> {
+        let watchdog = systemd::watchdog();
+        loop {
+            self.open()?;
+            if watchdog.is_some() {
+                systemd::notify("WATCHDOG=1").context("cannot tell the watchdog")?;
+            }
+            let idle = self.store.as_ref().is_none_or(|store| !store.is_stale());
+            let pause = match self.pipe {
+                _ if !idle => Some(Duration::ZERO),
+                None => Some(AGAIN),
+                Some(_) => None,
+            };
+            let wait = pause.into_iter().chain(watchdog.map(|time| time / 2)).min();
+            match self.wait(signals, wait)? {
+                News::End => return Ok(()),
+                News::Upcalls => self.serve()?,
+                News::None if !idle => self.purge(),
+                News::None => {}
+            }
+        }
+    }
+
+    /// Opens what is not open and can be: first the records, then the pipe, as nobody could be answered before.
+    fn open(&mut self) -> Result<()> {
+        if self.store.is_none() {
+            match Store::open(&self.file) {
+                Ok((store, new)) => {
+                    let file = store.file().display();
+                    if new {
+                        tracing::info!("{file} is new: nobody is on record");
+                    } else {
+                        let counts = store.counts()?;
+                        tracing::info!(
+                            "{file}: {} clients on record, epoch {}",
+                            counts.clients,
+                            counts.epoch
+                        );
+                    }
+                    self.store = Some(store);
+                    self.trouble.over();
+                }
+                // What the machine lacks may come.
+                Err(
+                    e @ (Error::Sqlite { .. }
+                    | Error::File { .. }
+                    | Error::Place(files::Error::Io { .. })),
+                ) => self.trouble.is(e),
+                Err(e) => return Err(e.into()),
+            }
+        }
+        if self.pipe.is_none() && self.store.is_some() {
+            match self.place.watch().and_then(|_| self.place.open()) {
+                Ok(pipe) => self.pipe = pipe,
+                Err(e) => self
+                    .trouble
+                    .is(anyhow::Error::new(e).context("the pipe of rpc_pipefs")),
+            }
+        }
+        Ok(())
+    }
+
+    fn wait(&mut self, signals: &SignalFd, time: Option<Duration>) -> Result<News> {
+        let mut files = vec![
+            PollFd::new(signals, PollFlags::IN),
+            PollFd::new(&self.place, PollFlags::IN),
+        ];
+        files.extend(
+            self.pipe
+                .as_ref()
+                .map(|pipe| PollFd::new(pipe, PollFlags::IN)),
+        );
+        let time = time.map(|time| Timespec {
+            tv_sec: time.as_secs() as i64,
+            tv_nsec: time.subsec_nanos().into(),
+        });
+        match poll(&mut files, time.as_ref()) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(e) => return Err(e).context("cannot wait"),
+        }
+        let events: Vec<_> = files.iter().map(PollFd::revents).collect();
+        let pipe = events.get(2).copied().unwrap_or(PollFlags::empty());
+        if !events[0].is_empty() {
+            return Ok(News::End);
+        }
+        if !events[1].is_empty() {
+            self.place.seen().context("cannot watch rpc_pipefs")?;
+        }
+        let gone = pipe.intersects(PollFlags::HUP | PollFlags::ERR);
+        if gone || !events[1].is_empty() {
+            // The server has stopped; another one may run already.
+            let place = &self.place;
+            self.pipe = self.pipe.take().filter(|pipe| !gone && place.has(pipe));
+            return Ok(News::None);
+        }
+        Ok(if pipe.contains(PollFlags::IN) {
+            News::Upcalls
+        } else {
+            News::None
+        })
+    }
+
+    /// Serves all that has come.
+    fn serve(&mut self) -> Result<()> {
+        let (Some(pipe), Some(store)) = (&mut self.pipe, &mut self.store) else {
+            return Ok(());
+        };
+        let mut messages = Vec::new();
+        while messages.len() < BATCH {
+            match pipe.read() {
+                Ok(Some(message)) => messages.push(message),
+                Ok(None) => break,
+                Err(e) => {
+                    // What was read is answered in vain, and wanted again.
+                    tracing::debug!("the pipe: {e}");
+                    self.pipe = None;
+                    return Ok(());
+                }
+            }
+        }
+        match serve(store, &messages, pipe) {
+            Ok(()) => self.trouble.over(),
+            Err(e) => self.trouble.is(e),
+        }
+        Ok(())
+    }
+
+    /// Removes a part of what nobody asks for any more.
+    fn purge(&mut self) {
+        let Some(store) = &mut self.store else {
+            return;
+        };
+        let mut purge = || {
+            let mut batch = store.begin()?;
+            batch.purge()?;
+            batch.commit()
+        };
+        if let Err(e) = purge() {
+            self.trouble.is(e);
+            std::thread::sleep(AGAIN);
+        }
+    }
+}
+
+/// What is wrong, which is said once.
+#[derive(Debug, Default)]
+struct Trouble(String);
+
+impl Trouble {
+    fn is(&mut self, error: impl Into<anyhow::Error>) {
+        let text = causes::line(error.into().as_ref());
+        if text != self.0 {
+            tracing::error!("{text}; it is tried again, and clients wait");
+            self.0 = text;
+        }
+    }
+
+    fn over(&mut self) {
+        if !self.0.is_empty() {
+            tracing::info!("all is well again");
+            self.0.clear();
+        }
+    }
+}
+
+/// What has happened.
+enum News {
+    /// There are upcalls, or may be.
+    Upcalls,
+    /// Nothing that is not looked for anyway.
+    None,
+    /// We were told to end.
+    End,
+}
