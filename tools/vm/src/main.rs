@@ -45,8 +45,8 @@ const PROGRAMS: [&str; 3] = ["nfs4load", "cldstub", "filefuzz"];
 /// The program for admins, in the cache.
 const PROGRAM: &str = "user/x86_64-unknown-linux-gnu/release/nfsd-ha";
 
-/// What its library's tests run, from the directory that the program is in.
-const EXAMPLES: [&str; 1] = ["examples/net"];
+/// The daemon, and what the library's tests run, from the directory that the program is in.
+const BESIDE: [&str; 2] = ["nfsd-had", "examples/net"];
 
 /// Hundredths of a CPU that a VM takes in the mean, if nothing else is known.
 const WEIGHT: u32 = 30;
@@ -196,8 +196,8 @@ impl Common {
         let programs = PROGRAMS.map(|name| cache.join("tools/release").join(name));
         helpers.extend(programs.into_iter().filter(|path| path.exists()));
         let program = self.program(cache)?;
-        let examples = EXAMPLES.map(|name| program.with_file_name(name));
-        helpers.extend(examples.into_iter().filter(|path| path.exists()));
+        let beside = BESIDE.map(|name| program.with_file_name(name));
+        helpers.extend(beside.into_iter().filter(|path| path.exists()));
         Ok(Kernel {
             helpers,
             images: Images::make(&self.repo, &release)?,
