@@ -9,9 +9,10 @@ import errno
 import fcntl
 import os
 import re
-import sqlite3
 import subprocess
 import time
+
+import recorders
 
 MODULE = "/test/nfsd_ha.ko"
 LIVEPATCH = "/sys/kernel/livepatch/nfsd_ha"
@@ -98,12 +99,14 @@ class Server:
     """The NFS server of this VM, or with `netns` that of a net namespace."""
 
     def __init__(self, netns=None, directory="/srv/export", state="/var/lib/nfs/nfsdcld",
-                 lease=10, grace=None, tmpfs=True):
+                 lease=10, grace=None, tmpfs=True, recorder=None):
         self.netns, self.directory, self.state, self.lease = netns, directory, state, lease
         self.grace = grace or lease
         self.tmpfs = tmpfs
         self.control = f"/run/nfsd-{netns}" if netns else "/proc/fs/nfsd"
         self.pipefs = f"/run/pipefs-{netns}" if netns else "/run/rpc_pipefs"
+        # Which daemon has its records, and where.
+        self.recorder = (recorder or recorders.wanted())(state)
         self.daemon = None
         self.mountd = False
 
@@ -137,10 +140,10 @@ class Server:
             sh(f"mount -t tmpfs tmpfs {self.directory}")
 
     def start_daemon(self):
-        """Starts nfsdcld, the real one."""
+        """Starts the daemon, the real one."""
         # Two would share the upcalls, each with an idea of its own of the current epoch.
-        assert self.daemon is None or self.daemon.poll() is not None, "nfsdcld is running"
-        command = f"nfsdcld -F -s {self.state} -p {self.pipefs}"
+        assert self.daemon is None or self.daemon.poll() is not None, "it is running"
+        command = self.recorder.command(self.pipefs)
         if self.netns:
             command = f"nsenter --net=/run/netns/{self.netns} {command}"
         # pylint: disable-next=consider-using-with
@@ -149,7 +152,7 @@ class Server:
         time.sleep(0.3)
 
     def stop_daemon(self):
-        """Stops nfsdcld."""
+        """Stops the daemon."""
         self.daemon.terminate()
         self.daemon.wait(patience(10))
 
@@ -190,24 +193,13 @@ class Server:
             return f.read(1) == "N"
 
     def records(self):
-        """The clients in nfsdcld's database, by epoch: the name of each."""
-        with sqlite3.connect(f"file:{self.state}/main.sqlite?mode=ro", uri=True) as db:
-            db.execute("BEGIN")  # the daemon may begin another epoch meanwhile
-            current, recovery = db.execute("SELECT current, recovery FROM grace").fetchone()
-            names = {}
-            for key, epoch in (("current", current), ("recovery", recovery)):
-                names[key] = set()
-                if epoch:
-                    rows = db.execute(f'SELECT id FROM "rec-{epoch:016x}"')
-                    names[key] = {client_name(bytes(row[0])) for row in rows}
-            return names
+        """The clients on record, by epoch: the name of each."""
+        return {key: {client_name(name) for name in names}
+                for key, names in zip(("current", "recovery"), self.recorder.records())}
 
     def forget(self, name):
         """Deletes a client's record behind the daemon's back."""
-        with sqlite3.connect(f"{self.state}/main.sqlite") as db:
-            for (table,) in db.execute(
-                    "SELECT name FROM sqlite_master WHERE name LIKE 'rec-%'").fetchall():
-                db.execute(f'DELETE FROM "{table}" WHERE instr(CAST(id AS TEXT), ?)', (name,))
+        self.recorder.forget(name)
 
     def locks(self, name):
         """The number of locks that nfsd holds on an exported file."""

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
 # vm: timeout=600 module=ship once=yes
-"""A random walk: nfsdcld is killed, stopped, slow and beside itself, nfsd restarts, clients come and go.
+"""A random walk: the daemon is killed, stopped, slow and beside itself, nfsd restarts, clients come and go.
 
 In the end the database has the clients that are there, and nobody else. Words: seed=N,
-steps=N (1000 in make test-long).
+steps=N (1000 in make test-long), daemon=nfsd-had.
 """
 
 import contextlib
@@ -122,7 +122,7 @@ class Walk:
 
         def lock():
             with contextlib.suppress(sqlite3.OperationalError), \
-                    contextlib.closing(sqlite3.connect(f"{self.server.state}/main.sqlite",
+                    contextlib.closing(sqlite3.connect(self.server.recorder.file,
                                                        timeout=1)) as db:
                 db.execute("BEGIN EXCLUSIVE")
                 time.sleep(seconds)

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""The server of 47-power-cut.scenario: nfsdcld's database is on a disk, the files are made anew."""
+"""The server of 47-power-cut.scenario: the daemon's records are on a disk, the files are made anew."""
 
 import time
 
@@ -16,7 +16,7 @@ server.set_up()
 for number in range((boot - 1) * COUNT, boot * COUNT):
     with open(f"{server.directory}/cut-{number:07}", "w", encoding="ascii"):
         pass
-if JOURNAL == "wal":
+if JOURNAL == "wal" and server.recorder.name == "nfsdcld":
     sh(f"sqlite3 {server.state}/main.sqlite 'PRAGMA journal_mode=WAL'")
 server.start_daemon()
 server.start()
