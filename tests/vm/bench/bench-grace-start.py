@@ -87,7 +87,7 @@ for count, stock_times, our_times in PLAN:
             full = start(OURS, count)
             if count == 1_000_000:
                 # At the same time, to compare with: the host may be busier now than before.
-                start(OURS, 10_000, row="beside")
+                start(OURS, 10_000, row="grace-start-beside")
                 empty = start(OURS, 1, row=None)
                 report("memory", OURS, full["available"] - empty["available"], unit="B",
                        records=count, **{k: full[k] - empty[k] for k in ("slab", "vmalloc")})

@@ -53,11 +53,11 @@ const fn row(
 /// The key of the rows with GraceStart, which the plot shows as lines.
 pub const GRACE_START: &str = "grace-start";
 
-/// What is measured beside a row with [`Goal::PerRecord`].
-const BESIDE: &str = "beside";
+/// What is measured beside a row with [`Goal::PerRecord`] has its key and this.
+const BESIDE: &str = "-beside";
 
 /// All rows. A star: by instructions executed, see docs/testing.md.
-pub const ROWS: [Row; 17] = [
+pub const ROWS: [Row; 24] = [
     row(
         GRACE_START,
         Some(1_000),
@@ -141,6 +141,55 @@ pub const ROWS: [Row; 17] = [
         "creates, 64 in flight, nfsdcld on a disk",
         "/s",
         Goal::None,
+    ),
+    row(
+        "records-many",
+        None,
+        "clients on record, 64 at once, nfsd-had on a disk",
+        "/s",
+        Goal::Times(10.0),
+    ),
+    row(
+        "records-one",
+        None,
+        "the same, one at a time",
+        "/s",
+        Goal::Times(2.0),
+    ),
+    row(
+        "records-restart",
+        None,
+        "restart until 10,000 clients have reclaimed",
+        "s",
+        Goal::Times(5.0),
+    ),
+    row(
+        "records-start",
+        Some(10_000),
+        "GraceStart by nfsd-had, 10,000 records",
+        "s",
+        Goal::None,
+    ),
+    row(
+        "records-start",
+        Some(100_000),
+        "GraceStart by nfsd-had, 100,000 records",
+        "s",
+        Goal::Below(2.0),
+    ),
+    row(
+        "records-start",
+        Some(1_000_000),
+        "GraceStart by nfsd-had, 1,000,000 records",
+        "s",
+        Goal::PerRecord(1.5, 10_000),
+    ),
+    row(
+        "records-memory",
+        Some(1_000_000),
+        "memory of nfsd-had, 1,000,000 records",
+        "B",
+        Goal::Below(150e6),
     ),
     row(
         "nlm-lock",
@@ -262,7 +311,7 @@ fn result(row: &'static Row, all: &[Measurement]) -> Result {
         Goal::PerRecord(limit, at) => {
             let beside = all
                 .iter()
-                .filter(|m| m.row == BESIDE && m.records == Some(at));
+                .filter(|m| m.row.strip_suffix(BESIDE) == Some(row.key) && m.records == Some(at));
             let share = at as f64 / row.records.unwrap_or(1) as f64;
             let pairs = ours.iter().zip(beside.flat_map(|m| &m.values));
             let ratio = Summary::of(&pairs.map(|(o, b)| o * share / b).collect::<Vec<_>>());
@@ -362,7 +411,7 @@ mod tests {
     #[test]
     fn a_record_costs_the_same_among_many() {
         let mut all = vec![
-            measured(BESIDE, Some(10_000), Side::Ours, &[0.1]),
+            measured("grace-start-beside", Some(10_000), Side::Ours, &[0.1]),
             measured(GRACE_START, Some(1_000_000), Side::Ours, &[14.0]),
         ];
         let million = Some(1_000_000);
