@@ -73,7 +73,7 @@ pub fn answers(input: &[u8]) {
     }
 }
 
-/// The database of another server's nfsdcld, with what belongs to it.
+/// The database of another server's nfsdcld or nfsd-had, with what belongs to it.
 pub fn databases(input: &[u8]) {
     database::laws::database(input);
 }

@@ -15,15 +15,26 @@
 //! A change is stored when [`Batch::commit`] has returned: SQLite has synced its log then (WAL, `synchronous=FULL`).
 //! What is in one batch costs one sync, however much it is.
 //!
-//! Another program may read the file meanwhile; that the daemon is the only writer is seen to by a lock beside it.
+//! Another program may read the file meanwhile ([`Reader`]); that the daemon is the only writer is seen to by a lock beside
+//! it. [`import`] and [`export`] are for the change from nfsdcld, and back.
 
+mod check;
 mod error;
+mod export;
+mod import;
+mod reader;
 mod schema;
 mod store;
+mod upgrade;
 
+pub use check::{check, Fault};
 pub use error::Error;
+pub use export::{export, ExportError};
+pub use import::{import, ImportError, Imported};
+pub use reader::{Reader, Record, Start};
 pub use schema::VERSION;
 pub use store::{Batch, Counts, Store};
+pub use upgrade::upgrade;
 
 use crate::owner::Owner;
 use std::net::IpAddr;

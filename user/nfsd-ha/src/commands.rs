@@ -15,6 +15,7 @@ mod move_in;
 mod move_out;
 mod notify;
 mod record;
+mod records;
 mod release;
 mod status;
 mod takeover;
@@ -46,6 +47,8 @@ pub enum Command {
     Unexport(unexport::Args),
     /// Record the NLM clients of each export, until SIGTERM.
     Record(record::Args),
+    /// Show and check what nfsd-had has on record, and change from nfsdcld and back.
+    Records(records::Args),
     /// Record them once, for rpc.statd -H.
     Callout(callout::Args),
     /// Tell NLM clients that their server has moved or restarted.
@@ -74,6 +77,7 @@ impl Command {
             Self::MoveIn(args) => args.run(common),
             Self::Unexport(args) => args.run(common),
             Self::Record(args) => args.run(common),
+            Self::Records(args) => args.run(common),
             Self::Callout(args) => args.run(common),
             Self::Notify(args) => args.run(common),
             Self::Check(args) => args.run(common),

@@ -4,6 +4,7 @@
 use nfsd_ha::causes;
 use nfsd_ha::control::{self, Refusal};
 use nfsd_ha::list::{CollectError, FileError};
+use nfsd_ha::records::{self, ExportError, ImportError};
 use nfsd_ha::scope::Scope;
 use nfsd_ha::takeover;
 use std::error::Error;
@@ -120,10 +121,35 @@ impl Status {
         if let Some(CollectError::Control(error)) = cause.downcast_ref() {
             return Some(Self::of_control(error));
         }
+        if let Some(error) = cause.downcast_ref::<records::Error>() {
+            return Some(Self::of_records(error));
+        }
+        if let Some(error) = cause.downcast_ref::<ImportError>() {
+            return Some(match error {
+                ImportError::To(error) => Self::of_records(error),
+                ImportError::Others { .. } => Self::Busy,
+                _ => Self::Failed,
+            });
+        }
+        if let Some(error) = cause.downcast_ref::<ExportError>() {
+            return Some(match error {
+                ExportError::From(error) => Self::of_records(error),
+                ExportError::There(_) => Self::Busy,
+                _ => Self::Failed,
+            });
+        }
         if cause.downcast_ref::<FileError>().is_some() {
             return Some(Self::Usage);
         }
         cause.downcast_ref().map(Self::of_control)
+    }
+
+    fn of_records(error: &records::Error) -> Self {
+        match error {
+            records::Error::InUse(_) => Self::Busy,
+            records::Error::Foreign(_) => Self::Usage,
+            _ => Self::Failed,
+        }
     }
 
     fn of_control(error: &control::Error) -> Self {
@@ -175,6 +201,9 @@ mod tests {
             status(takeover::Error::NotAll(absent()).into()),
             Status::Failed
         );
+        let in_use = || records::Error::InUse("x".into());
+        assert_eq!(status(in_use().into()), Status::Busy);
+        assert_eq!(status(ImportError::To(in_use()).into()), Status::Busy);
         let failure = Failure::new(Status::Busy, "busy");
         assert_eq!(
             status(Err::<(), _>(failure).context("while").unwrap_err()),

@@ -3,6 +3,7 @@
 
 pub mod progress;
 mod table;
+pub mod time;
 
 pub use table::Table;
 
@@ -38,4 +39,17 @@ pub fn note(line: &str) {
 /// What is known, or a dash.
 pub fn or_dash(value: Option<impl ToString>) -> String {
     value.map_or_else(|| "-".to_owned(), |value| value.to_string())
+}
+
+/// Without what a terminal would do: some of it was written by others.
+pub fn shown(text: &str) -> String {
+    text.chars()
+        .flat_map(|c| {
+            if c.is_control() {
+                c.escape_default().collect()
+            } else {
+                vec![c]
+            }
+        })
+        .collect()
 }

@@ -1,8 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
+use super::careful::{FILE_MAX, JOURNAL_MAGIC, NAMES};
 use super::*;
 use proptest::prelude::*;
-use std::fs;
+use rusqlite::Connection;
+use rustix::fs::Mode;
+use std::fs::{self, File};
 use std::os::unix::fs::symlink;
+
+const NAME: &str = NAMES[0];
+const JOURNALS: [&str; 2] = ["main.sqlite-journal", "main.sqlite-wal"];
 
 /// A directory with a database that was made by this SQL.
 fn made_by(sql: &str) -> tempfile::TempDir {
@@ -57,6 +63,45 @@ fn what_is_no_name_of_a_client_is_passed_over() {
     );
 }
 
+/// All that `clients` tells: who, and whether it is waited for.
+fn standings(directory: &Path) -> Vec<(String, bool)> {
+    let mut found = Vec::new();
+    Database::of_other(directory)
+        .unwrap()
+        .clients(|client, standing| {
+            found.push((client.owner.to_string(), standing == Standing::Waiting));
+        })
+        .unwrap();
+    found.sort();
+    found
+}
+
+#[test]
+fn each_version_of_nfsdcld_is_read() {
+    let one = [("one".to_owned(), false)];
+    for sql in [
+        "CREATE TABLE clients (id BLOB PRIMARY KEY, time INTEGER); INSERT INTO clients VALUES (x'6f6e65', 1);",
+        // nfsdcltrack's.
+        "CREATE TABLE clients (id BLOB PRIMARY KEY, time INTEGER, has_session INTEGER);
+         INSERT INTO clients VALUES (x'6f6e65', '17', 1);",
+        // An epoch without zeros, and a leftover.
+        "CREATE TABLE grace (current INTEGER, recovery INTEGER); INSERT INTO grace VALUES (10, 0);
+         CREATE TABLE \"rec-a\" (id BLOB PRIMARY KEY); INSERT INTO \"rec-a\" VALUES (x'6f6e65');
+         CREATE TABLE \"rec-0000000000000009\" (id BLOB PRIMARY KEY);
+         INSERT INTO \"rec-0000000000000009\" VALUES (x'6f6c64');",
+        // Signs are lost.
+        "CREATE TABLE grace (current INTEGER, recovery INTEGER); INSERT INTO grace VALUES (-1, 0);
+         CREATE TABLE \"rec-ffffffffffffffff\" (id BLOB PRIMARY KEY);
+         INSERT INTO \"rec-ffffffffffffffff\" VALUES (x'6f6e65');",
+    ] {
+        assert_eq!(standings(made_by(sql).path()), one, "{sql}");
+    }
+    let grace = made_by(&format!("{EPOCHS} INSERT INTO grace VALUES (10, 1)"));
+    let found = standings(grace.path());
+    let waiting = found.iter().filter(|(_, waiting)| *waiting).count();
+    assert_eq!((found.len(), waiting), (4, 3));
+}
+
 /// Field case 23: the name of a table was put into SQL for a shell that can write files.
 #[test]
 fn the_name_of_a_table_is_no_sql() {
@@ -71,6 +116,8 @@ fn the_name_of_a_table_is_no_sql() {
         ),
         "rec-000000000000000g".to_owned(),
         "rec-00000000000000001".to_owned(),
+        "rec-".to_owned(),
+        "rec-+1".to_owned(),
         "REC-0000000000000002".to_owned(),
     ] {
         let quoted = name.replace('"', "\"\"");
@@ -268,3 +315,5 @@ proptest! {
         let _ = all(directory.path());
     }
 }
+
+mod had;

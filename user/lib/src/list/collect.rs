@@ -33,21 +33,21 @@ pub enum CollectError {
     },
 }
 
-/// Who was on record of a server that has crashed: `directory` is where its nfsdcld had its database.
+/// Who was on record of a server that has crashed: `database` is that of its nfsdcld or nfsd-had, or its directory.
 ///
 /// It names all its clients, as no record says which export it is about, and says nothing of NLM.
-pub fn of_database(directory: &Path, scope: &Scope) -> Result<List, CollectError> {
+pub fn of_database(database: &Path, scope: &Scope) -> Result<List, CollectError> {
     let mut clients = Clients::default();
-    clients.add_recorded(&Database::of_other(directory)?)?;
+    clients.add_recorded(&Database::of_other(database)?)?;
     Ok(List {
         clients: clients.in_order(),
         ..List::new(*scope)
     })
 }
 
-/// Who holds something on this server; in its own grace period also who is on record in nfsdcld's
-/// database, in `directory`.
-pub fn of_server(control: &Control, directory: &Path, scope: &Scope) -> Result<List, CollectError> {
+/// Who holds something on this server; in its own grace period also who is on record in its daemon's
+/// database: `database` is that, or its directory.
+pub fn of_server(control: &Control, database: &Path, scope: &Scope) -> Result<List, CollectError> {
     if let Some(address) = scope.address() {
         if !control.floating_addresses()?.contains(&address) {
             let file = control.path("floating_addresses").display().to_string();
@@ -76,7 +76,7 @@ pub fn of_server(control: &Control, directory: &Path, scope: &Scope) -> Result<L
     let mut others = control.graces()?.iter().any(|grace| grace.scope == *scope);
     if control.in_own_grace()? {
         others = true;
-        clients.add_recorded(&Database::of_own(directory)?)?;
+        clients.add_recorded(&Database::of_own(database)?)?;
     }
     let mut clients = clients.in_order();
     if !others {

@@ -27,7 +27,7 @@ const EPOCHS_KEPT: i64 = 100;
 const PURGED: i64 = 1000;
 
 /// Those who may reclaim: the epochs from the last one that has ended.
-const MAY_RECLAIM: &str =
+pub(super) const MAY_RECLAIM: &str =
     "epoch >= (SELECT coalesce(max(epoch), 0) FROM epochs WHERE ended IS NOT NULL)";
 
 /// Which file it is: device and inode.

@@ -2,7 +2,8 @@
 //! `nfsd-ha check`: find out what is wrong on this node before it matters.
 
 use crate::failure::{Failure, Status};
-use crate::{output, Common};
+use crate::output::{self, shown};
+use crate::Common;
 use anyhow::{Context, Result};
 use nfsd_ha::checks::{self, Finding, Moving, Node, Severity, Theirs, Tree};
 use nfsd_ha::list::{self, List};
@@ -102,19 +103,6 @@ impl Report {
             }
         }
     }
-}
-
-/// Without what a terminal would do: some of it was written by others.
-fn shown(text: &str) -> String {
-    text.chars()
-        .flat_map(|c| {
-            if c.is_control() {
-                c.escape_default().collect()
-            } else {
-                vec![c]
-            }
-        })
-        .collect()
 }
 
 impl Args {

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 //! docs/json.md has the fields that are printed, and no others.
 
-use super::{check, drain, status};
+use super::{check, drain, records, status};
 use nfsd_ha::checks::{self, Node, Tree};
 use nfsd_ha::control::Control;
 use nfsd_ha::journal::Step;
+use nfsd_ha::records::{Fault, Imported, Start};
 use nfsd_ha::statd::{self, Waiting};
 use nfsd_ha::takeover::TakenOver;
 use serde_json::Value;
@@ -159,6 +160,43 @@ fn check() {
     let found = checks::all(&node);
     assert!(!found.is_empty());
     compare("check", &check::Report::of(found));
+}
+
+#[test]
+fn records() {
+    let client = || records::Client {
+        client: "one".parse().unwrap(),
+        address: None,
+        minor: None,
+        principal: None,
+        since: 0,
+        epoch: 1,
+        may_reclaim: true,
+    };
+    compare("records list", &[client()]);
+    let start = Start {
+        epoch: 1,
+        started: 0,
+        ended: None,
+    };
+    let all = records::All {
+        version: 1,
+        epochs: vec![start],
+        clients: vec![client()],
+    };
+    compare("records export", &all);
+    let imported = Imported {
+        clients: 0,
+        waiting: 0,
+        changed: false,
+    };
+    compare("records import", &imported);
+    let fault = Fault {
+        what: String::new(),
+        fix: String::new(),
+    };
+    let faults = vec![fault];
+    compare("records check", &records::Checked { faults });
 }
 
 #[test]

@@ -15,12 +15,14 @@ const DATABASE: &str = "/var/lib/nfs/nfsdcld";
 #[derive(clap::Args)]
 #[command(after_help = "Examples:\n  \
     nfsd-ha export-clients 1234 > /srv/meta/clients\n  \
-    nfsd-ha export-clients --database /srv/a/nfsdcld 1234 > /srv/meta/clients")]
+    nfsd-ha export-clients --database /srv/a/nfsdcld 1234 > /srv/meta/clients\n  \
+    nfsd-ha export-clients --database /srv/a/nfsd-ha/records.sqlite 1234 > /srv/meta/clients")]
 pub struct Args {
     /// The number in fsid=, a UUID, dev:MAJOR:MINOR or ip:ADDRESS
     scope: Scope,
-    /// List those on record of a server that has crashed, whose nfsdcld had its database in DIR
-    #[arg(long, value_name = "DIR")]
+    /// List those on record of a server that has crashed: the database of its nfsdcld or nfsd-had, or the directory
+    /// that it is in
+    #[arg(long, value_name = "DIR|FILE")]
     database: Option<PathBuf>,
 }
 

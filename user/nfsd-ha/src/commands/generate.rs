@@ -41,6 +41,10 @@ The directory of the control files, by default /proc/fs/nfsd.
 .TP
 .B NFSD_HA_DIR
 The directory with the records of NLM clients, by default /var/lib/nfsd-ha.
+.SH "FILES"
+.TP
+.B /etc/nfsd-ha.toml
+Where the records of nfsd-had are, if not in /var/lib/nfsd-ha/records.sqlite.
 .SH "SEE ALSO"
 .BR nfsd_ha (4),
 .BR exports (5),
@@ -97,6 +101,13 @@ fn all(mut program: Command) -> Result<Vec<(String, Vec<u8>)>> {
             path,
             page(command.clone(), ".SH \"SEE ALSO\"\n.BR nfsd-ha (8)\n")?,
         ));
+        // Those of help are the commands again.
+        let inner = command.get_subcommands();
+        for inner in inner.filter(|_| command.get_name() != "help") {
+            let path = format!("man8/nfsd-ha-{}-{}.8", command.get_name(), inner.get_name());
+            let above = format!(".SH \"SEE ALSO\"\n.BR nfsd-ha-{} (8)\n", command.get_name());
+            files.push((path, page(inner.clone(), &above)?));
+        }
     }
     files.push(("man8/nfsd-ha.8".to_owned(), page(program, SECTIONS)?));
     files.push(("man4/nfsd_ha.4".to_owned(), CONTROL_FILES.into()));
@@ -184,6 +195,8 @@ mod tests {
                 "{name}: {program}"
             );
         }
+        assert!(page("man8/nfsd-ha-records-import.8").contains("EXAMPLES"));
+        assert!(!page("man8/nfsd-ha-records.8").contains("records\\-help"));
         assert!(!files.iter().any(|(path, _)| path.contains("generate")));
     }
 

@@ -42,9 +42,9 @@ pub struct Args {
     /// leave it out. With --database: the list that was given to the server that has crashed since
     #[arg(long, value_name = "FILE")]
     list: Option<PathBuf>,
-    /// The other server has crashed: where its nfsdcld's database is, which is only read. If the file system has left
-    /// from here just before, those who were listed then may reclaim, too
-    #[arg(long, value_name = "DIR")]
+    /// The other server has crashed: the database of its nfsdcld or nfsd-had, or the directory that it is in. It is only
+    /// read. If the file system has left from here just before, those who were listed then may reclaim, too
+    #[arg(long, value_name = "DIR|FILE")]
     database: Option<PathBuf>,
     /// Nobody is listed: clients of NLM may reclaim all the same
     #[arg(long, conflicts_with_all = ["list", "database"])]

@@ -71,10 +71,10 @@ pub struct Args {
     /// Move although NLM clients have locks by an address that stays: they lose them
     #[arg(long)]
     force: bool,
-    /// Where this server's nfsdcld has its database
+    /// The database of this server's nfsdcld or nfsd-had, or the directory that it is in
     #[arg(
         long,
-        value_name = "DIR",
+        value_name = "DIR|FILE",
         env = "NFSD_HA_DATABASE",
         default_value = "/var/lib/nfs/nfsdcld"
     )]

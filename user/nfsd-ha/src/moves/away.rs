@@ -33,7 +33,7 @@ pub struct Away<'a> {
     pub plan: &'a Plan,
     /// The module.
     pub control: &'a Control,
-    /// Where this server's nfsdcld has its database, which counts in the server's own grace period.
+    /// Where the database of this server's nfsdcld or nfsd-had is, which counts in the server's own grace period.
     pub database: &'a Path,
     /// Where the move is noted.
     pub notes: &'a Notes<'a>,

@@ -1,0 +1,245 @@
+// SPDX-License-Identifier: GPL-2.0
+//! From another daemon's database to records: nobody loses a lock when nfsd-had comes in place of nfsdcld.
+//!
+//! Who was on record there gets an epoch of its own here, whose grace period is over: after the next start, these
+//! may reclaim, and nobody else. If the server is in its grace period, who has not come back yet gets that epoch, and who
+//! has gets another one, which goes on: if the server runs on, and its grace period ends, only the latter stay.
+//!
+//! Records of two daemons are never mixed: nobody could say whose are older.
+
+use super::{Batch, Client, Error, Store};
+use crate::database::{self, Database, Standing};
+use crate::owner::Owner;
+use std::collections::{HashMap, HashSet};
+use std::path::PathBuf;
+
+/// What was stored.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Imported {
+    /// Clients that may reclaim there, and so here.
+    pub clients: u64,
+    /// Of these, clients that have not come back yet in the server's grace period.
+    pub waiting: u64,
+    /// Was anything changed? If not, all of them were on record here already.
+    pub changed: bool,
+}
+
+/// Why nothing was stored.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ImportError {
+    /// The other daemon's database.
+    #[error(transparent)]
+    From(#[from] database::Error),
+    /// The records.
+    #[error(transparent)]
+    To(#[from] Error),
+    /// There are others on record.
+    #[error(
+        "{} has {clients} clients on record already, and {missing} of those to be imported are not among them: if \
+         its records are old, move it away, with its -wal, and repeat this",
+        .file.display()
+    )]
+    Others {
+        /// The file.
+        file: PathBuf,
+        /// How many clients may reclaim by it.
+        clients: u64,
+        /// How many would come to it.
+        missing: u64,
+    },
+}
+
+/// Stores who may reclaim by another daemon's database, if nobody is on record yet. To repeat it changes nothing.
+pub fn import(from: &Database, to: &mut Store) -> Result<Imported, ImportError> {
+    let mut found: HashMap<Owner, (Client, Standing)> = HashMap::new();
+    from.clients(|client, standing| {
+        let stored = matches!(found.get(&client.owner), Some((_, Standing::Stored)));
+        if !stored {
+            found.insert(client.owner.clone(), (client, standing));
+        }
+    })?;
+    let (stored, waiting): (Vec<_>, Vec<_>) = found
+        .values()
+        .partition(|(_, standing)| *standing == Standing::Stored);
+    let imported = Imported {
+        clients: found.len() as u64,
+        waiting: waiting.len() as u64,
+        changed: false,
+    };
+    let mut known = HashSet::new();
+    to.each(|client| {
+        known.insert(client.owner);
+        true
+    })?;
+    let missing = found.keys().filter(|owner| !known.contains(owner)).count() as u64;
+    if missing == 0 {
+        return Ok(imported);
+    }
+    if !known.is_empty() {
+        return Err(ImportError::Others {
+            file: to.file().to_owned(),
+            clients: known.len() as u64,
+            missing,
+        });
+    }
+    let mut batch = to.begin()?;
+    match (&waiting[..], &stored[..]) {
+        ([], all) => store_ended(&mut batch, all)?,
+        (waiting, stored) => {
+            store_ended(&mut batch, waiting)?;
+            batch.begin_epoch()?;
+            store(&mut batch, stored)?;
+        }
+    }
+    batch.commit()?;
+    Ok(Imported {
+        changed: true,
+        ..imported
+    })
+}
+
+/// Stores clients in an epoch of their own that is over.
+fn store_ended(batch: &mut Batch<'_>, clients: &[&(Client, Standing)]) -> Result<(), Error> {
+    let epoch = batch.begin_epoch()?;
+    store(batch, clients)?;
+    batch.end_grace(epoch)
+}
+
+fn store(batch: &mut Batch<'_>, clients: &[&(Client, Standing)]) -> Result<(), Error> {
+    clients
+        .iter()
+        .try_for_each(|(client, _)| batch.store(client))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::records::{export, Reader};
+    use rusqlite::Connection;
+    use std::path::Path;
+
+    const GRACE: &str = "CREATE TABLE parameters (key TEXT PRIMARY KEY, value TEXT);
+        CREATE TABLE grace (current INTEGER, recovery INTEGER);
+        CREATE TABLE \"rec-0000000000000004\" (id BLOB PRIMARY KEY, princhash BLOB);
+        CREATE TABLE \"rec-0000000000000005\" (id BLOB PRIMARY KEY, princhash BLOB);
+        INSERT INTO \"rec-0000000000000004\" VALUES (CAST('away' AS BLOB), NULL), (CAST('back' AS BLOB), NULL);
+        INSERT INTO \"rec-0000000000000005\" VALUES (CAST('back' AS BLOB), zeroblob(32));";
+
+    /// Another daemon's database, and the records to be.
+    fn places(sql: &str) -> (tempfile::TempDir, PathBuf, PathBuf) {
+        let directory = tempfile::tempdir().unwrap();
+        let there = directory.path().join("there");
+        std::fs::create_dir(&there).unwrap();
+        let made = Connection::open(there.join("main.sqlite")).unwrap();
+        made.execute_batch(sql).unwrap();
+        let file = directory.path().join("records.sqlite");
+        (directory, there, file)
+    }
+
+    fn imported(from: &Path, to: &Path) -> Result<Imported, ImportError> {
+        import(&Database::of_other(from)?, &mut Store::open(to)?.0)
+    }
+
+    fn who(store: &Store) -> Vec<String> {
+        let mut who = Vec::new();
+        let tell = |client: Client| {
+            who.push(client.owner.to_string());
+            true
+        };
+        store.each(tell).unwrap();
+        who.sort();
+        who
+    }
+
+    fn batch<T>(store: &mut Store, change: impl Fn(&mut Batch<'_>) -> Result<T, Error>) {
+        let mut batch = store.begin().unwrap();
+        change(&mut batch).unwrap();
+        batch.commit().unwrap();
+    }
+
+    #[test]
+    fn who_could_reclaim_there_may_do_so_here() {
+        for (sql, all) in [
+            ("INSERT INTO grace VALUES (5, 4)", &["away", "back"][..]),
+            // That of before is a leftover.
+            ("INSERT INTO grace VALUES (5, '0')", &["back"]),
+        ] {
+            let (_directory, there, file) = places(&format!("{GRACE} {sql}"));
+            assert!(imported(&there, &file).unwrap().changed, "{sql}");
+            let mut store = Store::open(&file).unwrap().0;
+            assert_eq!(who(&store), all, "{sql}");
+            batch(&mut store, |batch| batch.begin_epoch());
+            assert_eq!(who(&store), all, "{sql}");
+            let epoch = store.epoch();
+            batch(&mut store, |batch| batch.end_grace(epoch));
+            assert!(who(&store).is_empty());
+        }
+    }
+
+    #[test]
+    fn a_grace_period_that_goes_on_may_end() {
+        let (_directory, there, file) = places(&format!("{GRACE} INSERT INTO grace VALUES (5, 4)"));
+        let told = imported(&there, &file).unwrap();
+        assert_eq!((told.clients, told.waiting), (2, 1));
+        let mut store = Store::open(&file).unwrap().0;
+        let epoch = store.epoch();
+        batch(&mut store, |batch| batch.end_grace(epoch));
+        assert_eq!(who(&store), ["back"]);
+    }
+
+    #[test]
+    fn to_repeat_it_changes_nothing() {
+        let (_directory, there, file) = places(&format!("{GRACE} INSERT INTO grace VALUES (5, 4)"));
+        imported(&there, &file).unwrap();
+        let before = std::fs::read(&file).unwrap();
+        assert!(!imported(&there, &file).unwrap().changed);
+        assert_eq!(std::fs::read(&file).unwrap(), before);
+        // One has gone since, and is not brought back.
+        let mut store = Store::open(&file).unwrap().0;
+        batch(&mut store, |batch| {
+            batch.remove(&Owner::new("away").unwrap())
+        });
+        drop(store);
+        let error = imported(&there, &file).unwrap_err();
+        assert!(
+            matches!(
+                error,
+                ImportError::Others {
+                    missing: 1,
+                    clients: 1,
+                    ..
+                }
+            ),
+            "{error}"
+        );
+        assert_eq!(who(&Store::open(&file).unwrap().0), ["back"]);
+    }
+
+    #[test]
+    fn the_daemon_has_to_be_ended_first() {
+        let (_directory, there, file) = places(GRACE);
+        let _daemon = Store::open(&file).unwrap();
+        let error = imported(&there, &file).unwrap_err();
+        assert!(matches!(error, ImportError::To(Error::InUse(_))), "{error}");
+    }
+
+    #[test]
+    fn there_and_back() {
+        let (directory, there, file) = places(&format!("{GRACE} INSERT INTO grace VALUES (5, 0)"));
+        imported(&there, &file).unwrap();
+        let reader = Reader::open(&file).unwrap();
+        let back = directory.path().join("back");
+        assert_eq!(export(&reader, &back).unwrap(), 1);
+        let again = directory.path().join("again.sqlite");
+        imported(&back, &again).unwrap();
+        let clients = |file: &Path| {
+            let mut clients = Vec::new();
+            let reader = Reader::open(file).unwrap();
+            reader.each(|record| clients.push(record.client)).unwrap();
+            clients
+        };
+        assert_eq!(clients(&again), clients(&file));
+        assert_eq!(clients(&again)[0].principal, Some([0; 32]));
+    }
+}

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: GPL-2.0
+//! `nfsd-ha records export`: for nfsdcld, or for other programs.
+
+use super::report::{All, Client};
+use super::sorted;
+use crate::output;
+use crate::Common;
+use anyhow::Result;
+use nfsd_ha::records::{self, Reader};
+use std::path::{Path, PathBuf};
+
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  nfsd-ha records export > /root/records.json
+  nfsd-ha records export --nfsdcld /var/lib/nfs/nfsdcld         once its main.sqlite is moved away")]
+pub struct Args {
+    /// Make a database for nfsdcld in DIR, with those who may reclaim; there must be none yet
+    #[arg(long, value_name = "DIR")]
+    nfsdcld: Option<PathBuf>,
+}
+
+impl Args {
+    pub fn run(&self, file: &Path, common: &Common) -> Result<()> {
+        let reader = Reader::open(file)?;
+        let Some(directory) = &self.nfsdcld else {
+            let clients = sorted(&reader, |_| true)?;
+            return output::json(&All {
+                version: records::VERSION,
+                epochs: reader.starts()?,
+                clients: clients.into_iter().map(Client::from).collect(),
+            });
+        };
+        let in_grace = reader
+            .starts()?
+            .last()
+            .is_some_and(|start| start.ended.is_none());
+        let clients = records::export(&reader, directory)?;
+        if in_grace {
+            output::warn(
+                "the server's grace period is not over yet by these records: who does not come back in it may \
+                 reclaim after the next start, too, if nfsdcld goes on with it",
+            );
+        }
+        if common.json {
+            return output::json(&serde_json::json!({ "clients": clients }));
+        }
+        output::print(&format!(
+            "{clients} clients are in {} now, and may reclaim after the next start\n",
+            directory.join("main.sqlite").display()
+        ))
+    }
+}

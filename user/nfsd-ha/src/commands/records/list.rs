@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: GPL-2.0
+//! `nfsd-ha records list`: who may reclaim after a restart.
+
+use super::report::Client;
+use super::sorted;
+use crate::output::{self, or_dash, time, Table};
+use crate::Common;
+use anyhow::Result;
+use nfsd_ha::records::Reader;
+use std::path::Path;
+
+/// How much of a principal's SHA-256 is enough to tell it from others, in digits.
+const PRINCIPAL: usize = 8;
+
+#[derive(clap::Args)]
+#[command(
+    after_help = "Examples:\n  nfsd-ha records list\n  nfsd-ha --json records list | jq '.[].client'"
+)]
+pub struct Args {
+    /// Also show those that did not reclaim in time, and are not removed yet
+    #[arg(long)]
+    all: bool,
+}
+
+impl Args {
+    pub fn run(&self, file: &Path, common: &Common) -> Result<()> {
+        let records = sorted(&Reader::open(file)?, |record| {
+            self.all || record.may_reclaim
+        })?;
+        let clients: Vec<Client> = records.into_iter().map(Client::from).collect();
+        if common.json {
+            return output::json(&clients);
+        }
+        output::print(&self.table(clients).to_string())
+    }
+
+    fn table(&self, clients: Vec<Client>) -> Table {
+        let (title, last): (_, &[_]) = match self.all {
+            true => ("on record", &["may reclaim"]),
+            false => ("may reclaim after a restart", &[]),
+        };
+        let columns = [
+            "client",
+            "address",
+            "#minor",
+            "since",
+            "#epoch",
+            "principal",
+        ];
+        let mut table = Table::new(title, &[&columns[..], last].concat());
+        for one in clients {
+            let may = if one.may_reclaim { "yes" } else { "no" };
+            let principal = one
+                .principal
+                .map(|digits| digits[..PRINCIPAL].to_owned() + "...");
+            let mut words = vec![
+                one.client.to_string(),
+                or_dash(one.address),
+                or_dash(one.minor),
+                time::utc(one.since),
+                one.epoch.to_string(),
+                or_dash(principal),
+            ];
+            words.extend(self.all.then(|| may.to_owned()));
+            table.row(words);
+        }
+        table
+    }
+}
