@@ -12,7 +12,8 @@
 //!     │
 //!   scope                       an export, a file system or an address
 //!
-//!   cld ──── records            what the kernel asks of nfsd-had, and where it stores that
+//!   cld ──── records            what the kernel asks of nfsd-had, and where it stores that; a database of it is read
+//!                               as those of nfsdcld are
 //!
 //!   journal                     how far a move is, and what it has to put back
 //!   statd, nsm                  records of NLM clients, and the notices that they get
