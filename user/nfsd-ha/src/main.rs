@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod commands;
+mod database;
 mod drain;
 mod failure;
 mod moves;

@@ -9,9 +9,6 @@ use nfsd_ha::list::{self, List};
 use nfsd_ha::scope::Scope;
 use std::path::{Path, PathBuf};
 
-/// Where nfsdcld keeps its database.
-const DATABASE: &str = "/var/lib/nfs/nfsdcld";
-
 #[derive(clap::Args)]
 #[command(after_help = "Examples:\n  \
     nfsd-ha export-clients 1234 > /srv/meta/clients\n  \
@@ -40,6 +37,6 @@ fn collect(scope: &Scope, database: Option<&Path>) -> Result<List> {
     if let Some(database) = database {
         return Ok(list::of_database(database, scope)?);
     }
-    let own = std::env::var_os("NFSD_HA_DATABASE").unwrap_or_else(|| DATABASE.into());
-    Ok(list::of_server(&Control::open()?, Path::new(&own), scope)?)
+    let own = crate::database::own(None)?;
+    Ok(list::of_server(&Control::open()?, &own, scope)?)
 }

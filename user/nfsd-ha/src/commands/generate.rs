@@ -41,6 +41,9 @@ The directory of the control files, by default /proc/fs/nfsd.
 .TP
 .B NFSD_HA_DIR
 The directory with the records of NLM clients, by default /var/lib/nfsd-ha.
+.TP
+.B NFSD_HA_DATABASE
+The database of this server's daemon, by default that of nfsd-had if it runs, else the one in /var/lib/nfs/nfsdcld.
 .SH "FILES"
 .TP
 .B /etc/nfsd-ha.toml

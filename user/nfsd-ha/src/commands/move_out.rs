@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! `nfsd-ha move-out`: move an export away from this server.
 
+use crate::database;
 use crate::failure::{Failure, Status};
 use crate::moves::away::{self, Away};
 use crate::moves::carried;
@@ -71,14 +72,10 @@ pub struct Args {
     /// Move although NLM clients have locks by an address that stays: they lose them
     #[arg(long)]
     force: bool,
-    /// The database of this server's nfsdcld or nfsd-had, or the directory that it is in
-    #[arg(
-        long,
-        value_name = "DIR|FILE",
-        env = "NFSD_HA_DATABASE",
-        default_value = "/var/lib/nfs/nfsdcld"
-    )]
-    database: PathBuf,
+    /// The database of this server's nfsdcld or nfsd-had, or the directory that it is in [default: that of nfsd-had if
+    /// it runs, else /var/lib/nfs/nfsdcld]
+    #[arg(long, value_name = "DIR|FILE", env = database::VARIABLE)]
+    database: Option<PathBuf>,
 }
 
 impl Args {
@@ -101,6 +98,7 @@ impl Args {
         if self.undo {
             return self.undo(&path, &control, &journals, show);
         }
+        let database = database::own(self.database.as_deref())?;
         let plan = Plan::new(&path, &self.addresses, &mounts, &journals)?;
         let copy = self.list.as_deref().filter(|_| !to_output);
         let copy = copy.map(|file| copy_to(file, &mounts, &plan)).transpose()?;
@@ -128,7 +126,7 @@ impl Args {
         let mut away = Away {
             plan: &plan,
             control: &control,
-            database: &self.database,
+            database: &database,
             notes: &notes,
             journal,
             begins,
@@ -282,8 +280,9 @@ impl Args {
             .map(|text| List::parse(&text))
             .transpose()
             .context("the list of the move")?;
+        let database = database::own(self.database.as_deref())?;
         let list = match list {
-            Some(list) if is_away(&journal)? && !still_held(control, &self.database, &list)? => {
+            Some(list) if is_away(&journal)? && !still_held(control, &database, &list)? => {
                 Some(list)
             }
             _ => None,
