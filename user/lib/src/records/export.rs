@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! From records to a database of nfsdcld, for who goes back to it: version 4, that of nfs-utils 2.4.2 to 2.8.3.
+//! From records to a database of nfsdcld, for who goes back to it: version 4, that of nfs-utils 2.8.3.
 //!
 //! nfsdcld lets those reclaim after the next start who are in its table for the current epoch, if no grace period goes on.
 //! So all who may reclaim are there, and none goes on.

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 #[command(after_help = "\
 Examples:
   nfsd-ha records export > /root/records.json
-  nfsd-ha records export --nfsdcld /var/lib/nfs/nfsdcld         once its main.sqlite is moved away")]
+  nfsd-ha records export --nfsdcld /root/nfsdcld         copy its main.sqlite to where nfsdcld looks")]
 pub struct Args {
     /// Make a database for nfsdcld in DIR, with those who may reclaim; there must be none yet
     #[arg(long, value_name = "DIR")]
