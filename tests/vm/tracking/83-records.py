@@ -96,6 +96,17 @@ equal("without records there is no grace period", (server.in_grace(), server.sta
 equal("the first clients come", [comes(f"client-{n}") for n in "abc"], ["OK"] * 3)
 equal("and are on record", server.records(), {"current": names, "recovery": set()})
 
+def flushes():
+    """How often the disk's cache was flushed."""
+    return int(sh("cat /sys/block/$(basename $(readlink -f /dev/disk/data))/stat").split()[15])
+
+
+before = flushes()
+for number in range(20):
+    comes(f"client-alone{number}")
+count = flushes() - before
+check("of 20 that come one after the other, each costs the disk one flush", 20 <= count < 30, count)
+
 second = subprocess.run(server.recorder.command(server.pipefs).split(), check=False, text=True,
                         capture_output=True, timeout=patience(20))
 check("a second daemon on the same file refuses", second.returncode == 1 and "another nfsd-had" in second.stderr,
