@@ -208,6 +208,7 @@ const CHECKS: &[Check] = &[
     server::grace,
     server::nfs3,
     tracking::state,
+    tracking::daemons,
     tracking::unstored,
     tracking::journal,
     exports::root,

@@ -147,6 +147,22 @@ fn the_server() {
         machine.process(10, "/sbin/nfsdcld", &["nfsdcld", "-s", "/srv/cld"]);
     });
     assert_eq!(elsewhere, [""; 0], "the daemon has another database");
+    let had = |machine: &Machine| machine.process(11, "/usr/sbin/nfsd-had", &["nfsd-had"]);
+    let other = found(|machine, _| {
+        machine.database(1);
+        had(machine);
+    });
+    assert_eq!(other, [""; 0], "nobody uses that of nfsdcld");
+    let both = found(|machine, _| {
+        machine.process(10, "/sbin/nfsdcld", &["nfsdcld"]);
+        had(machine);
+    });
+    assert_eq!(both, ["daemons-two"]);
+    let alone = found(|machine, _| {
+        machine.database(1);
+        machine.link("/etc/systemd/system/nfsdcld.service", "/dev/null");
+    });
+    assert_eq!(alone, [""; 0]);
 }
 
 #[test]

@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Client tracking and its daemon, nfsdcld.
+//! Client tracking and its daemon, nfsdcld or nfsd-had.
 
 use super::{conf, processes, Finding, Node, Tree, Unreadable};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+/// nfs-server.service wants it, so it is masked where nfsd-had takes its place.
+const UNIT: &str = "/etc/systemd/system/nfsdcld.service";
 
 /// Does the server use the module's tracking, and has it a daemon?
 pub(super) fn state(node: &Node) -> Result<Vec<Finding>, Unreadable> {
@@ -32,15 +35,37 @@ pub(super) fn state(node: &Node) -> Result<Vec<Finding>, Unreadable> {
         }
         _ if tracking.daemon == Some(false) => {
             let why = "Clients are not recorded, so that they cannot reclaim after a restart.";
-            Finding::error("daemon-absent", "nfsdcld does not run", why)
-                .fix("systemctl start nfsdcld")
+            let name = recorder(&node.tree)?;
+            Finding::error("daemon-absent", format!("{name} does not run"), why)
+                .fix(format!("systemctl start {name}"))
         }
         _ => return Ok(Vec::new()),
     };
     Ok(vec![found])
 }
 
-/// Are there changes of a client's record that nfsdcld has not stored?
+/// Which daemon is to have this machine's records?
+fn recorder(tree: &Tree) -> Result<&'static str, Unreadable> {
+    let masked = tree.link(UNIT).as_deref() == Some(Path::new("/dev/null"));
+    let had = masked || processes::daemon(tree, "nfsd-had")?.is_some();
+    Ok(if had { "nfsd-had" } else { "nfsdcld" })
+}
+
+/// Are there two daemons, of which each records some clients?
+pub(super) fn daemons(node: &Node) -> Result<Vec<Finding>, Unreadable> {
+    for name in ["nfsdcld", "nfsd-had"] {
+        if processes::daemon(&node.tree, name)?.is_none() {
+            return Ok(Vec::new());
+        }
+    }
+    let why =
+        "Each records some of the clients, so that the others cannot reclaim after a restart.";
+    let what = "nfsdcld runs beside nfsd-had";
+    let fix = "systemctl mask --now nfsdcld; systemctl restart nfs-server  # all its exports will be in grace";
+    Ok(vec![Finding::error("daemons-two", what, why).fix(fix)])
+}
+
+/// Are there changes of a client's record that the daemon has not stored?
 pub(super) fn unstored(node: &Node) -> Result<Vec<Finding>, Unreadable> {
     let numbers = node
         .tracking()?
@@ -51,24 +76,31 @@ pub(super) fn unstored(node: &Node) -> Result<Vec<Finding>, Unreadable> {
     let mut found = Vec::new();
     if due > 0 {
         let why = "If the server restarts now, they lose their opens and locks.";
+        let (name, place) = match recorder(&node.tree)? {
+            had @ "nfsd-had" => (had, "/var/lib/nfsd-ha"),
+            other => (other, "/var/lib/nfs/nfsdcld"),
+        };
         let what =
-            format!("{due} NFSv4 clients are not on record yet, as nfsdcld could not store them");
+            format!("{due} NFSv4 clients are not on record yet, as {name} could not store them");
         found.push(
-            Finding::error("unstored", what, why)
-                .fix("journalctl -u nfsdcld; df /var/lib/nfs/nfsdcld"),
+            Finding::error("unstored", what, why).fix(format!("journalctl -u {name}; df {place}")),
         );
     }
     if lost > 0 {
         let why =
             "After a restart, some clients may not reclaim, or may though they have finished.";
         let what = format!("{lost} changes of clients' records are lost, as there was no memory");
-        found.push(Finding::error("records-lost", what, why).fix("systemctl restart nfsdcld"));
+        let fix = format!("systemctl restart {}", recorder(&node.tree)?);
+        found.push(Finding::error("records-lost", what, why).fix(fix));
     }
     Ok(found)
 }
 
 /// Does nfsdcld's database keep its last record through a power cut? (docs/nfsdcld.md)
 pub(super) fn journal(node: &Node) -> Result<Vec<Finding>, Unreadable> {
+    if recorder(&node.tree)? != "nfsdcld" {
+        return Ok(Vec::new());
+    }
     let file = directory(&node.tree)?.join("main.sqlite");
     // <https://www.sqlite.org/fileformat.html>, 1.3: the versions for writing and for reading are 2
     // with WAL.

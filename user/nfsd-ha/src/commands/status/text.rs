@@ -72,12 +72,14 @@ fn tracking(tracking: &Tracking) -> String {
             "stock: nfsd was started before the module; restart it to have its own".to_owned()
         }
         "failed" => "failed: no client can reclaim after a restart; restart nfsd".to_owned(),
-        "waiting" => "waiting for a daemon that sends its records: start nfsdcld".to_owned(),
+        "waiting" => {
+            "waiting for a daemon that sends its records: start nfsdcld, or nfsd-had".to_owned()
+        }
         other => other.to_owned(),
     };
     match tracking.daemon {
         Some(true) => text += ", a daemon is there",
-        Some(false) => text += ", no daemon is there: start nfsdcld",
+        Some(false) => text += ", no daemon is there: start nfsdcld, or nfsd-had",
         None => {}
     }
     let number = |name: &str| tracking.numbers.get(name).copied().unwrap_or(0);
