@@ -11,7 +11,6 @@ use nfsd_ha::config::Config;
 use nfsd_ha::files;
 use nfsd_ha::records::{Error, Store};
 use nfsd_ha::systemd;
-use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::SignalFd;
 use rustix::event::{poll, PollFd, PollFlags, Timespec};
 use std::io;
@@ -31,7 +30,7 @@ impl Answers for Pipe {
 
 /// Serves the kernel until it is told to end.
 pub fn run(config: &Config) -> Result<()> {
-    let signals = signals().context("cannot wait for signals")?;
+    let signals = systemd::end_signals().context("cannot wait for signals")?;
     let mut service = Service {
         place: Place::new(&config.kernel.pipefs).context("cannot watch rpc_pipefs")?,
         pipe: None,
@@ -43,13 +42,6 @@ pub fn run(config: &Config) -> Result<()> {
     service.open()?;
     systemd::notify("READY=1").context("cannot tell the service manager that it is ready")?;
     service.run(&signals)
-}
-
-/// A file that is readable after a signal that ends us.
-fn signals() -> nix::Result<SignalFd> {
-    let ours = SigSet::from_iter([Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP]);
-    ours.thread_block()?;
-    SignalFd::new(&ours)
 }
 
 struct Service {
@@ -66,7 +58,8 @@ impl Service {
         loop {
             self.open()?;
             if watchdog.is_some() {
-                systemd::notify("WATCHDOG=1").context("cannot tell the watchdog")?;
+                // If it does not hear this, it will hear the next one, or do what it is for.
+                let _ = systemd::notify("WATCHDOG=1");
             }
             let idle = self.store.as_ref().is_none_or(|store| !store.is_stale());
             let pause = match self.pipe {

@@ -10,7 +10,6 @@ use nfsd_ha::files::Directory;
 use nfsd_ha::scope::Fsid;
 use nfsd_ha::statd::{self, Record, Report, Store, Waiting};
 use nfsd_ha::systemd;
-use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::SignalFd;
 use rustix::event::{poll, PollFd, PollFlags, Timespec};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -40,7 +39,7 @@ pub struct Args {
 impl Args {
     pub fn run(&self, _common: &Common) -> Result<()> {
         // Before anything is begun: who says SIGTERM early means it, too.
-        let signals = signals().context("cannot wait for signals")?;
+        let signals = systemd::end_signals().context("cannot wait for signals")?;
         let run = Report::directory()?;
         let Some(_only) = Report::only_one(&run)? else {
             let message = "another recorder is running: there is nothing to do";
@@ -57,13 +56,6 @@ impl Args {
         Report::remove(&run)?;
         result
     }
-}
-
-/// A file that is readable after a signal that ends us.
-fn signals() -> nix::Result<SignalFd> {
-    let ours = SigSet::from_iter([Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP]);
-    ours.thread_block()?;
-    SignalFd::new(&ours)
 }
 
 struct Service {
