@@ -207,6 +207,12 @@ server.start_daemon(NOTIFY_SOCKET="/run/manager", WATCHDOG_USEC="1000000")
 heard = [manager.recv(100) for _ in range(4)]
 equal("the service manager is told that it is ready, then that it goes on", heard,
       [b"READY=1"] + [b"WATCHDOG=1"] * 3)
+# From now on it does not listen: its queue is full soon, and the daemon goes on all the same.
+sender = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+sender.setblocking(False)
+with contextlib.suppress(BlockingIOError):
+    while True:
+        sender.sendto(b"more", "/run/manager")
 check("it is there again", wait_until(server.is_up, 10), said())
 server.restart()
 equal("all may reclaim after a restart", server.status()["records_known"], len(names))
