@@ -9,6 +9,7 @@
 //!          | vers | cmd  | status  | xid   | name: len, 1024 B  | v2: hash: len, 32 B |
 //!          +------+------+---------+-------+--------------------+---------------------+
 //!                                          | GetVersion: 1 byte, the highest version  |
+//!                                          | GraceDone: 8 bytes, time, of old kernels |
 //! ```
 //!
 //! An answer is the same message with a status: 0, a negative errno, or `-EINPROGRESS` for one record of a GraceStart
@@ -48,7 +49,10 @@ pub enum Command {
     /// May this client reclaim? Only old kernels ask.
     Check(Owner),
     /// The grace period is over.
-    GraceDone,
+    GraceDone {
+        /// When the server started, in seconds since 1970, if it has not said so by [`Command::GraceStart`]; else 0.
+        started: i64,
+    },
     /// A server starts: who may reclaim?
     GraceStart,
     /// Which version does the daemon know?
@@ -100,7 +104,9 @@ impl Upcall {
             0 => Command::Create(Client::new(owner()?, principal(message))),
             1 => Command::Remove(owner()?),
             2 => Command::Check(owner()?),
-            3 => Command::GraceDone,
+            3 => Command::GraceDone {
+                started: i64::from_ne_bytes(message[HEADER..][..8].try_into().unwrap_or_default()),
+            },
             4 => Command::GraceStart,
             5 => Command::GetVersion,
             _ => return Err(unknown(Errno::OPNOTSUPP)),

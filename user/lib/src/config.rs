@@ -33,7 +33,7 @@ pub struct Config {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Records {
-    /// The file. Its directory is made if it is missing.
+    /// The file. Its directory has to be there.
     pub file: PathBuf,
 }
 

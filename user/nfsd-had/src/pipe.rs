@@ -107,6 +107,8 @@ impl Place {
         match opened {
             Ok(file) => Ok(Some(Pipe(file))),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            // Its server is about to go.
+            Err(e) if e.raw_os_error() == Some(Errno::NXIO.raw_os_error()) => Ok(None),
             Err(e) => Err(e),
         }
     }

@@ -87,19 +87,26 @@ fn apply(batch: &mut Batch<'_>, command: &Command) -> Result<Result<(), Errno>, 
         Command::Create(client) => batch.store(client)?,
         // One that is not there is as it should be.
         Command::Remove(owner) => drop(batch.remove(owner)?),
-        Command::Check(owner) if !batch.claim(owner)? => return Ok(Err(Errno::ACCESS)),
-        Command::GraceDone => {
+        Command::Check(owner) => {
+            // Who asks this does not say when it starts.
+            batch.begin_epoch_after(i64::MAX)?;
+            if !batch.claim(owner)? {
+                return Ok(Err(Errno::ACCESS));
+            }
+        }
+        Command::GraceDone { started } => {
+            batch.begin_epoch_after(*started)?;
             tracing::info!("the grace period of epoch {} is over", batch.epoch());
             batch.end_grace(batch.epoch())?;
         }
-        Command::Check(_) | Command::GraceStart | Command::GetVersion => {}
+        Command::GraceStart | Command::GetVersion => {}
     }
     Ok(Ok(()))
 }
 
 /// A server starts: begins an epoch, and tells who may reclaim.
 fn start(store: &mut Store, upcall: &Upcall, answers: &mut impl Answers) -> Result<(), Error> {
-    let mut begin = || {
+    let mut begin = || -> Result<bool, Error> {
         let began = Instant::now();
         let mut batch = store.begin()?;
         let epoch = batch.begin_epoch()?;
@@ -118,10 +125,13 @@ fn start(store: &mut Store, upcall: &Upcall, answers: &mut impl Answers) -> Resu
         Ok(there)
     };
     let result = begin();
-    if !matches!(result, Ok(false)) {
-        let done = result.as_ref().map(drop).map_err(|e: &Error| e.errno());
-        say(answers, &upcall.answer(done));
-    }
+    let done = match &result {
+        Ok(true) => Ok(()),
+        // A server that starts waits for an end. Here, it had no memory, or does not wait any more.
+        Ok(false) => Err(Errno::IO),
+        Err(error) => Err(error.errno()),
+    };
+    say(answers, &upcall.answer(done));
     result.map(drop)
 }
 

@@ -83,15 +83,15 @@ impl Service {
             match Store::open(&self.file) {
                 Ok((store, new)) => {
                     let file = store.file().display();
-                    if new {
-                        tracing::info!("{file} is new: nobody is on record");
-                    } else {
-                        let counts = store.counts()?;
-                        tracing::info!(
+                    match store.counts() {
+                        _ if new => tracing::warn!("{file} is new: nobody is on record"),
+                        Ok(counts) => tracing::info!(
                             "{file}: {} clients on record, epoch {}",
                             counts.clients,
                             counts.epoch
-                        );
+                        ),
+                        // Who is stored is stored all the same.
+                        Err(e) => tracing::error!("{e}"),
                     }
                     self.store = Some(store);
                     self.trouble.over();
@@ -100,13 +100,21 @@ impl Service {
                 Err(
                     e @ (Error::Sqlite { .. }
                     | Error::File { .. }
-                    | Error::Place(files::Error::Io { .. })),
+                    | Error::Place(
+                        files::Error::Io { .. }
+                        | files::Error::Missing { .. }
+                        | files::Error::LeadsNowhere { .. },
+                    )),
                 ) => self.trouble.is(e),
                 Err(e) => return Err(e.into()),
             }
         }
         if self.pipe.is_none() && self.store.is_some() {
-            match self.place.watch().and_then(|_| self.place.open()) {
+            // Without a watch, it is looked for each second.
+            if let Err(e) = self.place.watch() {
+                tracing::debug!("rpc_pipefs is not watched: {e}");
+            }
+            match self.place.open() {
                 Ok(pipe) => self.pipe = pipe,
                 Err(e) => self
                     .trouble

@@ -2,7 +2,7 @@
 //! The daemon's side of the records: one writer.
 
 use super::schema::{self, Found};
-use super::{Client, Epoch, Error, VERSION};
+use super::{Client, Epoch, Error, DEFAULT, VERSION};
 use crate::files::Directory;
 use crate::owner::Owner;
 use rusqlite::{Connection, OpenFlags, Row, TransactionBehavior};
@@ -57,7 +57,8 @@ pub struct Counts {
 }
 
 impl Store {
-    /// Opens the records, and makes the file if it is missing. Says whether it did.
+    /// Opens the records, and makes the file if it is missing, and its directory if it is that of [`DEFAULT`]. Says whether
+    /// it made the file.
     ///
     /// Fails if another daemon has it, if others could change it, if it is of another version, and if SQLite cannot
     /// write it.
@@ -68,7 +69,11 @@ impl Store {
             Some(parent) if parent != Path::new("") => parent,
             _ => Path::new("."),
         };
-        let directory = Directory::make(parent)?;
+        // Elsewhere, it may be that its file system is not mounted yet.
+        let directory = match Some(parent) == Path::new(DEFAULT).parent() {
+            true => Directory::make(parent)?,
+            false => Directory::open(parent)?,
+        };
         let file = directory.path().join(name);
         let lock = directory.try_lock(&format!("{name}-lock"))?;
         let lock = lock.ok_or_else(|| Error::InUse(file.clone()))?;
@@ -122,6 +127,7 @@ impl Store {
             now: UNIX_EPOCH.elapsed().unwrap_or_default().as_secs() as i64,
             epoch: self.epoch,
             ended: false,
+            purged: false,
             kept: (&mut self.epoch, &mut self.stale),
         })
     }
@@ -176,6 +182,8 @@ pub struct Batch<'a> {
     now: i64,
     epoch: Epoch,
     ended: bool,
+    /// Is nothing left to be removed?
+    purged: bool,
     /// What the store knows: its epoch, and whether it is stale.
     kept: (&'a mut Epoch, &'a mut bool),
 }
@@ -190,6 +198,21 @@ impl Batch<'_> {
         )?;
         self.epoch = epoch;
         Ok(epoch)
+    }
+
+    /// Begins an epoch if the last one has ended, and began before this time. Old kernels do not say when they start.
+    pub fn begin_epoch_after(&mut self, started: i64) -> Result<(), Error> {
+        let sql =
+            "SELECT count(*) FROM epochs WHERE epoch = ?1 AND (ended IS NULL OR started >= ?2)";
+        let goes_on = || {
+            self.transaction
+                .query_row(sql, (self.epoch, started), |row| row.get(0))
+        };
+        let goes_on: i64 = goes_on().map_err(failed(self.file))?;
+        if goes_on == 0 {
+            self.begin_epoch()?;
+        }
+        Ok(())
     }
 
     /// Stores a client: it is new, or has reclaimed.
@@ -246,9 +269,13 @@ impl Batch<'_> {
             "DELETE FROM clients WHERE id IN (SELECT id FROM clients WHERE NOT {MAY_RECLAIM} LIMIT ?1)"
         );
         let more = self.execute(&sql, (PURGED,))? as i64 == PURGED;
-        let sql = "DELETE FROM epochs WHERE ended IS NOT NULL AND epoch <= ?1 - ?2";
-        self.execute(sql, (self.epoch, EPOCHS_KEPT))?;
-        *self.kept.1 = more;
+        if !more {
+            // The last one that has ended says who may reclaim.
+            let sql = "DELETE FROM epochs WHERE epoch <= ?1 - ?2
+                AND epoch < (SELECT max(epoch) FROM epochs WHERE ended IS NOT NULL)";
+            self.execute(sql, (self.epoch, EPOCHS_KEPT))?;
+        }
+        self.purged = !more;
         Ok(more)
     }
 
@@ -256,7 +283,7 @@ impl Batch<'_> {
     pub fn commit(self) -> Result<(), Error> {
         self.transaction.commit().map_err(failed(self.file))?;
         *self.kept.0 = self.epoch;
-        *self.kept.1 |= self.ended;
+        *self.kept.1 = (*self.kept.1 && !self.purged) || self.ended;
         Ok(())
     }
 

@@ -121,10 +121,17 @@ fn an_old_kernel_asks_for_one_client() {
     let mut records = open(&file);
     batch(&mut records, |batch| batch.begin_epoch());
     store(&mut records, &["one", "two"]);
-    let epoch = batch(&mut records, |batch| batch.begin_epoch());
+    batch(&mut records, |batch| batch.end_grace(1));
+    batch(&mut records, |batch| batch.begin_epoch_after(i64::MAX));
+    assert_eq!(records.epoch(), 2);
     assert!(batch(&mut records, |batch| batch.claim(&owner("one"))));
     assert!(!batch(&mut records, |batch| batch.claim(&owner("three"))));
-    batch(&mut records, |batch| batch.end_grace(epoch));
+    batch(&mut records, |batch| batch.begin_epoch_after(i64::MAX));
+    assert_eq!(records.epoch(), 2, "it goes on");
+    batch(&mut records, |batch| batch.end_grace(2));
+    // Once more, of the server that had started before.
+    batch(&mut records, |batch| batch.begin_epoch_after(1));
+    assert_eq!(records.epoch(), 2);
     assert_eq!(all(&records), ["one"]);
     assert!(!batch(&mut records, |batch| batch.claim(&owner("two"))));
 }
