@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 //! From records to a database of nfsdcld, for who goes back to it: version 4, that of nfs-utils 2.8.3.
 //!
-//! nfsdcld lets those reclaim after the next start who are in its table for the current epoch, if no grace period goes on.
-//! So all who may reclaim are there, and none goes on.
+//! nfsdcld lets those reclaim after the next start who are in its table for the current epoch; if a grace period goes on,
+//! those in the one before, and the end of it drops that table. So all who may reclaim are in the one before if one goes
+//! on here, and who has come back is in the current one, too. If nfsdcld were told that a grace period is over of which it
+//! knows nothing, it would drop the records of all.
 
-use super::{Error, Reader};
+use super::{Client, Error, Reader};
 use crate::files::{self, Directory};
 use rusqlite::{Connection, OpenFlags};
 use std::path::{Path, PathBuf};
@@ -20,8 +22,13 @@ CREATE TABLE parameters (key TEXT PRIMARY KEY, value TEXT);
 CREATE TABLE grace (current INTEGER , recovery INTEGER);
 CREATE TABLE \"rec-0000000000000001\" (id BLOB PRIMARY KEY, princhash BLOB);
 INSERT INTO parameters VALUES ('version', '4'), ('first_time', '0');
-INSERT INTO grace VALUES (1, 0);
 ";
+
+/// No grace period goes on.
+const OUTSIDE: &str = "INSERT INTO grace VALUES (1, 0)";
+/// One does, and clients have come back in it.
+const IN_GRACE: &str = "INSERT INTO grace VALUES (2, 1);
+CREATE TABLE \"rec-0000000000000002\" (id BLOB PRIMARY KEY, princhash BLOB)";
 
 /// Why there is no database for nfsdcld.
 #[derive(Debug, thiserror::Error)]
@@ -86,19 +93,27 @@ fn write(from: &Reader, file: &Path) -> Result<u64, ExportError> {
     let mut connection = open().map_err(failed)?;
     let transaction = connection.transaction().map_err(failed)?;
     transaction.execute_batch(TABLES).map_err(failed)?;
-    let sql = "INSERT INTO \"rec-0000000000000001\" (id, princhash) VALUES (?1, ?2)";
+    let starts = from.starts()?;
+    let going_on = starts.last().filter(|start| start.ended.is_none());
+    let grace = going_on.map_or(OUTSIDE, |_| IN_GRACE);
+    transaction.execute_batch(grace).map_err(failed)?;
+    let store = |table: u8, client: &Client| {
+        let sql = format!("INSERT INTO \"rec-{table:016}\" (id, princhash) VALUES (?1, ?2)");
+        let values = (client.owner.bytes(), client.principal);
+        transaction.prepare_cached(&sql)?.execute(values).map(drop)
+    };
     let mut clients = 0;
     let mut stored = Ok(());
-    {
-        let mut statement = transaction.prepare(sql).map_err(failed)?;
-        from.each(|record| {
-            if record.may_reclaim && stored.is_ok() {
-                let values = (record.client.owner.bytes(), record.client.principal);
-                stored = statement.execute(values).map(drop);
-                clients += 1;
-            }
-        })?;
-    }
+    from.each(|record| {
+        if record.may_reclaim && stored.is_ok() {
+            let is_back = going_on.is_some_and(|start| record.epoch == start.epoch);
+            let tables = if is_back { &[1, 2][..] } else { &[1] };
+            stored = tables
+                .iter()
+                .try_for_each(|table| store(*table, &record.client));
+            clients += 1;
+        }
+    })?;
     stored.map_err(failed)?;
     transaction.commit().map_err(failed)?;
     // The log is copied to the file, and removed.
@@ -119,9 +134,10 @@ mod tests {
         let file = directory.path().join("records.sqlite");
         let mut store = Store::open(&file).unwrap().0;
         let mut batch = store.begin().unwrap();
-        batch.begin_epoch().unwrap();
+        let epoch = batch.begin_epoch().unwrap();
         let owner = Owner::new(&b"\0one"[..]).unwrap();
         batch.store(&Client::new(owner, None)).unwrap();
+        batch.end_grace(epoch).unwrap();
         batch.commit().unwrap();
         (directory, Reader::open(&file).unwrap())
     }
@@ -148,6 +164,33 @@ mod tests {
         assert_eq!((parameter("version"), parameter("first_time")), (4, 0));
         assert_eq!(ask("SELECT current FROM grace WHERE recovery = 0"), 1);
         assert_eq!(ask("SELECT count(*) FROM \"rec-0000000000000001\" WHERE id == x'006f6e65' AND princhash IS NULL"), 1);
+    }
+
+    #[test]
+    fn in_a_grace_period_nfsdcld_goes_on_with_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("records.sqlite");
+        let mut store = Store::open(&file).unwrap().0;
+        let mut batch = store.begin().unwrap();
+        let client = |name: &str| Client::new(Owner::new(name).unwrap(), None);
+        let epoch = batch.begin_epoch().unwrap();
+        batch.store(&client("away")).unwrap();
+        batch.store(&client("back")).unwrap();
+        batch.end_grace(epoch).unwrap();
+        batch.begin_epoch().unwrap();
+        batch.store(&client("back")).unwrap();
+        batch.commit().unwrap();
+        let to = directory.path().join("nfsdcld");
+        assert_eq!(export(&Reader::open(&file).unwrap(), &to).unwrap(), 2);
+        let connection = Connection::open(to.join(NAME)).unwrap();
+        let ask = |sql: &str| -> i64 { connection.query_row(sql, (), |row| row.get(0)).unwrap() };
+        assert_eq!(ask("SELECT recovery FROM grace WHERE current = 2"), 1);
+        assert_eq!(ask("SELECT count(*) FROM \"rec-0000000000000001\""), 2);
+        assert_eq!(
+            ask("SELECT count(*) FROM \"rec-0000000000000002\" WHERE id = CAST('back' AS BLOB)"),
+            1
+        );
+        assert_eq!(ask("SELECT count(*) FROM \"rec-0000000000000002\""), 1);
     }
 
     #[test]

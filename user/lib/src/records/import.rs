@@ -36,8 +36,8 @@ pub enum ImportError {
     To(#[from] Error),
     /// There are others on record.
     #[error(
-        "{} has {clients} clients on record already, and {missing} of those to be imported are not among them: if \
-         its records are old, move it away, with its -wal, and repeat this",
+        "{} has {clients} clients on record already, who are not those to be imported ({missing} of these are not among \
+         them): if its records are old, move it away, with its -wal, and repeat this",
         .file.display()
     )]
     Others {
@@ -73,7 +73,7 @@ pub fn import(from: &Database, to: &mut Store) -> Result<Imported, ImportError> 
         true
     })?;
     let missing = found.keys().filter(|owner| !known.contains(owner)).count() as u64;
-    if missing == 0 {
+    if missing == 0 && known.len() == found.len() {
         return Ok(imported);
     }
     if !known.is_empty() {
@@ -214,6 +214,32 @@ mod tests {
             "{error}"
         );
         assert_eq!(who(&Store::open(&file).unwrap().0), ["back"]);
+    }
+
+    #[test]
+    fn old_records_are_not_taken_for_those_that_were_imported() {
+        let (_directory, there, file) = places(&format!("{GRACE} INSERT INTO grace VALUES (5, 0)"));
+        let mut store = Store::open(&file).unwrap().0;
+        batch(&mut store, |batch| {
+            batch.begin_epoch()?;
+            for name in ["back", "expired since"] {
+                batch.store(&Client::new(Owner::new(name).unwrap(), None))?;
+            }
+            Ok(())
+        });
+        drop(store);
+        let error = imported(&there, &file).unwrap_err();
+        assert!(
+            matches!(
+                error,
+                ImportError::Others {
+                    missing: 0,
+                    clients: 2,
+                    ..
+                }
+            ),
+            "{error}"
+        );
     }
 
     #[test]

@@ -31,17 +31,7 @@ impl Args {
                 clients: clients.into_iter().map(Client::from).collect(),
             });
         };
-        let in_grace = reader
-            .starts()?
-            .last()
-            .is_some_and(|start| start.ended.is_none());
         let clients = records::export(&reader, directory)?;
-        if in_grace {
-            output::warn(
-                "the server's grace period is not over yet by these records: who does not come back in it may \
-                 reclaim after the next start, too, if nfsdcld goes on with it",
-            );
-        }
         if common.json {
             return output::json(&serde_json::json!({ "clients": clients }));
         }
