@@ -131,6 +131,8 @@ def adding():
     # What comes back after a mistake is what was there.
     on("a", "ip addr add 192.0.2.50/24 brd + dev eth0 label eth0:ha noprefixroute")
     on("a", "ip addr add fd77::50/64 dev eth0 nodad noprefixroute")
+    # The link's own address is tentative for a second.
+    assert wait_until(lambda: "tentative" not in on("a", "ip -o addr"))
     before = on("a", "ip -o addr")
     on("a", "ip -6 rule add from fd77::50 pref 1 blackhole")
     for address in FLOATING.values():
