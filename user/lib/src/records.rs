@@ -35,7 +35,7 @@ pub use import::{import, ImportError, Imported};
 pub use in_use::is_in_use;
 pub use reader::{Reader, Record, Start};
 pub use schema::VERSION;
-pub use store::{Batch, Counts, Store};
+pub use store::{Batch, Store};
 pub use upgrade::upgrade;
 
 use crate::owner::Owner;

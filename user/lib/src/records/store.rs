@@ -23,8 +23,8 @@ const LOG_MAX: i64 = 16 << 20;
 const LOG_ROOM: u64 = 1000 * (4096 + 24) + (64 << 10);
 /// How many ended epochs are kept, for who looks.
 const EPOCHS_KEPT: i64 = 100;
-/// How many records of old epochs are removed at a time.
-const PURGED: i64 = 1000;
+/// How many clients are looked at at a time, for those of old epochs.
+pub(super) const PURGED: i64 = 10_000;
 
 /// Those who may reclaim: the epochs from the last one that has ended.
 pub(super) const MAY_RECLAIM: &str =
@@ -42,18 +42,9 @@ pub struct Store {
     /// Which files SQLite has open.
     opened: (Option<Identity>, Option<Identity>),
     epoch: Epoch,
-    /// There may be records of epochs that are over.
-    stale: bool,
+    /// Behind which client to look for those of old epochs, if there may be some.
+    purge: Option<i64>,
     _lock: File,
-}
-
-/// How many records there are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Counts {
-    /// The current epoch.
-    pub epoch: Epoch,
-    /// Clients that may reclaim after a restart.
-    pub clients: u64,
 }
 
 impl Store {
@@ -91,7 +82,7 @@ impl Store {
             log,
             file,
             epoch: 0,
-            stale: true,
+            purge: Some(0),
             _lock: lock,
         };
         let sql = "SELECT coalesce(max(epoch), 0) FROM epochs";
@@ -126,9 +117,8 @@ impl Store {
             file: &self.file,
             now: UNIX_EPOCH.elapsed().unwrap_or_default().as_secs() as i64,
             epoch: self.epoch,
-            ended: false,
-            purged: false,
-            kept: (&mut self.epoch, &mut self.stale),
+            purge: self.purge,
+            kept: (&mut self.epoch, &mut self.purge),
         })
     }
 
@@ -154,19 +144,9 @@ impl Store {
         self.result(each())
     }
 
-    /// How many records there are.
-    pub fn counts(&self) -> Result<Counts, Error> {
-        let sql = format!("SELECT count(*) FROM clients WHERE {MAY_RECLAIM}");
-        let clients: rusqlite::Result<i64> = self.connection.query_row(&sql, (), |row| row.get(0));
-        Ok(Counts {
-            epoch: self.epoch,
-            clients: self.result(clients)? as u64,
-        })
-    }
-
     /// Are there records that nobody asks for any more? See [`Batch::purge`].
     pub fn is_stale(&self) -> bool {
-        self.stale
+        self.purge.is_some()
     }
 
     fn result<T>(&self, result: rusqlite::Result<T>) -> Result<T, Error> {
@@ -181,11 +161,9 @@ pub struct Batch<'a> {
     file: &'a Path,
     now: i64,
     epoch: Epoch,
-    ended: bool,
-    /// Is nothing left to be removed?
-    purged: bool,
-    /// What the store knows: its epoch, and whether it is stale.
-    kept: (&'a mut Epoch, &'a mut bool),
+    purge: Option<i64>,
+    /// What the store knows of the two, until this is committed.
+    kept: (&'a mut Epoch, &'a mut Option<i64>),
 }
 
 impl Batch<'_> {
@@ -253,7 +231,9 @@ impl Batch<'_> {
     pub fn end_grace(&mut self, epoch: Epoch) -> Result<(), Error> {
         if epoch == self.epoch {
             let sql = "UPDATE epochs SET ended = ?1 WHERE epoch = ?2 AND ended IS NULL";
-            self.ended |= self.execute(sql, (self.now, epoch))? > 0;
+            if self.execute(sql, (self.now, epoch))? > 0 {
+                self.purge = Some(0);
+            }
         }
         Ok(())
     }
@@ -265,25 +245,29 @@ impl Batch<'_> {
 
     /// Removes a part of what nobody asks for any more. Returns whether there is more of it.
     pub fn purge(&mut self) -> Result<bool, Error> {
-        let sql = format!(
-            "DELETE FROM clients WHERE id IN (SELECT id FROM clients WHERE NOT {MAY_RECLAIM} LIMIT ?1)"
-        );
-        let more = self.execute(&sql, (PURGED,))? as i64 == PURGED;
-        if !more {
+        let Some(from) = self.purge else {
+            return Ok(false);
+        };
+        let to = from + PURGED;
+        let sql = format!("DELETE FROM clients WHERE id > ?1 AND id <= ?2 AND NOT {MAY_RECLAIM}");
+        self.execute(&sql, (from, to))?;
+        let sql = "SELECT coalesce(max(id), 0) FROM clients";
+        let last: rusqlite::Result<i64> = self.transaction.query_row(sql, (), |row| row.get(0));
+        self.purge = (to < last.map_err(failed(self.file))?).then_some(to);
+        if self.purge.is_none() {
             // The last one that has ended says who may reclaim.
             let sql = "DELETE FROM epochs WHERE epoch <= ?1 - ?2
                 AND epoch < (SELECT max(epoch) FROM epochs WHERE ended IS NOT NULL)";
             self.execute(sql, (self.epoch, EPOCHS_KEPT))?;
         }
-        self.purged = !more;
-        Ok(more)
+        Ok(self.purge.is_some())
     }
 
     /// Returns when all of it is on the disk. If this fails, none of it is stored.
     pub fn commit(self) -> Result<(), Error> {
         self.transaction.commit().map_err(failed(self.file))?;
         *self.kept.0 = self.epoch;
-        *self.kept.1 = (*self.kept.1 && !self.purged) || self.ended;
+        *self.kept.1 = self.purge;
         Ok(())
     }
 

@@ -35,6 +35,17 @@ fn said(store: &mut Store, messages: &[Vec<u8>]) -> (Vec<(u8, i16, String)>, boo
     (said.0, result.is_ok())
 }
 
+fn clients(store: &Store) -> usize {
+    let mut clients = 0;
+    store
+        .each(|_| {
+            clients += 1;
+            true
+        })
+        .unwrap();
+    clients
+}
+
 #[test]
 fn what_comes_together_is_stored_and_answered_in_order() {
     let directory = tempfile::tempdir().unwrap();
@@ -72,7 +83,7 @@ fn what_comes_together_is_stored_and_answered_in_order() {
     ];
     let answers = answers.map(|(command, status, name)| (command, status, name.to_owned()));
     assert_eq!(said(&mut store, &messages), (answers.into(), true));
-    assert_eq!(store.counts().unwrap().clients, 1);
+    assert_eq!(clients(&store), 1);
     assert_eq!(store.epoch(), 2);
 }
 
@@ -94,8 +105,8 @@ fn nothing_is_acknowledged_that_is_not_stored() {
         .collect();
     assert_eq!(statuses, [(0, -116), (1, -116), (4, -116)]);
     std::fs::rename(directory.path().join("away"), &file).unwrap();
-    assert_eq!(store.counts().unwrap().clients, 1);
+    assert_eq!(clients(&store), 1);
     assert_eq!(store.epoch(), 1);
     assert!(said(&mut store, &[upcall(0, "two")]).1);
-    assert_eq!(store.counts().unwrap().clients, 2);
+    assert_eq!(clients(&store), 2);
 }
