@@ -2,6 +2,7 @@
 
 //! Client tracking and its daemon.
 
+pub(crate) mod attributes;
 pub(crate) mod changes;
 pub(crate) mod channel;
 pub(crate) mod cld;

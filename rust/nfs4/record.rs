@@ -11,7 +11,7 @@ pub(crate) const NAME_MAX: usize = 1024;
 /// Length of a principal hash, in bytes (SHA-256).
 pub(crate) const HASH_LEN: usize = 32;
 /// A client as an upcall or a record names it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Client<'a> {
     /// The client's name (`co_ownerid`), 1 to [`NAME_MAX`] bytes.
     pub(crate) name: &'a [u8],

@@ -16,7 +16,7 @@
 
 use crate::base::index::{Index, KeyedHash};
 use crate::nfs4::record::{Client, OwnedClient};
-use crate::tracking::cld::Command;
+use crate::tracking::cld::{About, Command, Details};
 use kernel::prelude::*;
 
 /// Places that are kept when there is no change, for the next ones.
@@ -34,6 +34,7 @@ enum Want<O> {
 /// One record that is not what it should be.
 struct Change<O> {
     client: OwnedClient,
+    details: Details,
     key: u64,
     want: Want<O>,
     /// How often `want` has changed.
@@ -134,14 +135,21 @@ impl<H: KeyedHash, O: Copy + PartialEq> Changes<H, O> {
     ///
     /// What was wanted for that name before is forgotten. Fails with `ENOMEM` and changes
     /// nothing. May sleep.
-    pub(crate) fn store(&mut self, key: u64, client: Client<'_>, owner: O) -> Result {
+    pub(crate) fn store(
+        &mut self,
+        key: u64,
+        client: Client<'_>,
+        details: Details,
+        owner: O,
+    ) -> Result {
         let owned = OwnedClient::new(client)?;
         let Some(at) = self.find(key, client.name) else {
-            return self.insert(key, owned, Want::Stored(owner));
+            return self.insert(key, owned, details, Want::Stored(owner));
         };
         self.want(at, Want::Stored(owner));
         if let Slot::Used(change) = &mut self.slots[at] {
             change.client = owned;
+            change.details = details;
         }
         Ok(())
     }
@@ -161,7 +169,7 @@ impl<H: KeyedHash, O: Copy + PartialEq> Changes<H, O> {
         let Some(at) = self.find(key, name) else {
             if on_record {
                 let owned = OwnedClient::new(Client { name, hash: &[] })?;
-                self.insert(key, owned, Want::Removed)?;
+                self.insert(key, owned, Details::default(), Want::Removed)?;
             }
             return Ok(on_record);
         };
@@ -223,15 +231,16 @@ impl<H: KeyedHash, O: Copy + PartialEq> Changes<H, O> {
         })
     }
 
-    /// The client of a job.
-    pub(crate) fn client(&self, job: &Job) -> Client<'_> {
+    /// What the upcall of a job is about.
+    pub(crate) fn about(&self, job: &Job) -> About<'_> {
         match &self.slots[job.at] {
-            Slot::Used(change) => change.client.get(),
-            // Not so: a change stays while it is busy.
-            Slot::Free(_) => Client {
-                name: &[],
-                hash: &[],
+            Slot::Used(change) => About {
+                client: Some(change.client.get()),
+                details: change.details,
+                epoch: None,
             },
+            // Not so: a change stays while it is busy.
+            Slot::Free(_) => About::default(),
         }
     }
 
@@ -298,12 +307,13 @@ impl<H: KeyedHash, O: Copy + PartialEq> Changes<H, O> {
         *self.count(want) += 1;
     }
 
-    fn insert(&mut self, key: u64, client: OwnedClient, want: Want<O>) -> Result {
+    fn insert(&mut self, key: u64, client: OwnedClient, details: Details, want: Want<O>) -> Result {
         if !self.index.has_room(1) {
             self.grow()?;
         }
         let slot = Slot::Used(Change {
             client,
+            details,
             key,
             want,
             generation: 0,

@@ -11,14 +11,17 @@
 //! An upcall gets a new xid each time it is queued, so that whoever still answers the old one
 //! is refused.
 //!
-//! Lock order: the pipe's inode lock (sunrpc's), then [`Channel::state`], then the pipe's
+//! A daemon of version 3 may be followed by one that does not know it. So what is in flight or in line ends when it closes
+//! the pipe, and is asked again when the next one has said its version.
+//!
+//! Lock order: the pipe's inode lock (sunrpc's), then `TRACKERS`, then [`Channel::state`], then the pipe's
 //! spinlock, or nfsd's `client_lock`. `state` is never held while waiting for a daemon.
 
 use crate::base::clock::Moment;
 use crate::base::params;
-use crate::tracking::cld::{self, Body, Command, Downcall, ANSWER_LEN};
+use crate::tracking::cld::{self, Body, Command, Downcall, Said, Version, ANSWER_LEN, HEADER_LEN};
 use crate::tracking::pipe::{Handler, Message, Pipe};
-use crate::tracking::state::{Answer, Call, Phase, Stage, State, Upcall};
+use crate::tracking::state::{Call, Phase, Stage, State, Upcall};
 use core::sync::atomic::Ordering;
 use kernel::prelude::*;
 use kernel::sync::lock::{mutex::MutexBackend, Guard};
@@ -32,7 +35,7 @@ const GRACE_START_LIMITS: u64 = 20;
 /// How long to wait between looks for an answer while a signal is pending.
 const SIGNAL_PAUSE: Delta = Delta::from_millis(100);
 
-/// A GraceDone was read by a daemon that is gone: it may have been done, or not.
+/// An upcall was read by a daemon that is gone, and is not for the next one: it may have been done, or not.
 pub(crate) const UNKNOWN: Error = ESRCH;
 
 /// [`Channel::state`], locked.
@@ -46,17 +49,21 @@ pub(crate) struct Channel {
     /// Signalled when a daemon comes, and when the server stops.
     #[pin]
     pub(crate) came: CondVar,
+    /// Called when a daemon has come in the place of one of version 3, with the pipe's inode lock held.
+    followed: fn(&Pipe<Self>),
 }
 
 impl Channel {
-    /// A channel without a daemon.
-    pub(crate) fn new() -> impl PinInit<Self> {
+    /// A channel without a daemon. `followed` is called when one has come in the place of one of version 3, with the
+    /// pipe's inode lock held.
+    pub(crate) fn new(followed: fn(&Pipe<Self>)) -> impl PinInit<Self> {
         pin_init!(Self {
             state <- new_mutex!(
                 State::new(),
                 "nfsd_ha::Channel"
             ),
             came <- new_condvar!("nfsd_ha::Channel::came"),
+            followed,
         })
     }
 
@@ -69,8 +76,9 @@ impl Channel {
     ///
     /// `message` is what [`cld::encode`] made for the version in use. Fails with what the daemon
     /// answered; `ETIMEDOUT` if it did not in `patience` milliseconds, or goes on sending records
-    /// after 20 time limits; `ENOMEM`; `EPIPE` if the channel closed. A GraceDone that a daemon has
-    /// begun to read is waited for as long as that is there, and fails with [`UNKNOWN`] if it goes.
+    /// after 20 time limits; `ENOMEM`; `EPIPE` if the channel closed; [`UNKNOWN`] if a daemon of version 3
+    /// went. Before version 3, a GraceDone that a daemon has begun to read is waited for as long as that is
+    /// there, and fails with [`UNKNOWN`] if it goes.
     /// May sleep; no lock may be held that a reader or writer of the pipe needs.
     pub(crate) fn call<'a>(
         pipe: &'a Pipe<Self>,
@@ -78,7 +86,7 @@ impl Channel {
         command: Command,
         message: KVec<u8>,
         patience: u32,
-    ) -> (Locked<'a>, Result<Answer>) {
+    ) -> (Locked<'a>, Result<Said>) {
         let channel = &pipe.handler;
         let result;
         (state, result) = match channel.submit(pipe, &mut state, command, message) {
@@ -102,7 +110,7 @@ impl Channel {
         }
         let place = state.next_place;
         let call = Call::new(command, place, &self.state);
-        let len = state.version.message_len();
+        let len = state.version.message_len().unwrap_or(message.len());
         let upcall = Arc::pin_init(Message::new(message, len, call), GFP_KERNEL)?;
         if state.upcalls.len() < params::upcalls_in_flight() && state.line.is_empty() {
             state.send(pipe, upcall.clone())?;
@@ -122,7 +130,7 @@ impl Channel {
         mut state: Locked<'a>,
         upcall: &Upcall,
         patience: u32,
-    ) -> (Locked<'a>, Result<Answer>) {
+    ) -> (Locked<'a>, Result<Said>) {
         let began = Moment::now();
         loop {
             if let Phase::Answered(result) = upcall.body.phase(&state) {
@@ -143,6 +151,7 @@ impl Channel {
             // must not be with a daemon, not even one that is reading it just now.
             if left == 0
                 && upcall.body.command == Command::GraceDone
+                && state.version < Version::V3
                 && matches!(upcall.body.phase(&state), Phase::Sent(_))
                 && !pipe.withdraw(upcall)
             {
@@ -248,7 +257,7 @@ impl State {
 
     /// Ends an upcall, if it has not ended: its xid means nothing from now on. Its caller is to be
     /// woken.
-    fn end(&mut self, pipe: &Pipe<Channel>, upcall: &Upcall, result: Result<Answer>) {
+    fn end(&mut self, pipe: &Pipe<Channel>, upcall: &Upcall, result: Result<Said>) {
         match upcall.body.phase(self) {
             Phase::InLine(place) => drop(self.line.remove(&place)),
             Phase::Sent(xid) => {
@@ -275,24 +284,45 @@ impl State {
         }
         match downcall.body {
             // After the grace period nobody may reclaim, also not while they still come.
-            Body::Record(_) if self.grace_done_due => {}
+            Body::Records(_) if self.grace_done_due => {}
             // nfsdcld does not look whether a record was taken.
-            Body::Record(client) => {
-                if let Err(e) = self.records.insert(client) {
+            Body::Records(records) => {
+                let stored = records.iter().try_for_each(|one| self.records.insert(one));
+                if let Err(e) = stored {
                     self.end(pipe, &upcall, Err(e));
                 }
             }
-            Body::Done { status: 0, version } => self.end(pipe, &upcall, Ok(Answer { version })),
-            Body::Done { status, .. } => {
-                self.end(pipe, &upcall, Err(Error::from_errno(status.into())));
+            Body::Done(said) => {
+                if upcall.body.command == Command::GetVersion {
+                    // At once: the daemon may go before who has asked hears of it.
+                    self.version = said.version;
+                }
+                self.end(pipe, &upcall, Ok(said));
+            }
+            Body::Failed(why) => {
+                self.end(pipe, &upcall, Err(Error::from_errno(-i32::from(why))));
             }
         }
         self.heard = Moment::now();
         // Answers alone do not help before there are records.
-        if self.stage == Stage::Ready {
+        if self.has_records() {
             self.silent = None;
         }
         Ok(upcall)
+    }
+
+    /// Ends what is in flight and in line: a daemon of version 3 is gone.
+    fn part(&mut self, pipe: &Pipe<Channel>) {
+        self.version = Version::V1;
+        if self.stage == Stage::Ready {
+            self.stage = Stage::Parted;
+        }
+        let line = core::mem::take(&mut self.line);
+        let upcalls = self.upcalls.take();
+        for upcall in Iterator::chain(line.values(), upcalls.values()) {
+            upcall.body.give_up(self, UNKNOWN);
+            pipe.withdraw(upcall);
+        }
     }
 }
 
@@ -304,7 +334,7 @@ impl Handler for Channel {
         let mut answer = [0; ANSWER_LEN];
         let start = &mut answer[..len.min(ANSWER_LEN)];
         data.read_slice(start)?;
-        let mut bytes = KVec::new();
+        let mut bytes = KVVec::new();
         let message = if !cld::is_record(len, start) {
             &*start
         } else if bytes.reserve(len, GFP_KERNEL).is_ok() {
@@ -314,7 +344,7 @@ impl Handler for Channel {
         } else {
             // nfsdcld does not look whether a record was taken, so its GraceStart has failed.
             cld::set_status(start, ENOMEM);
-            &*start
+            &start[..HEADER_LEN]
         };
         let mut state = pipe.handler.state.lock();
         let result = state.receive(pipe, len, message);
@@ -357,12 +387,16 @@ impl Handler for Channel {
         let mut state = pipe.handler.state.lock();
         state.daemon = true;
         state.arrivals += 1;
-        if state.stage == Stage::Ready {
+        if state.has_records() {
             // It gets its chance.
             state.silent = None;
         }
+        let follows = state.stage == Stage::Parted;
         drop(state);
         pipe.handler.came.notify_all();
+        if follows {
+            (pipe.handler.followed)(pipe);
+        }
     }
 
     fn closed(pipe: &Pipe<Self>) {
@@ -371,6 +405,9 @@ impl Handler for Channel {
         state.silent.get_or_insert(Moment::now());
         if state.stage == Stage::Closed {
             return;
+        }
+        if state.version == Version::V3 {
+            return state.part(pipe);
         }
         // What it has read and not answered is for the next one. The order does not matter:
         // no two upcalls in flight are for the same client.

@@ -2,30 +2,41 @@
 
 //! The message format of the client tracking pipe.
 //!
-//! Source of every number here: `include/uapi/linux/nfsd/cld.h`. Messages are packed, have the
-//! byte order of the machine, and one fixed length for each protocol version:
+//! Messages are packed, and have the byte order of the machine. Those of version 1 and 2 are nfsd's own
+//! (`include/uapi/linux/nfsd/cld.h`), with one fixed length for each version:
 //!
 //! ```text
 //!  offset  0      1      2         4       8                    8+1026
 //!          +------+------+---------+-------+--------------------+---------------------+
 //!          | vers | cmd  | status  | xid   | name: len, 1024 B  | v2: hash: len, 32 B |
 //!          +------+------+---------+-------+--------------------+---------------------+
-//!                                          | GetVersion: 1 byte, the highest version  |
+//!                                          | GetVersion: 1 byte, the highest version, |
+//!                                          | 8 bytes that say whose, 16 bytes epoch   |
+//!                                          | v3: attributes, and no more than that    |
 //! ```
+//!
+//! Those of version 3 are ours (`include/uapi/nfsd_ha_cld.h`); what follows their header is in `attributes.rs`.
 //!
 //! This file makes no kernel calls; it is also compiled and tested on the host.
 
 use crate::nfs4::record::{Client, HASH_LEN, NAME_MAX};
+use crate::tracking::attributes::{self, Attributes, Epoch, Type};
+use core::net::IpAddr;
 use kernel::prelude::*;
 
 /// Length of the header that each message starts with, in bytes.
 pub(crate) const HEADER_LEN: usize = 8;
 
 /// Length of what is looked at in an answer that is no record, in bytes.
-pub(crate) const ANSWER_LEN: usize = HEADER_LEN + 1;
+pub(crate) const ANSWER_LEN: usize = 64;
 
-/// The longest message of any version, in bytes.
-const MESSAGE_MAX: usize = Version::V2.message_len();
+/// The longest downcall of any version, in bytes.
+const DOWNCALL_MAX: usize = 32 << 10;
+
+/// What the kernel asks for in GetVersion, behind the place of the version.
+const QUESTION: &[u8; 8] = b"nfsd-ha?";
+/// What a daemon that knows our version 3 answers in its place.
+const ANSWER: &[u8; 8] = b"nfsd-ha!";
 
 /// A name's length field and its room.
 const NAME_ROOM: usize = 2 + NAME_MAX;
@@ -42,25 +53,37 @@ pub(crate) enum Version {
     V1 = 1,
     /// Names with the SHA-256 of the principal.
     V2 = 2,
+    /// Attributes: nfsd-had's.
+    V3 = 3,
 }
 
 impl Version {
-    /// The version to use with a daemon that answers GetVersion with `highest`.
+    /// The version to use with a daemon that answers GetVersion so: its highest one, and whose that is.
     ///
-    /// As in `nfsd4_cld_get_version()`, a number out of our range means the nearest in it.
-    pub(crate) fn negotiate(highest: u8) -> Self {
-        if highest >= 2 {
-            Version::V2
-        } else {
-            Version::V1
+    /// As in `nfsd4_cld_get_version()`, a number out of our range means the nearest in it. A version 3 of somebody else's
+    /// is not ours.
+    fn negotiate(highest: u8, whose: &[u8]) -> Self {
+        match highest {
+            0 | 1 => Version::V1,
+            3.. if whose == ANSWER => Version::V3,
+            _ => Version::V2,
         }
     }
 
-    /// The length of every message of this version, in bytes.
-    pub(crate) const fn message_len(self) -> usize {
+    /// The length of every message of this version, in bytes, if it has one.
+    pub(crate) const fn message_len(self) -> Option<usize> {
         match self {
-            Version::V1 => HEADER_LEN + NAME_ROOM,
-            Version::V2 => HEADER_LEN + NAME_ROOM + 1 + HASH_LEN,
+            Version::V1 => Some(HEADER_LEN + NAME_ROOM),
+            Version::V2 => Some(HEADER_LEN + NAME_ROOM + 1 + HASH_LEN),
+            Version::V3 => None,
+        }
+    }
+
+    /// May a downcall of this version have so many bytes?
+    fn fits(self, len: usize) -> bool {
+        match self.message_len() {
+            Some(own) => len == own,
+            None => (HEADER_LEN..=DOWNCALL_MAX).contains(&len),
         }
     }
 }
@@ -106,33 +129,58 @@ impl Command {
     }
 }
 
-/// Makes an upcall, without the zeros that fill it up to [`Version::message_len`].
+/// What an upcall is about, as far as its version and its command say so.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct About<'a> {
+    /// The client.
+    pub(crate) client: Option<Client<'a>>,
+    /// What else is known of that.
+    pub(crate) details: Details,
+    /// The epoch whose grace period is over, if the daemon has named it.
+    pub(crate) epoch: Option<Epoch>,
+}
+
+/// What is known of a client beside its name and its principal.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Details {
+    /// Its minor version.
+    pub(crate) minor: Option<u32>,
+    /// The server's address that it came to.
+    pub(crate) server: Option<IpAddr>,
+}
+
+/// Makes an upcall, without the zeros that fill one of version 1 or 2 up to [`Version::message_len`].
 ///
 /// The xid is zero until [`set_xid`] sets it. Fails with `EINVAL` if the name does not fit,
 /// with `ENOMEM` if memory is short. May sleep.
-pub(crate) fn encode(
-    version: Version,
-    command: Command,
-    client: Option<Client<'_>>,
-) -> Result<KVec<u8>> {
-    let hash = match client {
-        Some(c) if version >= Version::V2 => c.hash,
-        _ => &[],
-    };
-    let name = client.map_or(&[][..], |c| c.name);
-    if name.len() > NAME_MAX || hash.len() > HASH_LEN || (client.is_some() && name.is_empty()) {
+pub(crate) fn encode(version: Version, command: Command, about: &About<'_>) -> Result<KVec<u8>> {
+    let client = about.client;
+    let fits = |c: Client<'_>| (1..=NAME_MAX).contains(&c.name.len()) && c.hash.len() <= HASH_LEN;
+    if !client.is_none_or(fits) {
         return Err(EINVAL);
     }
-    // The hash comes after the name's whole room.
-    let len = match hash.len() {
-        0 => HEADER_LEN + 2 + name.len(),
-        n => HEADER_LEN + NAME_ROOM + 1 + n,
-    };
-    let mut msg = KVec::with_capacity(len, GFP_KERNEL)?;
+    let mut msg = KVec::new();
     msg.extend_from_slice(
         &[version as u8, command as u8, 0, 0, 0, 0, 0, 0],
         GFP_KERNEL,
     )?;
+    match version {
+        Version::V1 | Version::V2 if command == Command::GetVersion => {
+            msg.push(0, GFP_KERNEL)?;
+            msg.extend_from_slice(QUESTION, GFP_KERNEL)?;
+        }
+        Version::V1 => push_client(&mut msg, client.map_or(&[], |c| c.name), &[])?,
+        Version::V2 => {
+            let Client { name, hash } = client.unwrap_or_default();
+            push_client(&mut msg, name, hash)?;
+        }
+        Version::V3 => push_attributes(&mut msg, command, about)?,
+    }
+    Ok(msg)
+}
+
+/// Appends a name, and a principal's hash if there is one, which comes after the name's whole room.
+fn push_client(msg: &mut KVec<u8>, name: &[u8], hash: &[u8]) -> Result {
     msg.extend_from_slice(&(name.len() as u16).to_ne_bytes(), GFP_KERNEL)?;
     msg.extend_from_slice(name, GFP_KERNEL)?;
     if !hash.is_empty() {
@@ -140,7 +188,29 @@ pub(crate) fn encode(
         msg.push(hash.len() as u8, GFP_KERNEL)?;
         msg.extend_from_slice(hash, GFP_KERNEL)?;
     }
-    Ok(msg)
+    Ok(())
+}
+
+fn push_attributes(msg: &mut KVec<u8>, command: Command, about: &About<'_>) -> Result {
+    if let Some(client) = about.client {
+        attributes::push(msg, Type::Name, client.name)?;
+        if command == Command::Create {
+            if !client.hash.is_empty() {
+                attributes::push(msg, Type::Principal, client.hash)?;
+            }
+            let Details { minor, server } = about.details;
+            if let Some(minor) = minor {
+                attributes::push(msg, Type::Minor, &minor.to_ne_bytes())?;
+            }
+            if let Some(server) = server {
+                attributes::push_text(msg, Type::Address, server)?;
+            }
+        }
+    }
+    match about.epoch {
+        Some(epoch) => attributes::push(msg, Type::Epoch, &epoch),
+        None => Ok(()),
+    }
 }
 
 /// Writes the xid into an upcall that [`encode`] made.
@@ -148,26 +218,67 @@ pub(crate) fn set_xid(msg: &mut [u8], xid: u32) {
     msg[4..HEADER_LEN].copy_from_slice(&xid.to_ne_bytes());
 }
 
+/// What a daemon says of itself in an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Said {
+    /// Where the command was GetVersion: the version to use.
+    pub(crate) version: Version,
+    /// The epoch that it names: its last one in the answer to GetVersion, the one that has begun in that to GraceStart.
+    pub(crate) epoch: Option<Epoch>,
+}
+
+impl Said {
+    /// Reads it. `body` is what follows the header.
+    fn parse(version: Version, body: &[u8]) -> Result<Self> {
+        if version == Version::V3 {
+            let epoch = Attributes::new(body).epoch()?;
+            return Ok(Said { version, epoch });
+        }
+        let (highest, whose) = (body[0], &body[1..9]);
+        let version = Version::negotiate(highest, whose);
+        let epoch = body[9..].first_chunk().copied();
+        Ok(Said {
+            version,
+            epoch: epoch.filter(|_| version == Version::V3),
+        })
+    }
+}
+
 /// What a downcall says about its upcall.
-#[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Body<'a> {
-    /// The upcall is done, with 0 or a negative errno.
-    Done {
-        /// 0 or a negative errno, from -4095.
-        status: i16,
-        /// The daemon's highest version, where the command was GetVersion.
-        version: u8,
-    },
-    /// One record of a GraceStart that goes on.
-    Record(Client<'a>),
+    /// The upcall is done.
+    Done(Said),
+    /// It has failed: an errno, from 1 to 4095.
+    Failed(i16),
+    /// Records of a GraceStart that goes on.
+    Records(Records<'a>),
+}
+
+/// Clients on record, one or more.
+#[derive(Clone, Copy)]
+pub(crate) enum Records<'a> {
+    /// Of version 1 or 2.
+    One(Client<'a>),
+    /// Of version 3.
+    Many(attributes::Clients<'a>),
+}
+
+impl<'a> Records<'a> {
+    /// All of them, as they come.
+    pub(crate) fn iter(self) -> impl Iterator<Item = Client<'a>> {
+        let (one, many) = match self {
+            Records::One(client) => (Some(client), None),
+            Records::Many(clients) => (None, Some(clients)),
+        };
+        Iterator::chain(one.into_iter(), many.into_iter().flatten())
+    }
 }
 
 /// A downcall: a message from the daemon.
-#[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Downcall<'a> {
     /// The xid of the upcall that it answers.
     pub(crate) xid: u32,
-    /// The command byte: that of the upcall, as the daemon sends the same message back.
+    /// The command byte: that of the upcall, as the daemon sends the same header back.
     pub(crate) command: u8,
     /// What it says.
     pub(crate) body: Body<'a>,
@@ -176,17 +287,17 @@ pub(crate) struct Downcall<'a> {
 impl<'a> Downcall<'a> {
     /// Reads a downcall of protocol version `version`, which has `len` bytes.
     ///
-    /// Of one that is no record, `msg` need only have the first [`ANSWER_LEN`] bytes. Fails with
-    /// `EINVAL` if the length is not that of the version, the status is no errno, or a record is
-    /// not one: its command is not GraceStart, its name is empty or too long, or its hash is too
-    /// long.
+    /// Of one that is no record, `msg` need only have the first [`ANSWER_LEN`] bytes, and if it says that something
+    /// failed, only the header. Fails with `EINVAL` if it cannot have this length, the status is no errno, or a record
+    /// is not one: its command is not GraceStart, its name is empty or too long, or its hash is too long.
     pub(crate) fn parse(version: Version, len: usize, msg: &'a [u8]) -> Result<Self> {
-        if len != version.message_len() || msg.len() < ANSWER_LEN {
+        if !version.fits(len) || msg.len() < HEADER_LEN {
             return Err(EINVAL);
         }
-        let command = msg[1];
+        let (header, body) = msg.split_at(HEADER_LEN);
+        let command = header[1];
         let status = status(msg);
-        let xid = u32::from_ne_bytes([msg[4], msg[5], msg[6], msg[7]]);
+        let xid = u32::from_ne_bytes([header[4], header[5], header[6], header[7]]);
         if !(-MAX_ERRNO..=0).contains(&status) {
             return Err(EINVAL);
         }
@@ -194,12 +305,16 @@ impl<'a> Downcall<'a> {
             if msg.len() < len || command != Command::GraceStart as u8 {
                 return Err(EINVAL);
             }
-            Body::Record(parse_client(version, &msg[HEADER_LEN..])?)
+            Body::Records(match version {
+                Version::V3 => Records::Many(Attributes::new(body).clients()?),
+                _ => Records::One(parse_client(version, body)?),
+            })
+        } else if status < 0 {
+            Body::Failed(-status)
+        } else if msg.len() < len.min(ANSWER_LEN) || version == Version::V3 && len > ANSWER_LEN {
+            return Err(EINVAL);
         } else {
-            Body::Done {
-                status,
-                version: msg[HEADER_LEN],
-            }
+            Body::Done(Said::parse(version, body)?)
         };
         Ok(Downcall { xid, command, body })
     }
@@ -218,7 +333,7 @@ pub(crate) fn set_status(msg: &mut [u8], why: Error) {
 /// Is a downcall of `len` bytes a record, all of which has to be read? `start` has its first
 /// [`ANSWER_LEN`] bytes, or all of a shorter one. A longer one than any message is refused without.
 pub(crate) fn is_record(len: usize, start: &[u8]) -> bool {
-    (ANSWER_LEN..=MESSAGE_MAX).contains(&len) && status(start) == -EINPROGRESS
+    (HEADER_LEN..=DOWNCALL_MAX).contains(&len) && status(start) == -EINPROGRESS
 }
 
 /// Reads the name and the hash behind a message's header; `EINVAL` as for [`Downcall::parse`].
@@ -230,7 +345,7 @@ fn parse_client(version: Version, body: &[u8]) -> Result<Client<'_>> {
     let name = &body[2..2 + len];
     let hash = match version {
         Version::V1 => &[],
-        Version::V2 => {
+        _ => {
             let room = &body[NAME_ROOM..];
             let len = usize::from(room[0]);
             if len > HASH_LEN {

@@ -7,9 +7,11 @@
 //!
 //! ```text
 //!   waiting -- connect(): GetVersion, GraceStart --> ready --> Create and Remove of what is
-//!      ^           |                                           wanted, then GraceDone if it is due
-//!      +-----------+ no daemon, or it fails: again when one
-//!                    comes, or after a pause
+//!    ^ ^           |                                 |   ^     wanted, then GraceDone if it is due
+//!    | +-----------+ no daemon, or it fails: again   |   |
+//!    |               when one comes, or after a      v   | the same
+//!    |               pause                         parted: a daemon of version 3 is gone
+//!    +-- another one ---------------------------- renew(): GetVersion of the next one
 //! ```
 //!
 //! A daemon that comes after the grace period gets the same: its records, which are not looked
@@ -21,7 +23,7 @@ use crate::base::params;
 use crate::nfs4::server::Expiring;
 use crate::tracking::changes::{Job, Next};
 use crate::tracking::channel::{Channel, Locked, UNKNOWN};
-use crate::tracking::cld::{self, Command, Version};
+use crate::tracking::cld::{self, About, Command, Details, Said, Version};
 use crate::tracking::state::{Stage, State};
 use crate::tracking::tracker::Tracker;
 use kernel::bindings;
@@ -63,7 +65,8 @@ impl Tracker {
             (state, done) = match state.stage {
                 Stage::Closed => return,
                 Stage::Waiting if state.daemon => self.catch_up(state),
-                Stage::Waiting => (state, false),
+                Stage::Parted if state.daemon => self.renew(state),
+                Stage::Waiting | Stage::Parted => (state, false),
                 Stage::Ready => {
                     if let Some(job) = state.changes.begin_next() {
                         state.stats.retried += 1;
@@ -94,18 +97,48 @@ impl Tracker {
             return (state, false);
         }
         if state.grace_done_due {
-            // Nobody reclaims any more, and those who are there must be on record before the old
-            // records go.
+            // Nobody reclaims any more.
             state.records.clear();
+        }
+        if state.grace_done_due || state.is_another {
+            // Those who are there must be on record before the old records go.
             if let Err(e) = self.record_all(&mut state) {
                 state.stage = Stage::Waiting;
                 self.report(&mut state, Command::GraceStart, Err(e));
                 return (state, false);
             }
+            state.is_another = false;
+        }
+        if state.grace_done_due {
             state.changes.owe();
         } else if state.records.counts().known == 0 {
             self.end_grace(&state);
         }
+        (state, true)
+    }
+
+    /// Asks a daemon that has come in the place of one of version 3 for its version. One that is not at the same
+    /// epoch has not what that had: it is told all. Returns whether it has answered.
+    fn renew<'a>(&'a self, state: Locked<'a>) -> (Locked<'a>, bool) {
+        let (mut state, answer) = self.ask_version(state);
+        let Ok(said) = answer else {
+            return (state, false);
+        };
+        if state.stage != Stage::Parted {
+            return (state, true);
+        }
+        if said.version == Version::V3 && said.epoch == state.epoch {
+            state.stage = Stage::Ready;
+        } else {
+            pr_info!(
+                "another client tracking daemon has come, and is told all (net {:x})\n",
+                self.inum
+            );
+            state.stage = Stage::Waiting;
+            state.is_another = true;
+            state.grace_done_due = state.grace_over;
+        }
+        self.settled.notify_all();
         (state, true)
     }
 
@@ -118,7 +151,11 @@ impl Tracker {
             let confirmed = unsafe { client.get() };
             confirmed.with_record(|record| {
                 let key = state.changes.key(record.name);
-                state.changes.store(key, record, client)
+                let details = Details {
+                    minor: Some(confirmed.minor_version()),
+                    server: None,
+                };
+                state.changes.store(key, record, details, client)
             })?;
         }
         Ok(())
@@ -128,17 +165,10 @@ impl Tracker {
     ///
     /// Waits one time limit for each of the two answers, and longer while records come.
     pub(crate) fn connect<'a>(&'a self, state: Locked<'a>) -> (Locked<'a>, bool) {
-        let (mut state, answer) = self.ask(state, Command::GetVersion);
+        let (state, answer) = self.ask_version(state);
         let (state, connected) = match answer {
-            Ok(answer) => self.load(state, Version::negotiate(answer)),
-            // It does not know the question.
-            Err(e) if e.to_errno() == -(bindings::EOPNOTSUPP as i32) => {
-                self.load(state, Version::V1)
-            }
-            Err(e) => {
-                self.report(&mut state, Command::GetVersion, Err(e));
-                (state, false)
-            }
+            Ok(said) => self.load(state, said.version),
+            Err(_) => (state, false),
         };
         self.settled.notify_all();
         if connected {
@@ -152,32 +182,63 @@ impl Tracker {
         (state, connected)
     }
 
+    /// Asks the daemon for its version.
+    fn ask_version<'a>(&'a self, mut state: Locked<'a>) -> (Locked<'a>, Result<Said>) {
+        // There is no such question in version 3.
+        state.version = state.version.min(Version::V2);
+        let (mut state, mut answer) = self.ask(state, Command::GetVersion);
+        if answer.is_err_and(|e| e.to_errno() == -(bindings::EOPNOTSUPP as i32)) {
+            // It does not know the question.
+            state.version = Version::V1;
+            answer = Ok(Said {
+                version: Version::V1,
+                epoch: None,
+            });
+        }
+        if answer.is_ok_and(|said| said.version != state.version) {
+            // It was gone before we heard of its answer.
+            answer = Err(UNKNOWN);
+        }
+        self.report(&mut state, Command::GetVersion, answer.map(|_| ()));
+        (state, answer)
+    }
+
     /// Gets the records of a daemon that speaks `version`.
     fn load<'a>(&'a self, mut state: Locked<'a>, version: Version) -> (Locked<'a>, bool) {
-        state.version = version;
         state.loading = true;
-        let (mut state, result) = self.ask(state, Command::GraceStart);
+        let (mut state, answer) = self.ask(state, Command::GraceStart);
         state.loading = false;
-        // The server may have stopped since the answer came.
-        let done = result.is_ok() && state.stage == Stage::Waiting;
+        let result = match answer {
+            Ok(said) if version == Version::V3 => said.epoch.map(Some).ok_or(EINVAL),
+            Ok(_) => Ok(None),
+            Err(e) => Err(e),
+        };
+        // The server may have stopped since the answer came, or the daemon gone.
+        let done = result.is_ok() && state.stage == Stage::Waiting && state.version == version;
         if done {
             state.stage = Stage::Ready;
             state.silent = None;
+            state.epoch = result.unwrap_or(None);
         } else if state.stage == Stage::Waiting {
             state.version = Version::V1;
-            state.records.clear();
+            if !state.is_another {
+                state.records.clear();
+            }
         }
         self.report(&mut state, Command::GraceStart, result.map(|_| ()));
         (state, done)
     }
 
-    /// Makes an upcall that is for no client. Returns the version that the answer says.
-    fn ask<'a>(&'a self, state: Locked<'a>, command: Command) -> (Locked<'a>, Result<u8>) {
-        match cld::encode(state.version, command, None) {
+    /// Makes an upcall that is for no client.
+    fn ask<'a>(&'a self, state: Locked<'a>, command: Command) -> (Locked<'a>, Result<Said>) {
+        let about = About {
+            epoch: state.epoch.filter(|_| command == Command::GraceDone),
+            ..About::default()
+        };
+        match cld::encode(state.version, command, &about) {
             Ok(message) => {
                 let limit = params::upcall_timeout();
-                let (state, answer) = Channel::call(&self.pipe, state, command, message, limit);
-                (state, answer.map(|answer| answer.version))
+                Channel::call(&self.pipe, state, command, message, limit)
             }
             Err(e) => (state, Err(e)),
         }
@@ -230,7 +291,7 @@ impl Tracker {
                     Next::Upcall(job) => {
                         let done;
                         (state, done) = self.perform(state, job, patience);
-                        if done {
+                        if done || state.stage == Stage::Parted {
                             continue;
                         }
                         break;
@@ -254,7 +315,7 @@ impl Tracker {
         patience: u32,
     ) -> (Locked<'a>, bool) {
         let command = job.command;
-        let message = cld::encode(state.version, command, Some(state.changes.client(&job)));
+        let message = cld::encode(state.version, command, &state.changes.about(&job));
         let (mut state, result) = match message {
             Ok(message) => Channel::call(&self.pipe, state, command, message, patience),
             Err(e) => (state, Err(e)),
@@ -304,7 +365,7 @@ impl Tracker {
             return;
         }
         pr_err!(
-            "{} failed with {}, and will be tried again: is nfsdcld running, and its disk not full? (net {:x})\n",
+            "{} failed with {}, and will be tried again: is the daemon running (nfsdcld or nfsd-had), and its disk not full? (net {:x})\n",
             command.name(),
             e.to_errno(),
             self.inum

@@ -10,8 +10,9 @@ use crate::base::params;
 use crate::base::siphash::SipHash;
 use crate::nfs4::nfs4_client::ClientRef;
 use crate::nfs4::records::RecordTable;
+use crate::tracking::attributes::Epoch;
 use crate::tracking::changes::Changes;
-use crate::tracking::cld::{Command, Version};
+use crate::tracking::cld::{Command, Said, Version};
 use crate::tracking::pipe::Message;
 use crate::tracking::stats::Stats;
 use crate::tracking::xid::XidTable;
@@ -27,6 +28,8 @@ pub(crate) enum Stage {
     Waiting,
     /// A daemon has.
     Ready,
+    /// A daemon has, and is gone. It was one of version 3: which one the next speaks is not known yet.
+    Parted,
     /// The server stops.
     Closed,
 }
@@ -41,10 +44,16 @@ pub(crate) struct State {
     pub(crate) records: RecordTable<SipHash>,
     /// What the daemon has not confirmed yet.
     pub(crate) changes: Changes<SipHash, ClientRef>,
+    /// nfsd has said that the grace period is over.
+    pub(crate) grace_over: bool,
     /// GraceDone is to be sent when nothing is owed.
     pub(crate) grace_done_due: bool,
     /// The version of the protocol in use: 1 until the daemon has said more.
     pub(crate) version: Version,
+    /// The epoch that a daemon of version 3 began for this server.
+    pub(crate) epoch: Option<Epoch>,
+    /// The daemon is another one than that which stored the clients: all are to be stored again.
+    pub(crate) is_another: bool,
     /// Does somebody have the pipe open?
     pub(crate) daemon: bool,
     /// How often a daemon has come to a pipe that nobody had open.
@@ -73,8 +82,11 @@ impl State {
             next_place: 0,
             records: RecordTable::new(SipHash::random()),
             changes: Changes::new(SipHash::random()),
+            grace_over: false,
             grace_done_due: false,
             version: Version::V1,
+            epoch: None,
+            is_another: false,
             daemon: false,
             arrivals: 0,
             stage: Stage::Waiting,
@@ -89,6 +101,11 @@ impl State {
     /// The number of upcalls that the daemon has to answer, and that wait in line.
     pub(crate) fn in_flight(&self) -> (usize, usize) {
         (self.upcalls.len(), self.line.iter().count())
+    }
+
+    /// Has a daemon sent its records, whether it is still there or not?
+    pub(crate) fn has_records(&self) -> bool {
+        matches!(self.stage, Stage::Ready | Stage::Parted)
     }
 
     /// How long a request may wait for the daemon, in milliseconds: an outage costs a request one
@@ -124,14 +141,7 @@ pub(crate) enum Phase {
     /// It is on the pipe with this xid, or the daemon has read it.
     Sent(u32),
     /// The daemon said this, or nobody will say anything any more.
-    Answered(Result<Answer>),
-}
-
-/// What a daemon answers.
-#[derive(Clone, Copy)]
-pub(crate) struct Answer {
-    /// The first byte behind the header: for GetVersion the highest version that it knows.
-    pub(crate) version: u8,
+    Answered(Result<Said>),
 }
 
 impl Call {
@@ -163,7 +173,7 @@ impl Call {
     }
 
     /// It is answered. Its caller is to be woken by [`Call::answered`].
-    pub(crate) fn answer(&self, state: &mut State, result: Result<Answer>) {
+    pub(crate) fn answer(&self, state: &mut State, result: Result<Said>) {
         self.set_phase(state, Phase::Answered(result));
     }
 

@@ -21,7 +21,9 @@ use crate::nfs4::clientids;
 use crate::nfs4::nfs4_client::{ClientRef, Nfs4Client};
 use crate::nfs4::nfsd::{Changing, NfsdNet, Tracked};
 use crate::scopes::exported;
+use crate::scopes::request::Request;
 use crate::tracking::channel::Channel;
+use crate::tracking::cld::Details;
 use crate::tracking::pipe::Pipe;
 use crate::tracking::state::{Stage, State};
 use kernel::ffi::c_int;
@@ -99,7 +101,7 @@ impl Tracker {
             net: cookie,
             nn,
             inum,
-            pipe <- Pipe::new(Channel::new()),
+            pipe <- Pipe::new(Channel::new(Self::followed)),
             settled <- new_condvar!("nfsd_ha::Tracker::settled"),
             keeper <- new_work!("nfsd_ha::Tracker"),
             _module: ModuleRef::get().ok_or(ENODEV)?,
@@ -121,6 +123,20 @@ impl Tracker {
         Ok(())
     }
 
+    /// A daemon has come in the place of one of version 3: it is asked for its version, and told all if it is another
+    /// one, even if nothing else happens. Called with the pipe's inode lock held.
+    fn followed(pipe: &Pipe<Channel>) {
+        // Dropped after the lock: it may be the last reference.
+        let tracker = TRACKERS
+            .lock()
+            .iter()
+            .find(|t| core::ptr::eq(&t.pipe, pipe))
+            .cloned();
+        if let Some(tracker) = tracker {
+            tracker.wake_keeper();
+        }
+    }
+
     /// Waits for a daemon and its records, and has nfsd use the tracker.
     fn begin(self: &Arc<Self>, server: &Changing<'_>) {
         let channel = &self.pipe.handler;
@@ -130,7 +146,7 @@ impl Tracker {
             self.connect(state)
         } else {
             pr_warn!(
-                "no client tracking daemon: clients are recorded when nfsdcld comes (net {:x})\n",
+                "no client tracking daemon: clients are recorded when one comes (net {:x})\n",
                 self.inum
             );
             (state, false)
@@ -218,9 +234,16 @@ impl Tracker {
         if client.is_stable() {
             return;
         }
+        // SAFETY: nfsd has a client recorded, and asks whether it may reclaim, in an operation of its compound.
+        let request = unsafe { Request::current() };
+        let details = Details {
+            minor: Some(client.minor_version()),
+            server: request.and_then(|request| request.server()),
+        };
         client.with_record(|record| {
             self.change(record.name, |state, key| {
-                state.changes.store(key, record, ClientRef::new(client))?;
+                let owner = ClientRef::new(client);
+                state.changes.store(key, record, details, owner)?;
                 Ok(true)
             });
         });
@@ -313,14 +336,15 @@ impl Tracker {
         let channel = &self.pipe.handler;
         let mut state = channel.state();
         state.changes.owe();
+        state.grace_over = true;
         state.grace_done_due = true;
         let patience = match state.stage {
-            Stage::Ready => state.patience(),
+            Stage::Ready | Stage::Parted => state.patience(),
             Stage::Waiting | Stage::Closed => 0,
         };
         self.wake_keeper();
         let (mut state, _) = channel.wait_until(state, &self.settled, patience, |s| {
-            !s.grace_done_due || s.stage != Stage::Ready || s.outage
+            !s.grace_done_due || !s.has_records() || s.outage
         });
         state.records.clear();
         nn.set_own_table(false);

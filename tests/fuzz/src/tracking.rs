@@ -2,6 +2,8 @@
 
 //! The room of the same name.
 
+#[path = "../../../rust/tracking/attributes.rs"]
+pub(crate) mod attributes;
 #[path = "../../../rust/tracking/changes.rs"]
 pub(crate) mod changes;
 #[path = "../../../rust/tracking/cld.rs"]

@@ -5,7 +5,7 @@
 use crate::base::index::KeyedHash;
 use crate::nfs4::record::Client;
 use crate::tracking::changes::*;
-use crate::tracking::cld::Command;
+use crate::tracking::cld::{Command, Details};
 use kernel::prelude::*;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,7 +29,7 @@ fn client(name: &str) -> Client<'_> {
 }
 
 fn store(table: &mut Table, client: Client<'_>, owner: u32) -> Result {
-    table.store(table.key(client.name), client, owner)
+    table.store(table.key(client.name), client, Details::default(), owner)
 }
 
 fn drop_record(table: &mut Table, name: &[u8], owner: u32, on_record: bool) -> Result<bool> {
@@ -54,7 +54,7 @@ fn a_record_is_stored_once() {
     store(&mut table, client("a"), 1).unwrap();
     let job = begin(&mut table, "a");
     assert_eq!(job.command, Command::Create);
-    assert_eq!(table.client(&job).name, b"a");
+    assert_eq!(table.about(&job).client.unwrap().name, b"a");
     assert!(matches!(next(&mut table, b"a"), Next::Busy));
     assert!(table.begin_next().is_none());
     assert_eq!(table.end(job, true), Some(1));
@@ -176,7 +176,7 @@ fn what_is_left_is_taken_in_turn() {
     let mut seen = BTreeSet::new();
     for _ in 0..200 {
         let job = table.begin_next().unwrap();
-        seen.insert(table.client(&job).name.to_vec());
+        seen.insert(table.about(&job).client.unwrap().name.to_vec());
         table.end(job, false);
     }
     assert_eq!(
@@ -247,7 +247,7 @@ proptest! {
                 }
                 Step::BeginAny => {
                     if let Some(job) = table.begin_next() {
-                        let name = String::from_utf8(table.client(&job).name.to_vec()).unwrap();
+                        let name = String::from_utf8(table.about(&job).client.unwrap().name.to_vec()).unwrap();
                         on_their_way.push((job, name));
                     }
                 }
@@ -271,7 +271,7 @@ proptest! {
             finish(&mut table, &mut daemon, &mut there, job, &name, true, true);
         }
         while let Some(job) = table.begin_next() {
-            let name = String::from_utf8(table.client(&job).name.to_vec()).unwrap();
+            let name = String::from_utf8(table.about(&job).client.unwrap().name.to_vec()).unwrap();
             finish(&mut table, &mut daemon, &mut there, job, &name, true, true);
         }
         prop_assert_eq!(table.counts(), Counts::default());

@@ -13,6 +13,8 @@ mod scopes;
 mod tracking;
 
 #[cfg(test)]
+mod attributes_test;
+#[cfg(test)]
 mod changes_test;
 #[cfg(test)]
 mod cld_test;

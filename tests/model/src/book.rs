@@ -4,7 +4,7 @@
 
 use crate::nfs4::record::Client;
 use crate::tracking::channel::{Channel, UNKNOWN};
-use crate::tracking::cld::{self, Command};
+use crate::tracking::cld::{self, About, Command};
 use crate::tracking::pipe::Pipe;
 use kernel::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
@@ -68,7 +68,11 @@ impl Book {
             hash: &[],
         };
         let state = pipe.handler.state();
-        let message = cld::encode(state.version, command, Some(client))?;
+        let about = About {
+            client: Some(client),
+            ..About::default()
+        };
+        let message = cld::encode(state.version, command, &about)?;
         let (state, result) = Channel::call(pipe, state, command, message, patience);
         let result = result.map(|_| ());
         let in_flight = state.in_flight().0;

@@ -30,7 +30,7 @@ impl Scene {
     fn new(in_flight: usize, daemons: &[Habits]) -> Self {
         params::set_upcalls_in_flight(in_flight);
         let nn = NfsdNet::make();
-        let pipe = Arc::pin_init(Pipe::new(Channel::new()), GFP_KERNEL).unwrap();
+        let pipe = Arc::pin_init(Pipe::new(Channel::new(|_| {})), GFP_KERNEL).unwrap();
         // SAFETY: As in the module.
         unsafe { pipe.publish(&nn.changing()) }.unwrap();
         let book = Arc::new(Book::default());

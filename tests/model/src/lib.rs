@@ -22,6 +22,8 @@ mod daemon;
 #[cfg(test)]
 mod explore;
 #[cfg(test)]
-mod nfsdcld;
+mod recorder;
+#[cfg(test)]
+mod stores;
 #[cfg(test)]
 mod tracker_test;

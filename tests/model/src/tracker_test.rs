@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Client tracking as a whole, between nfsd and nfsdcld.
+//! Client tracking as a whole, between nfsd and its daemon.
 
 use crate::base::params;
 use crate::explore::{below, explore, one_in};
 use crate::nfs4::nfs4_client::Nfs4Client;
 use crate::nfs4::nfsd::NfsdNet;
-use crate::nfsdcld::{self, Database, Nfsdcld, Records};
+use crate::recorder::{self, Database, Recorder, Records};
+use crate::stores::{Names, Store};
 use crate::tracking::tracker::Tracker;
 use kernel::time::Clock;
 use kernel::workqueue;
 use shuttle::thread::{self, JoinHandle};
-use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
 /// A server and its daemon.
@@ -22,17 +22,23 @@ struct Scene {
 }
 
 impl Scene {
-    /// With these clients on record from before, and a daemon that dies and fails so often.
+    /// With these clients on record from before, and a daemon that dies and fails so often: nfsdcld, or nfsd-had, in
+    /// whose place others may come as often.
     fn start(on_record: &[&str], deaths: u32, failures: u32) -> Self {
         params::set_upcalls_in_flight(1 + below(3));
         let nn = NfsdNet::make();
-        let database = Arc::new(Mutex::new(Records::default()));
-        database.lock().unwrap().current = on_record.iter().map(|n| n.as_bytes().into()).collect();
-        let daemon = Nfsdcld {
+        let names: Names = on_record.iter().map(|n| n.as_bytes().into()).collect();
+        let store = match one_in(2) {
+            true => Store::tables(names),
+            false => Store::epochs(names),
+        };
+        let database = Arc::new(Mutex::new(Records::new(store)));
+        let daemon = Recorder {
             nn: nn.clone(),
             database: database.clone(),
             deaths,
             failures,
+            changes: below(1 + deaths as usize) as u32,
         };
         let daemon = daemon.spawn();
         Tracker::start(&nn.changing()).unwrap();
@@ -51,13 +57,23 @@ impl Scene {
 
     /// When all is done, the daemon has what nfsd has, and the grace period is over.
     fn check(&self) {
-        workqueue::flush();
-        let clients = self.nn.clients();
+        // One that goes comes back, and may have to be told all.
+        let (clients, records) = loop {
+            let present = self.database.lock().unwrap().present;
+            workqueue::flush();
+            // Before: the database must not stay locked while others run.
+            let clients = self.nn.clients();
+            let records = self.database.lock().unwrap();
+            if present.is_some() && records.present == present {
+                break (clients, records);
+            }
+            drop(records);
+            thread::yield_now();
+        };
         assert!(clients.iter().all(|(_, stable)| *stable), "{clients:?}");
-        let names: BTreeSet<_> = clients.into_iter().map(|(name, _)| name).collect();
-        let records = self.database.lock().unwrap();
-        assert_eq!(records.current, names);
-        assert_eq!(records.recovery, None);
+        let names: Names = clients.into_iter().map(|(name, _)| name).collect();
+        assert_eq!(records.store.names(), names);
+        assert!(records.store.is_settled(), "a grace period goes on");
     }
 
     /// The server stops, if it has not.
@@ -66,7 +82,7 @@ impl Scene {
             self.nn.stop();
         }
         workqueue::flush();
-        nfsdcld::end(&self.database, &self.nn);
+        recorder::end(&self.database, &self.nn);
         self.daemon.join().unwrap();
     }
 }
@@ -78,7 +94,8 @@ fn create(nn: &NfsdNet, database: &Database, client: &Arc<Nfs4Client>) {
     // The database must not stay locked while others run.
     let stable = client.is_stable();
     let records = database.lock().unwrap();
-    assert!(!stable || records.has(client.name()) || records.starts > starts);
+    let is_there = records.store.names().contains(client.name());
+    assert!(!stable || is_there || records.changed || records.starts > starts);
 }
 
 /// A client comes, and then may go, or come back under its name.

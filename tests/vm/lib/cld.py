@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """A client tracking daemon to play with: the daemon's side of the cld pipe.
 
-The message format is that of include/uapi/linux/nfsd/cld.h.
+The message format is that of include/uapi/linux/nfsd/cld.h, and for version 3 of include/uapi/nfsd_ha_cld.h.
 """
 
 import os
@@ -17,6 +17,24 @@ CREATE, REMOVE, CHECK, GRACE_DONE, GRACE_START, GET_VERSION = range(6)
 EINPROGRESS = 115
 NAME_MAX, HASH_MAX = 1024, 32
 LENGTH = {1: 8 + 2 + NAME_MAX, 2: 8 + 2 + NAME_MAX + 1 + HASH_MAX}
+NAME, PRINCIPAL, MINOR, ADDRESS, EPOCH = range(1, 6)
+QUESTION, ANSWER = b"nfsd-ha?", b"nfsd-ha!"
+
+
+def attributes(*pairs):
+    """Attributes of version 3: pairs of a type and bytes."""
+    return b"".join(struct.pack("=HH", kind, len(value)) + value for kind, value in pairs)
+
+
+def read_attributes(data):
+    """The attributes behind a header, as a dictionary."""
+    found = {}
+    while data:
+        kind, length = struct.unpack_from("=HH", data)
+        assert kind not in found and len(data) >= 4 + length, data
+        found[kind] = data[4 : 4 + length]
+        data = data[4 + length :]
+    return found
 
 
 class Upcall:
@@ -25,8 +43,13 @@ class Upcall:
     def __init__(self, data):
         self.data = data
         self.version, self.command, self.status, self.xid = struct.unpack_from("=BBhI", data)
+        if self.version == 3:
+            self.attributes = read_attributes(data[8:])
+            self.name = self.attributes.get(NAME, b"")
+            return
+        self.asks_for_3 = self.command == GET_VERSION and data[9:17] == QUESTION
         (length,) = struct.unpack_from("=H", data, 8)
-        self.name = data[10 : 10 + length]
+        self.name = b"" if self.command == GET_VERSION else data[10 : 10 + length]
 
     def answer(self, status=0, command=None, xid=None, first=None, name=None, length=None,
                princhash=b"", hash_length=None):
@@ -46,6 +69,19 @@ class Upcall:
                 message[at + 1 : at + 1 + len(princhash)] = princhash
         return bytes(message)
 
+    def answer_3(self, status=0, *pairs, command=None, xid=None):
+        """The bytes of a downcall of version 3, with attributes."""
+        command = self.command if command is None else command
+        xid = self.xid if xid is None else xid
+        return struct.pack("=BBhI", 3, command, status, xid) + attributes(*pairs)
+
+    def agree(self, epoch, highest=3, whose=ANSWER):
+        """The answer to GetVersion of a daemon that knows version 3."""
+        message = bytearray(self.answer(first=highest))
+        message[9:17] = whose
+        message[17:33] = epoch
+        return bytes(message)
+
 
 class Pipe:
     """The pipe, open for reading and writing."""
@@ -58,14 +94,8 @@ class Pipe:
         limit = patience(20) if timeout is None else timeout * SLOW
         if not select.select([self.fd], [], [], limit)[0]:
             return None
-        header = os.read(self.fd, 8)
-        if not header:
-            return None
-        length = LENGTH[header[0]]
-        data = header
-        while len(data) < length:
-            data += os.read(self.fd, length - len(data))
-        return Upcall(data)
+        data = os.read(self.fd, 4096)
+        return Upcall(data) if data else None
 
     def write(self, message):
         """Writes a downcall; the errno, or 0."""
@@ -100,16 +130,17 @@ class Daemon:
 
     `answer` is called with each upcall: what it returns is the status to answer with, None to
     be silent. `said` has what was answered: the command and the name. The pipe must come `within` so
-    many seconds.
+    many seconds. One of version 3 is at an epoch, and begins another when a server starts.
     """
 
-    def __init__(self, path=PIPE, answer=lambda upcall: 0, records=(), version=2, within=None):
+    def __init__(self, path=PIPE, answer=lambda upcall: 0, records=(), version=2, within=None,
+                 epoch=bytes(16)):
         end = time.monotonic() + (patience(20) if within is None else within * SLOW)
         while not os.path.exists(path):
             assert time.monotonic() < end, f"{path} did not come"
             time.sleep(0.02)
         self.pipe = Pipe(path)
-        self.answer, self.records, self.version = answer, records, version
+        self.answer, self.records, self.version, self.epoch = answer, records, version, epoch
         self.said, self.read, self.refused = [], [], []
         self.closing = False
         self.thread = threading.Thread(target=self._run, daemon=True)
@@ -129,16 +160,30 @@ class Daemon:
 
     def say(self, upcall, status=0):
         """Answers an upcall; the errno of the write, or 0."""
-        if upcall.command == GRACE_START and status == 0:
-            for name in self.records:
-                self.pipe.write(upcall.answer(-EINPROGRESS, name=name))
-        first = self.version if upcall.command == GET_VERSION else None
-        error = self.pipe.write(upcall.answer(status, first=first))
+        error = self._say_3(upcall, status) if upcall.version == 3 else self._say(upcall, status)
         if error:
             self.refused.append((upcall.command, upcall.name, error))
         else:
             self.said.append((upcall.command, upcall.name))
         return error
+
+    def _say(self, upcall, status):
+        if upcall.command == GRACE_START and status == 0:
+            for name in self.records:
+                self.pipe.write(upcall.answer(-EINPROGRESS, name=name))
+        first = self.version if upcall.command == GET_VERSION else None
+        if first == 3 and status == 0:
+            return self.pipe.write(upcall.agree(self.epoch))
+        return self.pipe.write(upcall.answer(status, first=first))
+
+    def _say_3(self, upcall, status):
+        if upcall.command != GRACE_START or status != 0:
+            return self.pipe.write(upcall.answer_3(status))
+        for at in range(0, len(self.records), 100):
+            names = [(NAME, name) for name in self.records[at : at + 100]]
+            self.pipe.write(upcall.answer_3(-EINPROGRESS, *names))
+        self.epoch = os.urandom(16)
+        return self.pipe.write(upcall.answer_3(0, (EPOCH, self.epoch)))
 
     def close(self):
         """Goes away, whatever it has read."""

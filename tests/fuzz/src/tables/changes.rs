@@ -5,7 +5,7 @@
 use super::Step;
 use crate::nfs4::record::Client;
 use crate::tracking::changes::{Changes, Counts, Job, Next};
-use crate::tracking::cld::Command;
+use crate::tracking::cld::{Command, Details};
 use crate::{with_memory, Weak};
 use kernel::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
@@ -48,12 +48,14 @@ impl Walk {
             hash: &[],
         };
         self.there.insert(who, (owner, false));
-        self.want(memory, |table| table.store(key, client, owner));
+        self.want(memory, |table| {
+            table.store(key, client, Details::default(), owner)
+        });
     }
 
     /// An upcall begins.
     fn begin(&mut self, job: Job) {
-        let who = self.table.client(&job).name[0];
+        let who = self.table.about(&job).client.unwrap().name[0];
         assert!(
             self.on_their_way.iter().all(|(_, other)| *other != who),
             "two upcalls for {who}"
