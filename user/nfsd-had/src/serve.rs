@@ -2,7 +2,7 @@
 //! What becomes of upcalls: those that came together are stored together, then answered.
 
 use nfsd_ha::cld::{Command, NoUpcall, Upcall};
-use nfsd_ha::records::{Batch, Error, Store};
+use nfsd_ha::records::{Batch, Epoch, Error, Store};
 use rustix::io::Errno;
 use std::io;
 use std::time::Instant;
@@ -72,17 +72,25 @@ fn change(store: &mut Store, upcalls: &[Upcall], answers: &mut impl Answers) -> 
 
 fn stored(store: &mut Store, upcalls: &[Upcall]) -> Result<Vec<Result<(), Errno>>, Error> {
     let mut batch = store.begin()?;
+    let mut ended = Vec::new();
     let results: Result<Vec<_>, _> = upcalls
         .iter()
-        .map(|upcall| apply(&mut batch, &upcall.command))
+        .map(|upcall| apply(&mut batch, &upcall.command, &mut ended))
         .collect();
     let results = results?;
     batch.commit()?;
+    for epoch in ended {
+        tracing::info!("the grace period of epoch {epoch} is over");
+    }
     Ok(results)
 }
 
-/// Makes one change, and says what its answer is if the batch is stored.
-fn apply(batch: &mut Batch<'_>, command: &Command) -> Result<Result<(), Errno>, Error> {
+/// Makes one change, and says what its answer is if the batch is stored, and which epoch's grace period has ended then.
+fn apply(
+    batch: &mut Batch<'_>,
+    command: &Command,
+    ended: &mut Vec<Epoch>,
+) -> Result<Result<(), Errno>, Error> {
     match command {
         Command::Create(client) => batch.store(client)?,
         // One that is not there is as it should be.
@@ -96,8 +104,8 @@ fn apply(batch: &mut Batch<'_>, command: &Command) -> Result<Result<(), Errno>, 
         }
         Command::GraceDone { started } => {
             batch.begin_epoch_after(*started)?;
-            tracing::info!("the grace period of epoch {} is over", batch.epoch());
-            batch.end_grace(batch.epoch())?;
+            let epoch = batch.epoch();
+            ended.extend(batch.end_grace(epoch)?.then_some(epoch));
         }
         Command::GraceStart | Command::GetVersion => {}
     }

@@ -103,7 +103,7 @@ pub fn import(from: &Database, to: &mut Store) -> Result<Imported, ImportError> 
 fn store_ended(batch: &mut Batch<'_>, clients: &[&(Client, Standing)]) -> Result<(), Error> {
     let epoch = batch.begin_epoch()?;
     store(batch, clients)?;
-    batch.end_grace(epoch)
+    batch.end_grace(epoch).map(drop)
 }
 
 fn store(batch: &mut Batch<'_>, clients: &[&(Client, Standing)]) -> Result<(), Error> {

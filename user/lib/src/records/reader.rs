@@ -235,7 +235,7 @@ mod tests {
                 batch.store(&client(name))
             });
         }
-        batch(&mut store, |batch| batch.end_grace(2));
+        batch(&mut store, |batch| batch.end_grace(2).map(drop));
         (directory, file, store)
     }
 

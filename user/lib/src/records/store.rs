@@ -227,15 +227,14 @@ impl Batch<'_> {
 
     /// The grace period of an epoch is over: who was not stored in it may not reclaim any more.
     ///
-    /// To say so twice, or of an epoch that is not the current one, changes nothing.
-    pub fn end_grace(&mut self, epoch: Epoch) -> Result<(), Error> {
-        if epoch == self.epoch {
-            let sql = "UPDATE epochs SET ended = ?1 WHERE epoch = ?2 AND ended IS NULL";
-            if self.execute(sql, (self.now, epoch))? > 0 {
-                self.purge = Some(0);
-            }
+    /// To say so twice, or of an epoch that is not the current one, changes nothing. Returns whether it ended now.
+    pub fn end_grace(&mut self, epoch: Epoch) -> Result<bool, Error> {
+        let sql = "UPDATE epochs SET ended = ?1 WHERE epoch = ?2 AND ended IS NULL";
+        let ends = epoch == self.epoch && self.execute(sql, (self.now, epoch))? > 0;
+        if ends {
+            self.purge = Some(0);
         }
-        Ok(())
+        Ok(ends)
     }
 
     /// The epoch that changes are stored in.

@@ -57,16 +57,18 @@ fn who_has_not_reclaimed_when_grace_ends_is_forgotten() {
     assert_eq!(batch(&mut records, |batch| batch.begin_epoch()), 2);
     assert_eq!(all(&records), ["one", "three", "two"]);
     store(&mut records, &["one", "four"]);
-    batch(&mut records, |batch| batch.end_grace(2));
+    assert!(batch(&mut records, |batch| batch.end_grace(2)));
     assert_eq!(all(&records), ["four", "one"]);
     assert!(records.is_stale());
     assert!(!batch(&mut records, |batch| batch.purge()));
     assert!(!records.is_stale());
     assert_eq!(all(&records), ["four", "one"]);
-    // Once more, and for one that is over: nothing changes.
-    batch(&mut records, |batch| batch.end_grace(1));
-    batch(&mut records, |batch| batch.end_grace(2));
+    // Once more, for one that is over, and for one that has not begun: nothing changes.
+    for epoch in [1, 2, 3] {
+        assert!(!batch(&mut records, |batch| batch.end_grace(epoch)));
+    }
     assert_eq!(all(&records), ["four", "one"]);
+    assert!(!records.is_stale());
 }
 
 #[test]
@@ -83,7 +85,7 @@ fn a_crash_in_the_grace_period_costs_nobody_anything() {
     batch(&mut records, |batch| batch.begin_epoch());
     assert_eq!(all(&records), ["away", "back", "new"]);
     // The daemon of before says that its grace period is over; that of now is not.
-    batch(&mut records, |batch| batch.end_grace(2));
+    assert!(!batch(&mut records, |batch| batch.end_grace(2)));
     assert_eq!(all(&records), ["away", "back", "new"]);
 }
 
