@@ -1,43 +1,38 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The messages of client tracking, as a daemon has them.
 //!
-//! Source: `include/uapi/linux/nfsd/cld.h` of the kernel. A message has the byte order of the machine:
+//! Source: `include/uapi/linux/nfsd/cld.h` of the kernel for versions 1 and 2, and `include/uapi/nfsd_ha_cld.h` for
+//! version 3. A message has the byte order of the machine. All begin with the same header:
 //!
 //! ```text
-//!  offset  0      1      2         4       8                    8+1026
-//!          +------+------+---------+-------+--------------------+---------------------+
-//!          | vers | cmd  | status  | xid   | name: len, 1024 B  | v2: hash: len, 32 B |
-//!          +------+------+---------+-------+--------------------+---------------------+
-//!                                          | GetVersion: 1 byte, the highest version  |
-//!                                          | GraceDone: 8 bytes, time, of old kernels |
+//!  offset  0      1      2         4       8
+//!          +------+------+---------+-------+----------------------------------------------
+//!          | vers | cmd  | status  | xid   | 1 and 2: fields with a place of their own (fixed.rs)
+//!          +------+------+---------+-------+ 3: attributes (attributes.rs)
 //! ```
 //!
-//! An answer is the same message with a status: 0, a negative errno, or `-EINPROGRESS` for one record of a GraceStart
-//! that goes on.
+//! An answer has the version, the command and the xid of its upcall, and a status: 0, a negative errno, or
+//! `-EINPROGRESS` for records of a GraceStart that goes on. Each message is answered by its own version. Which one was
+//! agreed on (`agreed.rs`) is not remembered, so a daemon that comes in place of another one has nothing to know.
 
-use crate::owner::{self, Owner};
-use crate::records::Client;
+mod agreed;
+mod attributes;
+mod downcalls;
+mod fixed;
+
+pub use downcalls::Downcalls;
+
+use crate::owner::Owner;
+use crate::records::{Client, Epoch};
 use rustix::io::Errno;
 
-/// The highest version that this program knows.
-pub const VERSION: u8 = 2;
-/// The longest message, in bytes.
-pub const MESSAGE_MAX: usize = length(2);
+/// The longest upcall of any version, in bytes (`NFSD_HA_CLD_UPCALL_MAX`).
+pub const UPCALL_MAX: usize = 4096;
 
 /// The header: version, command, status, xid.
 const HEADER: usize = 8;
-/// A name's length and its room.
-const NAME: usize = 2 + owner::MAX;
 /// A principal's hash.
 const HASH: usize = 32;
-
-/// The length of a message of this version, in bytes.
-const fn length(version: u8) -> usize {
-    match version {
-        1 => HEADER + NAME,
-        _ => HEADER + NAME + 1 + HASH,
-    }
-}
 
 /// What an upcall asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,15 +43,23 @@ pub enum Command {
     Remove(Owner),
     /// May this client reclaim? Only old kernels ask.
     Check(Owner),
-    /// The grace period is over.
+    /// The grace period is over: versions 1 and 2, which do not say of which epoch.
     GraceDone {
         /// When the server started, in seconds since 1970, if it has not said so by [`Command::GraceStart`]; else 0.
         started: i64,
     },
+    /// The grace period of an epoch is over: version 3.
+    EpochDone {
+        /// Which one. It may be any number: there may have been no such epoch.
+        epoch: u64,
+    },
     /// A server starts: who may reclaim?
     GraceStart,
     /// Which version does the daemon know?
-    GetVersion,
+    GetVersion {
+        /// Has it the question of a kernel that knows version 3? To any other one, 3 would be somebody else's.
+        question: bool,
+    },
 }
 
 /// A message from the kernel.
@@ -64,6 +67,7 @@ pub enum Command {
 pub struct Upcall {
     /// What it asks for.
     pub command: Command,
+    /// What its answers are made of: all of it, or its header in version 3.
     message: Vec<u8>,
 }
 
@@ -88,58 +92,58 @@ pub enum NoUpcall {
 impl Upcall {
     /// Reads a message.
     pub fn parse(message: &[u8]) -> Result<Self, NoUpcall> {
-        let [version, command, ..] = *message else {
-            return Err(NoUpcall::Odd(message.len()));
+        let odd = NoUpcall::Odd(message.len());
+        let Some((header, body)) = message.split_first_chunk::<HEADER>() else {
+            return Err(odd);
         };
-        if !(1..=VERSION).contains(&version) || message.len() != length(version) {
-            return Err(NoUpcall::Odd(message.len()));
+        let [version, command, ..] = *header;
+        let (parsed, message) = match version {
+            1 | 2 if message.len() == fixed::length(version) => {
+                (fixed::command(command, body), message.to_vec())
+            }
+            3 if message.len() <= UPCALL_MAX => {
+                // Its answers do not repeat what it says, nor its status.
+                let mut header = header.to_vec();
+                header[2..4].fill(0);
+                (attributes::command(command, body), header)
+            }
+            _ => return Err(odd),
+        };
+        match parsed {
+            Ok(command) => Ok(Self { command, message }),
+            Err(why) => Err(NoUpcall::Unknown {
+                version,
+                command,
+                answer: with_status(&message, why),
+            }),
         }
-        let unknown = |why| NoUpcall::Unknown {
-            version,
-            command,
-            answer: with_status(message, why),
-        };
-        let owner = || owner(message).ok_or_else(|| unknown(Errno::INVAL));
-        let command = match command {
-            0 => Command::Create(Client::new(owner()?, principal(message))),
-            1 => Command::Remove(owner()?),
-            2 => Command::Check(owner()?),
-            3 => Command::GraceDone {
-                started: i64::from_ne_bytes(message[HEADER..][..8].try_into().unwrap_or_default()),
-            },
-            4 => Command::GraceStart,
-            5 => Command::GetVersion,
-            _ => return Err(unknown(Errno::OPNOTSUPP)),
-        };
-        Ok(Self {
-            command,
-            message: message.to_vec(),
-        })
     }
 
-    /// The answer to it.
-    pub fn answer(&self, result: Result<(), Errno>) -> Vec<u8> {
+    /// The answer to it. `epoch` is the last one that has begun, or 0: some answers tell it if all went well.
+    pub fn answer(&self, result: Result<(), Errno>, epoch: Epoch) -> Vec<u8> {
         let mut answer = match result {
             Ok(()) => self.message.clone(),
             Err(why) => with_status(&self.message, why),
         };
-        if self.command == Command::GetVersion {
-            answer[HEADER] = VERSION;
+        let epoch = u64::try_from(epoch).unwrap_or_default();
+        match self.command {
+            Command::GetVersion { question: true } => agreed::answer(&mut answer, epoch),
+            Command::GetVersion { question: false } => answer[HEADER] = fixed::VERSION,
+            Command::GraceStart if self.has_attributes() && result.is_ok() => {
+                attributes::write_epoch(&mut answer, epoch);
+            }
+            _ => {}
         }
         answer
     }
 
-    /// One record, of which more may follow.
-    pub fn record(&self, client: &Client) -> Vec<u8> {
-        let mut record = with_status(&self.message, Errno::INPROGRESS);
-        let name = client.owner.bytes();
-        record[HEADER..][..2].copy_from_slice(&(name.len() as u16).to_ne_bytes());
-        record[HEADER + 2..][..name.len()].copy_from_slice(name);
-        if let ([_, .., _], Some(principal)) = (&record[HEADER + NAME..], client.principal) {
-            record[HEADER + NAME] = HASH as u8;
-            record[HEADER + NAME + 1..].copy_from_slice(&principal);
-        }
-        record
+    /// The records that it asks for, in answers that come before that which [`Upcall::answer`] makes.
+    pub fn downcalls(&self) -> Downcalls<'_> {
+        Downcalls::new(self)
+    }
+
+    fn has_attributes(&self) -> bool {
+        self.message[0] == attributes::VERSION
     }
 }
 
@@ -148,18 +152,6 @@ fn with_status(message: &[u8], why: Errno) -> Vec<u8> {
     let status = -(why.raw_os_error() as i16);
     answer[2..4].copy_from_slice(&status.to_ne_bytes());
     answer
-}
-
-fn owner(message: &[u8]) -> Option<Owner> {
-    let length = u16::from_ne_bytes([message[HEADER], message[HEADER + 1]]);
-    Owner::new(message[HEADER + 2..][..owner::MAX].get(..usize::from(length))?).ok()
-}
-
-fn principal(message: &[u8]) -> Option<[u8; HASH]> {
-    match message.get(HEADER + NAME..)? {
-        [length, hash @ ..] if usize::from(*length) == HASH => hash.try_into().ok(),
-        _ => None,
-    }
 }
 
 #[cfg(any(test, fuzzing))]

@@ -4,7 +4,7 @@
 //! It is there as long as a server runs, and comes and goes with that. Each read is one message, or nothing
 //! (`rpc_pipe_read()` in `net/sunrpc/rpc_pipe.c`); each write is one answer.
 
-use nfsd_ha::cld::MESSAGE_MAX;
+use nfsd_ha::cld::UPCALL_MAX;
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
@@ -21,13 +21,10 @@ pub struct Pipe(File);
 impl Pipe {
     /// The next message, if one has come.
     pub fn read(&mut self) -> io::Result<Option<Vec<u8>>> {
-        let mut message = vec![0; MESSAGE_MAX];
+        let mut message = [0; UPCALL_MAX];
         match self.0.read(&mut message) {
             Ok(0) => Ok(None),
-            Ok(length) => {
-                message.truncate(length);
-                Ok(Some(message))
-            }
+            Ok(length) => Ok(Some(message[..length].to_vec())),
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => Ok(None),
             Err(e) => Err(e),
         }

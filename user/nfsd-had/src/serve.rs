@@ -36,7 +36,7 @@ pub fn serve(
             }
         };
         match upcall.command {
-            Command::GetVersion => say(answers, &upcall.answer(Ok(()))),
+            Command::GetVersion { .. } => say(answers, &upcall.answer(Ok(()), store.epoch())),
             Command::GraceStart => {
                 // Who is stored before it, is among those who may reclaim.
                 result = result.and(change(store, &changes, answers));
@@ -57,13 +57,13 @@ fn change(store: &mut Store, upcalls: &[Upcall], answers: &mut impl Answers) -> 
     match stored(store, upcalls) {
         Ok(results) => {
             for (upcall, result) in upcalls.iter().zip(results) {
-                say(answers, &upcall.answer(result));
+                say(answers, &upcall.answer(result, store.epoch()));
             }
             Ok(())
         }
         Err(error) => {
             for upcall in upcalls {
-                say(answers, &upcall.answer(Err(error.errno())));
+                say(answers, &upcall.answer(Err(error.errno()), store.epoch()));
             }
             Err(error)
         }
@@ -107,7 +107,13 @@ fn apply(
             let epoch = batch.epoch();
             ended.extend(batch.end_grace(epoch)?.then_some(epoch));
         }
-        Command::GraceStart | Command::GetVersion => {}
+        Command::EpochDone { epoch } => {
+            // One that no epoch can have is another one than the last.
+            if let Ok(epoch) = Epoch::try_from(*epoch) {
+                ended.extend(batch.end_grace(epoch)?.then_some(epoch));
+            }
+        }
+        Command::GraceStart | Command::GetVersion { .. } => {}
     }
     Ok(Ok(()))
 }
@@ -119,17 +125,28 @@ fn start(store: &mut Store, upcall: &Upcall, answers: &mut impl Answers) -> Resu
         let mut batch = store.begin()?;
         let epoch = batch.begin_epoch()?;
         batch.commit()?;
-        let (mut there, mut told) = (true, 0);
-        store.each(|client| {
+        let mut downcalls = upcall.downcalls();
+        let (mut there, mut told) = (true, 0u64);
+        let mut tell = |records: Option<Vec<u8>>| {
             // Nobody waits for the rest if one is refused.
-            there = answers.answer(&upcall.record(&client)).is_ok();
-            told += u64::from(there);
+            there = there && records.is_none_or(|records| answers.answer(&records).is_ok());
             there
+        };
+        store.each(|client| {
+            told += 1;
+            tell(downcalls.add(&client))
         })?;
-        let seconds = began.elapsed().as_secs_f64();
-        tracing::info!(
-            "a server starts, epoch {epoch}: {told} clients may reclaim, told in {seconds:.3} s"
-        );
+        tell(downcalls.rest());
+        if there {
+            let seconds = began.elapsed().as_secs_f64();
+            tracing::info!(
+                "a server starts, epoch {epoch}: {told} clients may reclaim, told in {seconds:.3} s"
+            );
+        } else {
+            tracing::warn!(
+                "a server starts, epoch {epoch}: the kernel did not take who may reclaim"
+            );
+        }
         Ok(there)
     };
     let result = begin();
@@ -139,7 +156,7 @@ fn start(store: &mut Store, upcall: &Upcall, answers: &mut impl Answers) -> Resu
         Ok(false) => Err(Errno::IO),
         Err(error) => Err(error.errno()),
     };
-    say(answers, &upcall.answer(done));
+    say(answers, &upcall.answer(done, store.epoch()));
     result.map(drop)
 }
 

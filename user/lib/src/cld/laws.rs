@@ -1,36 +1,265 @@
 // SPDX-License-Identifier: GPL-2.0
 //! What must hold of an upcall: see [`crate::laws`].
+//!
+//! What the numbers mean is written out once more here, from the two headers.
 
 use super::*;
 
-/// What is read can be answered, in a message of the same length and xid.
-pub fn upcall(input: &[u8]) {
-    let answers = match Upcall::parse(input) {
-        Err(NoUpcall::Odd(length)) => return assert_eq!(length, input.len()),
-        Err(NoUpcall::Unknown { answer, .. }) => vec![answer],
-        Ok(upcall) => {
-            let client = Client::new(Owner::new("one").unwrap(), Some([7; HASH]));
-            let answers = vec![
-                upcall.answer(Ok(())),
-                upcall.answer(Err(Errno::NOSPC)),
-                upcall.record(&client),
-            ];
-            if let Command::Create(client) = upcall.command {
-                let again = Upcall {
-                    command: Command::GraceStart,
-                    message: input.to_vec(),
-                };
-                let record = Upcall::parse(&again.record(&client)).unwrap().command;
-                assert_eq!(record, Command::Create(client));
-            }
-            answers
+const INVAL: i16 = -22;
+const OPNOTSUPP: i16 = -95;
+
+/// An upcall of version 1 or 2. `hash` is for version 2; its length goes before it, whatever it is.
+pub(super) fn fixed_message(version: u8, command: u8, name: &[u8], hash: &[u8]) -> Vec<u8> {
+    let mut message = header(version, command);
+    message.resize(if version == 1 { 1034 } else { 1067 }, 0);
+    message[8..10].copy_from_slice(&(name.len() as u16).to_ne_bytes());
+    message[10..][..name.len()].copy_from_slice(name);
+    if version == 2 {
+        message[1034] = hash.len() as u8;
+        message[1035..][..hash.len()].copy_from_slice(hash);
+    }
+    message
+}
+
+/// An upcall of version 3.
+pub(super) fn message(command: u8, attributes: &[(u16, &[u8])]) -> Vec<u8> {
+    let mut message = header(3, command);
+    for (kind, value) in attributes {
+        message.extend(kind.to_ne_bytes());
+        message.extend((value.len() as u16).to_ne_bytes());
+        message.extend(*value);
+    }
+    message
+}
+
+fn header(version: u8, command: u8) -> Vec<u8> {
+    let mut header = vec![version, command, 0, 0];
+    header.extend(0x1234_5678u32.to_ne_bytes());
+    header
+}
+
+/// The attributes behind a header, as they are.
+pub(super) fn attributes(message: &[u8]) -> Option<Vec<(u16, &[u8])>> {
+    let number = |at: usize| {
+        Some(u16::from_ne_bytes([
+            *message.get(at)?,
+            *message.get(at + 1)?,
+        ]))
+    };
+    let mut all = Vec::new();
+    let mut at = 8;
+    while at < message.len() {
+        let (kind, length) = (number(at)?, usize::from(number(at + 2)?));
+        all.push((kind, message.get(at + 4..at + 4 + length)?));
+        at += 4 + length;
+    }
+    Some(all)
+}
+
+/// The value of a type; `None` if there is none, or not one.
+fn one<'a>(all: &[(u16, &'a [u8])], kind: u16) -> Option<&'a [u8]> {
+    let values: Vec<_> = all.iter().filter(|(one, _)| *one == kind).collect();
+    match values[..] {
+        [(_, value)] => Some(value),
+        _ => None,
+    }
+}
+
+/// What an upcall of version 3 asks for, or the errno that it is answered with.
+fn expected(message: &[u8]) -> Result<Command, i16> {
+    if ![0, 1, 3, 4].contains(&message[1]) {
+        return Err(OPNOTSUPP);
+    }
+    let all = attributes(message).ok_or(INVAL)?;
+    for (kind, lengths) in [
+        (1, 1..=1024),
+        (2, 32..=32),
+        (3, 4..=4),
+        (4, 1..=64),
+        (5, 8..=8),
+    ] {
+        let there = all.iter().any(|(one, _)| *one == kind);
+        if there && !one(&all, kind).is_some_and(|value| lengths.contains(&value.len())) {
+            return Err(INVAL);
+        }
+    }
+    let owner = || Owner::new(one(&all, 1).ok_or(INVAL)?).map_err(|_| INVAL);
+    let text = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
+    Ok(match message[1] {
+        0 => Command::Create(Client {
+            owner: owner()?,
+            principal: one(&all, 2).map(|hash| hash.try_into().unwrap()),
+            minor: one(&all, 3)
+                .map(|minor| u32::from_ne_bytes(minor.try_into().unwrap()))
+                .and_then(|minor| (minor <= 255).then_some(minor as u8)),
+            address: one(&all, 4).and_then(|address| text(address).parse().ok()),
+        }),
+        1 => Command::Remove(owner()?),
+        3 => Command::EpochDone {
+            epoch: u64::from_ne_bytes(one(&all, 5).ok_or(INVAL)?.try_into().unwrap()),
+        },
+        _ => Command::GraceStart,
+    })
+}
+
+/// An upcall that asks for this; by `version`, if there is a choice.
+fn encoded(command: &Command, version: u8) -> Vec<u8> {
+    let (number, client) = match command {
+        Command::Create(client) => (0, client.clone()),
+        Command::Remove(owner) => (1, Client::new(owner.clone(), None)),
+        Command::Check(owner) => (2, Client::new(owner.clone(), None)),
+        Command::EpochDone { epoch } => return message(3, &[(5, &epoch.to_ne_bytes())]),
+        Command::GraceDone { started } => {
+            let mut message = fixed_message(version, 3, &[], &[]);
+            message[8..16].copy_from_slice(&started.to_ne_bytes());
+            return message;
+        }
+        Command::GraceStart if version == 3 => return message(4, &[]),
+        Command::GraceStart => return fixed_message(version, 4, &[], &[]),
+        Command::GetVersion { question } => {
+            let mut message = fixed_message(version, 5, &[], &[]);
+            message[9..17].copy_from_slice(if *question { b"nfsd-ha?" } else { &[0; 8] });
+            return message;
         }
     };
-    for answer in answers {
-        assert_eq!(answer.len(), input.len());
-        assert_eq!(
-            (answer[..2] == input[..2], &answer[4..8]),
-            (true, &input[4..8])
+    let (name, principal) = (client.owner.bytes(), client.principal);
+    if version != 3 {
+        return fixed_message(
+            version,
+            number,
+            name,
+            principal.as_ref().map_or(&[], |hash| hash),
         );
+    }
+    let minor = client.minor.map(|minor| u32::from(minor).to_ne_bytes());
+    let address = client.address.map(|address| address.to_string());
+    let known = [
+        Some((1, name)),
+        principal.as_ref().map(|hash| (2, &hash[..])),
+        minor.as_ref().map(|minor| (3, &minor[..])),
+        address.as_ref().map(|address| (4, address.as_bytes())),
+    ];
+    message(number, &known.into_iter().flatten().collect::<Vec<_>>())
+}
+
+/// The clients that are told of in answers of version 3, each as the Create of it would be.
+pub(super) fn told(downcalls: &[Vec<u8>]) -> Vec<Client> {
+    let mut creates: Vec<Vec<(u16, &[u8])>> = Vec::new();
+    for downcall in downcalls {
+        assert!(downcall.len() <= 32768);
+        assert_eq!(
+            downcall[..4],
+            [&[3, 4][..], &(-115i16).to_ne_bytes()].concat()
+        );
+        let all = attributes(downcall).unwrap();
+        assert_eq!(all[0].0, 1, "a downcall begins with a client");
+        for attribute in all {
+            match attribute {
+                (1, _) => creates.push(vec![attribute]),
+                _ => creates.last_mut().unwrap().push(attribute),
+            }
+        }
+    }
+    let client = |create: &Vec<_>| match expected(&message(0, create)) {
+        Ok(Command::Create(client)) => client,
+        other => panic!("{other:?}"),
+    };
+    creates.iter().map(client).collect()
+}
+
+/// The answers with records of some clients.
+pub(super) fn records(upcall: &Upcall, clients: &[Client]) -> Vec<Vec<u8>> {
+    let mut downcalls = upcall.downcalls();
+    let full = clients.iter().filter_map(|client| downcalls.add(client));
+    let mut records: Vec<_> = full.collect();
+    records.extend(downcalls.rest());
+    records
+}
+
+/// What is read can be answered, and written again so that it means the same.
+pub fn upcall(input: &[u8]) {
+    match input {
+        [1, ..] if input.len() == 1034 => fixed(input),
+        [2, ..] if input.len() == 1067 => fixed(input),
+        [3, ..] if (8..=4096).contains(&input.len()) => version_3(input),
+        _ => assert_eq!(Upcall::parse(input), Err(NoUpcall::Odd(input.len()))),
+    }
+}
+
+/// A message of version 1 or 2: each answer is the upcall, changed in a few places.
+fn fixed(input: &[u8]) {
+    let status = |errno: i16| [&input[..2], &errno.to_ne_bytes(), &input[4..]].concat();
+    let upcall = match Upcall::parse(input) {
+        Ok(upcall) => upcall,
+        Err(NoUpcall::Unknown { answer, .. }) => {
+            let errno = if input[1] > 5 { OPNOTSUPP } else { INVAL };
+            return assert_eq!(answer, status(errno));
+        }
+        Err(odd) => panic!("{odd}"),
+    };
+    let again = Upcall::parse(&encoded(&upcall.command, input[0])).unwrap();
+    assert_eq!(again.command, upcall.command);
+    let mut told = input.to_vec();
+    match upcall.command {
+        Command::GetVersion { question: true } => {
+            assert_eq!(&input[9..17], b"nfsd-ha?");
+            told[8..].fill(0);
+            told[8..17].copy_from_slice(b"\x03nfsd-ha!");
+            told[17..25].copy_from_slice(&77u64.to_ne_bytes());
+        }
+        Command::GetVersion { question: false } => {
+            assert_ne!(&input[9..17], b"nfsd-ha?");
+            told[8] = 2;
+        }
+        _ => assert_eq!(upcall.answer(Err(Errno::NOSPC), 77), status(-28)),
+    }
+    assert_eq!(upcall.answer(Ok(()), 77), told);
+    // What is known of the client besides is not for them.
+    let client = Client {
+        minor: Some(2),
+        address: "192.0.2.50".parse().ok(),
+        ..Client::new(Owner::new("one").unwrap(), Some([7; HASH]))
+    };
+    let mut record = status(-115);
+    record[8..13].copy_from_slice(&[&3u16.to_ne_bytes()[..], b"one"].concat());
+    if input[0] == 2 {
+        record[1034..].copy_from_slice(&[&[32][..], &[7; 32]].concat());
+    }
+    assert_eq!(
+        records(&upcall, &[client.clone(), client]),
+        [record.clone(), record]
+    );
+}
+
+/// A message of version 3: answers have its header and no more, but for what they tell.
+fn version_3(input: &[u8]) {
+    let status = |errno: i16| [&input[..2], &errno.to_ne_bytes(), &input[4..8]].concat();
+    let upcall = match (Upcall::parse(input), expected(input)) {
+        (Ok(upcall), Ok(command)) => {
+            assert_eq!(upcall.command, command);
+            upcall
+        }
+        (Err(NoUpcall::Unknown { answer, .. }), Err(errno)) => {
+            return assert_eq!(answer, status(errno));
+        }
+        other => panic!("{other:?}"),
+    };
+    let again = Upcall::parse(&encoded(&upcall.command, 3)).unwrap();
+    assert_eq!(again.command, upcall.command);
+    // What a newer kernel tells besides is passed over.
+    let newer = [input, &message(0, &[(6, b"new")])[8..]].concat();
+    if newer.len() <= UPCALL_MAX {
+        assert_eq!(Upcall::parse(&newer), Ok(upcall.clone()));
+    }
+    let mut done = status(0);
+    if upcall.command == Command::GraceStart {
+        done.extend(&message(0, &[(5, &77u64.to_ne_bytes())])[8..]);
+    }
+    assert_eq!(upcall.answer(Ok(()), 77), done);
+    assert_eq!(upcall.answer(Err(Errno::NOSPC), 77), status(-28));
+    if let Command::Create(client) = upcall.command {
+        let start = Upcall::parse(&message(4, &[])).unwrap();
+        let clients = [client.clone(), client];
+        assert_eq!(told(&records(&start, &clients)), clients);
     }
 }

@@ -1,38 +1,30 @@
 // SPDX-License-Identifier: GPL-2.0
+use super::laws::{fixed_message, records};
 use super::*;
 use proptest::prelude::*;
-
-fn message(version: u8, command: u8, name: &[u8], hash: &[u8]) -> Vec<u8> {
-    let mut message = vec![0; length(version)];
-    message[..2].copy_from_slice(&[version, command]);
-    message[4..8].copy_from_slice(&0x1234_5678u32.to_ne_bytes());
-    message[8..10].copy_from_slice(&(name.len() as u16).to_ne_bytes());
-    message[10..][..name.len()].copy_from_slice(name);
-    if version > 1 {
-        message[HEADER + NAME] = hash.len() as u8;
-        message[HEADER + NAME + 1..][..hash.len()].copy_from_slice(hash);
-    }
-    message
-}
 
 #[test]
 fn a_client_is_read() {
     let one = Owner::new("one").unwrap();
     let read = |message: &[u8]| Upcall::parse(message).unwrap().command;
     assert_eq!(
-        read(&message(1, 0, b"one", &[])),
+        read(&fixed_message(1, 0, b"one", &[])),
         Command::Create(Client::new(one.clone(), None))
     );
     assert_eq!(
-        read(&message(2, 0, b"one", &[7; 32])),
+        read(&fixed_message(2, 0, b"one", &[7; 32])),
         Command::Create(Client::new(one.clone(), Some([7; 32])))
     );
     assert_eq!(
-        read(&message(2, 1, b"one", &[7; 32])),
+        read(&fixed_message(2, 1, b"one", &[7; 32])),
         Command::Remove(one.clone())
     );
-    assert_eq!(read(&message(1, 2, b"one", &[])), Command::Check(one));
-    assert_eq!(read(&message(2, 4, b"", &[])), Command::GraceStart);
+    assert_eq!(read(&fixed_message(1, 2, b"one", &[])), Command::Check(one));
+    assert_eq!(read(&fixed_message(2, 4, b"", &[])), Command::GraceStart);
+    let mut done = fixed_message(1, 3, b"", &[]);
+    done[8..16].copy_from_slice(&1_795_000_000i64.to_ne_bytes());
+    let started = 1_795_000_000;
+    assert_eq!(read(&done), Command::GraceDone { started });
 }
 
 #[test]
@@ -40,8 +32,11 @@ fn what_is_wrong_is_answered_if_somebody_would_hear() {
     for odd in [
         &[][..],
         &[2],
-        &message(2, 0, b"one", &[])[1..],
-        &message(1, 0, b"x", &[])[1..],
+        &fixed_message(2, 0, b"one", &[])[1..],
+        &fixed_message(1, 0, b"x", &[])[1..],
+        &[1; 8],
+        &[0; 1034],
+        &[4; 1067],
     ] {
         assert_eq!(Upcall::parse(odd), Err(NoUpcall::Odd(odd.len())));
     }
@@ -49,29 +44,78 @@ fn what_is_wrong_is_answered_if_somebody_would_hear() {
         Err(NoUpcall::Unknown { answer, .. }) => i16::from_ne_bytes([answer[2], answer[3]]),
         other => panic!("{other:?}"),
     };
-    assert_eq!(status(&message(2, 0, b"", &[])), -22);
-    assert_eq!(status(&message(2, 77, b"one", &[])), -95);
-    let mut long = message(2, 0, b"one", &[]);
+    assert_eq!(status(&fixed_message(2, 0, b"", &[])), -22);
+    assert_eq!(status(&fixed_message(2, 77, b"one", &[])), -95);
+    let mut long = fixed_message(2, 0, b"one", &[]);
     long[8..10].copy_from_slice(&1025u16.to_ne_bytes());
     assert_eq!(status(&long), -22);
 }
 
 #[test]
 fn the_version_is_told() {
-    let upcall = Upcall::parse(&message(1, 5, b"", &[])).unwrap();
-    assert_eq!(upcall.answer(Ok(()))[8], VERSION);
-    assert_eq!(
-        upcall
-            .record(&Client::new(Owner::new("x").unwrap(), Some([1; 32])))
-            .len(),
-        length(1)
-    );
+    for version in [1, 2] {
+        let asked = fixed_message(version, 5, b"", &[]);
+        let told = Upcall::parse(&asked).unwrap().answer(Ok(()), 5);
+        let mut two = asked.clone();
+        two[8] = 2;
+        assert_eq!(told, two);
+    }
+}
+
+#[test]
+fn version_3_is_told_to_who_asks_for_it() {
+    for version in [1, 2] {
+        let mut asked = fixed_message(version, 5, b"", &[]);
+        asked[8..17].copy_from_slice(b"\0nfsd-ha?");
+        let told = |epoch| Upcall::parse(&asked).unwrap().answer(Ok(()), epoch);
+        let mut three = asked.clone();
+        three[8..17].copy_from_slice(b"\x03nfsd-ha!");
+        assert_eq!(told(0), three, "no server has started yet");
+        three[17..25].copy_from_slice(&0x0102_0304_0506_0708u64.to_ne_bytes());
+        assert_eq!(told(0x0102_0304_0506_0708), three);
+    }
+}
+
+#[test]
+fn another_question_is_none() {
+    let mut asked = fixed_message(1, 5, b"", &[]);
+    asked[9..17].copy_from_slice(b"nfsd-ha?");
+    for (at, byte) in (9..17).flat_map(|at| [(at, 0), (at, 0xff), (at, b'!')]) {
+        let mut other = asked.clone();
+        other[at] = byte;
+        let told = Upcall::parse(&other).unwrap().answer(Ok(()), 5);
+        other[8] = 2;
+        assert_eq!(told, other);
+    }
+    // In its place only.
+    asked.copy_within(9..17, 8);
+    assert_eq!(Upcall::parse(&asked).unwrap().answer(Ok(()), 5)[8], 2);
+    // And of this command only.
+    asked[8..17].copy_from_slice(b"\x08\0fsd-ha?");
+    asked[1] = 4;
+    assert_eq!(Upcall::parse(&asked).unwrap().answer(Ok(()), 5), asked);
+}
+
+#[test]
+fn a_record_is_a_message_each() {
+    let start = Upcall::parse(&fixed_message(1, 4, b"", &[])).unwrap();
+    let clients = ["one", "two"].map(|name| Client::new(Owner::new(name).unwrap(), Some([1; 32])));
+    let expected = [&b"one"[..], b"two"].map(|name| {
+        let mut record = fixed_message(1, 4, name, &[]);
+        record[2..4].copy_from_slice(&(-115i16).to_ne_bytes());
+        record
+    });
+    assert_eq!(records(&start, &clients), expected);
 }
 
 proptest! {
     #[test]
-    fn anything_is_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..1100)) {
+    fn anything_is_read_or_refused(
+        version in 0u8..5,
+        bytes in prop::collection::vec(any::<u8>(), 0..1100),
+    ) {
         laws::upcall(&bytes);
+        laws::upcall(&[&[version], &bytes[..]].concat());
     }
 
     #[test]
@@ -81,6 +125,23 @@ proptest! {
         name in prop::collection::vec(any::<u8>(), 0..=1024),
         hash in prop::collection::vec(any::<u8>(), 0..=32),
     ) {
-        laws::upcall(&message(version, command, &name, &hash));
+        laws::upcall(&fixed_message(version, command, &name, &hash));
+    }
+
+    #[test]
+    fn any_field_of_the_old_versions_is_taken_as_ever(
+        version in 1u8..=2,
+        command in 0u8..7,
+        status in any::<i16>(),
+        body in prop::collection::vec(any::<u8>(), 60),
+        question in any::<bool>(),
+    ) {
+        let mut message = fixed_message(version, command, b"", &[]);
+        message[2..4].copy_from_slice(&status.to_ne_bytes());
+        message[8..68].copy_from_slice(&body);
+        if question {
+            message[9..17].copy_from_slice(b"nfsd-ha?");
+        }
+        laws::upcall(&message);
     }
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 use super::*;
-use nfsd_ha::cld;
+use nfsd_ha::owner::Owner;
+use nfsd_ha::records::Client;
 
 /// Answers, as they come: command, status, and the name of a record.
 #[derive(Default)]
@@ -22,7 +23,7 @@ impl Answers for Said {
 }
 
 fn upcall(command: u8, name: &str) -> Vec<u8> {
-    let mut message = vec![0; cld::MESSAGE_MAX];
+    let mut message = vec![0; 1067];
     message[..2].copy_from_slice(&[2, command]);
     message[8..10].copy_from_slice(&(name.len() as u16).to_ne_bytes());
     message[10..][..name.len()].copy_from_slice(name.as_bytes());
@@ -109,4 +110,205 @@ fn nothing_is_acknowledged_that_is_not_stored() {
     assert_eq!(store.epoch(), 1);
     assert!(said(&mut store, &[upcall(0, "two")]).1);
     assert_eq!(clients(&store), 2);
+}
+
+/// An upcall of version 3, with attributes.
+fn upcall_3(command: u8, attributes: &[(u16, &[u8])]) -> Vec<u8> {
+    let mut message = vec![3, command, 0, 0, 1, 2, 3, 4];
+    for (kind, value) in attributes {
+        message.extend(kind.to_ne_bytes());
+        message.extend((value.len() as u16).to_ne_bytes());
+        message.extend(*value);
+    }
+    message
+}
+
+/// The answer to one of these that tells nothing.
+fn header(upcall: &[u8], status: i16) -> Vec<u8> {
+    [&upcall[..2], &status.to_ne_bytes(), &upcall[4..8]].concat()
+}
+
+/// Answers as they are, of which only so many are taken.
+struct Raw(Vec<Vec<u8>>, usize);
+
+impl Answers for Raw {
+    fn answer(&mut self, answer: &[u8]) -> io::Result<()> {
+        self.1 = self.1.checked_sub(1).ok_or(io::ErrorKind::BrokenPipe)?;
+        self.0.push(answer.to_vec());
+        Ok(())
+    }
+}
+
+fn raw(store: &mut Store, messages: &[Vec<u8>]) -> Vec<Vec<u8>> {
+    let mut raw = Raw(Vec::new(), usize::MAX);
+    serve(store, messages, &mut raw).unwrap();
+    raw.0
+}
+
+fn all(store: &Store) -> Vec<Client> {
+    let mut all = Vec::new();
+    store
+        .each(|client| {
+            all.push(client);
+            true
+        })
+        .unwrap();
+    all.sort_by(|one, other| one.owner.cmp(&other.owner));
+    all
+}
+
+fn start_3(epoch: u64) -> (Vec<u8>, Vec<u8>) {
+    (upcall_3(4, &[]), upcall_3(4, &[(5, &epoch.to_ne_bytes())]))
+}
+
+fn done_3(epoch: u64) -> Vec<u8> {
+    upcall_3(3, &[(5, &epoch.to_ne_bytes())])
+}
+
+#[test]
+fn version_3_tells_more_of_a_client() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut store, _) = Store::open(&directory.path().join("records")).unwrap();
+    let (start, started) = start_3(1);
+    let minor = 2u32.to_ne_bytes();
+    let attributes: [(u16, &[u8]); 4] =
+        [(1, b"one"), (2, &[7; 32]), (3, &minor), (4, b"192.0.2.50")];
+    let create = upcall_3(0, &attributes);
+    let answers = raw(&mut store, &[start.clone(), create.clone()]);
+    assert_eq!(answers, [started, header(&create, 0)]);
+    let one = Client {
+        owner: Owner::new("one").unwrap(),
+        principal: Some([7; 32]),
+        minor: Some(2),
+        address: "192.0.2.50".parse().ok(),
+    };
+    assert_eq!(all(&store), [one.clone()]);
+    // After the next start it is told as it was stored.
+    let mut record = upcall_3(4, &attributes);
+    record[2..4].copy_from_slice(&(-115i16).to_ne_bytes());
+    assert_eq!(raw(&mut store, &[start]), [record, start_3(2).1]);
+    // A record is what was told last: who does not say where the client came to does not say that it came there again.
+    raw(&mut store, &[upcall(0, "one")]);
+    assert_eq!(all(&store), [Client::new(one.owner, None)]);
+    let remove = upcall_3(1, &[(1, b"one")]);
+    let answers = raw(&mut store, &[remove.clone(), remove.clone()]);
+    assert_eq!(answers, [header(&remove, 0), header(&remove, 0)]);
+    assert_eq!(all(&store), []);
+}
+
+#[test]
+fn version_3_is_agreed_on_and_the_epoch_told() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut store, _) = Store::open(&directory.path().join("records")).unwrap();
+    let mut question = upcall(5, "");
+    question[9..17].copy_from_slice(b"nfsd-ha?");
+    let epoch = |answer: &[u8]| {
+        assert_eq!(answer[8..17], *b"\x03nfsd-ha!");
+        u64::from_ne_bytes(answer[17..25].try_into().unwrap())
+    };
+    let answers = raw(
+        &mut store,
+        &[question.clone(), start_3(1).0, question.clone()],
+    );
+    assert_eq!((epoch(&answers[0]), epoch(&answers[2])), (0, 1));
+    assert_eq!(answers[1], start_3(1).1);
+    assert_eq!(raw(&mut store, &[upcall(5, "")])[0][8], 2);
+}
+
+#[test]
+fn only_the_grace_period_of_the_last_epoch_ends() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut store, _) = Store::open(&directory.path().join("records")).unwrap();
+    let create = |name: &'static [u8]| upcall_3(0, &[(1, name)]);
+    let (start, _) = start_3(0);
+    raw(
+        &mut store,
+        &[
+            start.clone(),
+            create(b"one"),
+            create(b"two"),
+            start,
+            create(b"two"),
+        ],
+    );
+    for epoch in [0, 1, 3, i64::MAX as u64, u64::MAX] {
+        let done = done_3(epoch);
+        assert_eq!(raw(&mut store, &[done.clone()]), [header(&done, 0)]);
+        assert_eq!(clients(&store), 2, "epoch {epoch}");
+    }
+    let done = done_3(2);
+    let twice = raw(&mut store, &[done.clone(), done.clone()]);
+    assert_eq!(twice, [header(&done, 0), header(&done, 0)]);
+    assert_eq!(clients(&store), 1);
+    assert_eq!(store.epoch(), 2);
+}
+
+#[test]
+fn many_clients_come_in_few_answers_and_all_of_them() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut store, _) = Store::open(&directory.path().join("records")).unwrap();
+    let (start, _) = start_3(0);
+    raw(&mut store, &[start.clone()]);
+    let creates: Vec<_> = (0..10_000)
+        .map(|n| upcall_3(0, &[(1, format!("client-{n}").as_bytes())]))
+        .collect();
+    let answers = raw(&mut store, &creates);
+    assert!(answers
+        .iter()
+        .all(|answer| *answer == header(&creates[0], 0)));
+    let answers = raw(&mut store, &[start.clone()]);
+    let (last, records) = answers.split_last().unwrap();
+    assert_eq!(*last, start_3(2).1);
+    let bytes: usize = creates.iter().map(|create| create.len() - 8).sum();
+    assert_eq!(records.len(), bytes.div_ceil(32768 - 8 - 16));
+    assert!(records.iter().all(|record| record.len() <= 32768));
+    let told: usize = records.iter().map(|record| record.len() - 8).sum();
+    assert_eq!(told, bytes);
+    // The kernel goes away in the midst of it, or before the last ones.
+    for taken in [0, 1, records.len() - 1] {
+        let mut raw = Raw(Vec::new(), taken);
+        serve(&mut store, &[start.clone()], &mut raw).unwrap();
+        assert_eq!(raw.0.len(), taken);
+    }
+}
+
+#[test]
+fn a_start_that_was_not_heard_is_told_so() {
+    /// Has no memory for the first records, and for those behind them it has.
+    struct Full(Vec<Vec<u8>>);
+    impl Answers for Full {
+        fn answer(&mut self, answer: &[u8]) -> io::Result<()> {
+            self.0.push(answer.to_vec());
+            match self.0.len() {
+                1 => Err(io::ErrorKind::OutOfMemory.into()),
+                _ => Ok(()),
+            }
+        }
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let (mut store, _) = Store::open(&directory.path().join("records")).unwrap();
+    let (start, _) = start_3(0);
+    // Of three downcalls, the last one is not full.
+    let names: Vec<_> = (0..70).map(|n| [n; 1000]).collect();
+    let mut messages = vec![start.clone()];
+    messages.extend(names.iter().map(|name| upcall_3(0, &[(1, name)])));
+    raw(&mut store, &messages);
+    let mut full = Full(Vec::new());
+    serve(&mut store, &[start.clone()], &mut full).unwrap();
+    let (end, refused) = full.0.split_last().unwrap();
+    assert_eq!((end, refused.len()), (&header(&start, -5), 1));
+}
+
+#[test]
+fn nothing_of_version_3_is_acknowledged_that_is_not_stored() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("records");
+    let (mut store, _) = Store::open(&file).unwrap();
+    let (start, _) = start_3(0);
+    raw(&mut store, &[start.clone()]);
+    std::fs::rename(&file, directory.path().join("away")).unwrap();
+    let messages = [upcall_3(0, &[(1, b"one")]), done_3(1), start];
+    let mut raw = Raw(Vec::new(), usize::MAX);
+    assert!(serve(&mut store, &messages, &mut raw).is_err());
+    assert_eq!(raw.0, messages.map(|message| header(&message, -116)));
 }
