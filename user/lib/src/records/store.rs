@@ -353,7 +353,7 @@ fn identity(file: &Path) -> Result<Option<Identity>, Error> {
     }
 }
 
-/// A client of a row; `None` if its name is none.
+/// A client of a row; `None` if its name is none. What else is not as it should be, is not known.
 fn client(row: &Row<'_>) -> rusqlite::Result<Option<Client>> {
     let Ok(owner) = Owner::new(row.get_ref(0)?.as_bytes().unwrap_or_default()) else {
         return Ok(None);
@@ -363,7 +363,7 @@ fn client(row: &Row<'_>) -> rusqlite::Result<Option<Client>> {
     Ok(Some(Client {
         owner,
         principal: principal.and_then(|hash| hash.try_into().ok()),
-        minor: row.get(2)?,
+        minor: row.get(2).unwrap_or_default(),
         address: address.and_then(|address| address.parse().ok()),
     }))
 }

@@ -117,6 +117,33 @@ fn a_client_is_there_once_and_removed_at_once() {
 }
 
 #[test]
+fn an_odd_row_keeps_nobody_from_reclaiming() {
+    let (_directory, file) = place();
+    let mut records = open(&file);
+    batch(&mut records, |batch| batch.begin_epoch());
+    store(&mut records, &["one", "two"]);
+    for (column, odd) in [
+        ("minor", "256"),
+        ("minor", "-1"),
+        ("address", "7"),
+        ("principal", "x'07'"),
+    ] {
+        let sql = format!("UPDATE clients SET {column} = {odd} WHERE name = x'6f6e65'");
+        Connection::open(&file)
+            .unwrap()
+            .execute_batch(&sql)
+            .unwrap();
+        let mut found = Vec::new();
+        let tell = |client| {
+            found.push(client);
+            true
+        };
+        records.each(tell).unwrap();
+        assert_eq!(found, [client("one"), client("two")], "{column} = {odd}");
+    }
+}
+
+#[test]
 fn an_old_kernel_asks_for_one_client() {
     let (_directory, file) = place();
     let mut records = open(&file);
