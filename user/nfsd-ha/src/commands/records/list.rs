@@ -67,3 +67,40 @@ impl Args {
         table
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_known_of_a_client_is_in_its_line() {
+        let unknown = || Client {
+            client: "one".parse().unwrap(),
+            address: None,
+            minor: None,
+            principal: None,
+            since: 0,
+            epoch: 3,
+            may_reclaim: true,
+        };
+        let known = Client {
+            address: "2001:db8::50".parse().ok(),
+            minor: Some(0),
+            principal: Some("07".repeat(32)),
+            ..unknown()
+        };
+        let table = Args { all: true }.table(vec![known, unknown()]).to_string();
+        let lines: Vec<Vec<_>> = table
+            .lines()
+            .map(|line| line.split_whitespace().collect())
+            .collect();
+        let since = "1970-01-01T00:00:00Z";
+        assert_eq!(
+            lines[2..],
+            [
+                ["one", "2001:db8::50", "0", since, "3", "07070707...", "yes"],
+                ["one", "-", "-", since, "3", "-", "yes"],
+            ]
+        );
+    }
+}

@@ -66,3 +66,38 @@ fn lines(one: &Client) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_that_the_kernel_has_told_is_shown() {
+        let known = Client {
+            client: "one@192.0.2.50".parse().unwrap(),
+            address: "192.0.2.50".parse().ok(),
+            minor: Some(2),
+            principal: Some("07".repeat(32)),
+            since: 0,
+            epoch: 3,
+            may_reclaim: true,
+        };
+        let text = lines(&known);
+        for line in [
+            "floating address: 192.0.2.50",
+            "address of the server: 192.0.2.50",
+            "minor version: 2",
+        ] {
+            assert!(text.lines().any(|one| one == line), "{text}");
+        }
+        let unknown = Client {
+            address: None,
+            minor: None,
+            ..known
+        };
+        let text = lines(&unknown);
+        for line in ["address of the server: -", "minor version: -"] {
+            assert!(text.lines().any(|one| one == line), "{text}");
+        }
+    }
+}
