@@ -23,7 +23,7 @@ mod fixed;
 pub use downcalls::Downcalls;
 
 use crate::owner::Owner;
-use crate::records::{Client, Epoch};
+use crate::records::{Client, EpochName};
 use rustix::io::Errno;
 
 /// The longest upcall of any version, in bytes (`NFSD_HA_CLD_UPCALL_MAX`).
@@ -50,8 +50,8 @@ pub enum Command {
     },
     /// The grace period of an epoch is over: version 3.
     EpochDone {
-        /// Which one. It may be any number: there may have been no such epoch.
-        epoch: u64,
+        /// Which one. It may be any name: there may have been no such epoch.
+        epoch: EpochName,
     },
     /// A server starts: who may reclaim?
     GraceStart,
@@ -119,18 +119,17 @@ impl Upcall {
         }
     }
 
-    /// The answer to it. `epoch` is the last one that has begun, or 0: some answers tell it if all went well.
-    pub fn answer(&self, result: Result<(), Errno>, epoch: Epoch) -> Vec<u8> {
+    /// The answer to it. `epoch` names the last one that has begun: some answers tell it if all went well.
+    pub fn answer(&self, result: Result<(), Errno>, epoch: EpochName) -> Vec<u8> {
         let mut answer = match result {
             Ok(()) => self.message.clone(),
             Err(why) => with_status(&self.message, why),
         };
-        let epoch = u64::try_from(epoch).unwrap_or_default();
         match self.command {
-            Command::GetVersion { question: true } => agreed::answer(&mut answer, epoch),
+            Command::GetVersion { question: true } => agreed::answer(&mut answer, &epoch),
             Command::GetVersion { question: false } => answer[HEADER] = fixed::VERSION,
             Command::GraceStart if self.has_attributes() && result.is_ok() => {
-                attributes::write_epoch(&mut answer, epoch);
+                attributes::write_epoch(&mut answer, &epoch);
             }
             _ => {}
         }

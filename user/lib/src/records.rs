@@ -47,6 +47,10 @@ pub const DEFAULT: &str = "/var/lib/nfsd-ha/records.sqlite";
 /// A start of the server, counted from 1.
 pub type Epoch = i64;
 
+/// What names an epoch to the kernel, which only compares it: the number, and when it started, in the byte order of the
+/// machine. An equal number alone does not prove that it is the same file. Zeros if no epoch has begun.
+pub type EpochName = [u8; 16];
+
 /// A client as a record names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Client {

@@ -36,7 +36,7 @@ pub fn serve(
             }
         };
         match upcall.command {
-            Command::GetVersion { .. } => say(answers, &upcall.answer(Ok(()), store.epoch())),
+            Command::GetVersion { .. } => say(answers, &upcall.answer(Ok(()), store.epoch_name())),
             Command::GraceStart => {
                 // Who is stored before it, is among those who may reclaim.
                 result = result.and(change(store, &changes, answers));
@@ -57,13 +57,16 @@ fn change(store: &mut Store, upcalls: &[Upcall], answers: &mut impl Answers) -> 
     match stored(store, upcalls) {
         Ok(results) => {
             for (upcall, result) in upcalls.iter().zip(results) {
-                say(answers, &upcall.answer(result, store.epoch()));
+                say(answers, &upcall.answer(result, store.epoch_name()));
             }
             Ok(())
         }
         Err(error) => {
             for upcall in upcalls {
-                say(answers, &upcall.answer(Err(error.errno()), store.epoch()));
+                say(
+                    answers,
+                    &upcall.answer(Err(error.errno()), store.epoch_name()),
+                );
             }
             Err(error)
         }
@@ -107,12 +110,12 @@ fn apply(
             let epoch = batch.epoch();
             ended.extend(batch.end_grace(epoch)?.then_some(epoch));
         }
-        Command::EpochDone { epoch } => {
-            // One that no epoch can have is another one than the last.
-            if let Ok(epoch) = Epoch::try_from(*epoch) {
-                ended.extend(batch.end_grace(epoch)?.then_some(epoch));
-            }
+        // Of another epoch than the last, or of another file, it changes nothing.
+        Command::EpochDone { epoch } if *epoch == batch.epoch_name() => {
+            let epoch = batch.epoch();
+            ended.extend(batch.end_grace(epoch)?.then_some(epoch));
         }
+        Command::EpochDone { .. } => {}
         Command::GraceStart | Command::GetVersion { .. } => {}
     }
     Ok(Ok(()))
@@ -156,7 +159,7 @@ fn start(store: &mut Store, upcall: &Upcall, answers: &mut impl Answers) -> Resu
         Ok(false) => Err(Errno::IO),
         Err(error) => Err(error.errno()),
     };
-    say(answers, &upcall.answer(done, store.epoch()));
+    say(answers, &upcall.answer(done, store.epoch_name()));
     result.map(drop)
 }
 

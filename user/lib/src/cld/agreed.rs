@@ -2,13 +2,14 @@
 //! How a kernel and a daemon agree on version 3 (`struct nfsd_ha_cld_version`).
 //!
 //! ```text
-//!  offset  8              9         17      25
+//!  offset  8              9         17      33
 //!          +--------------+---------+-------+--------+
 //!          | the highest  | magic   | epoch | zeros  |
 //!          +--------------+---------+-------+--------+
 //! ```
 
 use super::{attributes, HEADER};
+use crate::records::EpochName;
 
 /// What a kernel that knows version 3 asks by.
 const QUESTION: &[u8; 8] = b"nfsd-ha?";
@@ -21,10 +22,10 @@ pub(super) fn is_asked(body: &[u8]) -> bool {
 }
 
 /// Answers it, in a message that has the length of the upcall.
-pub(super) fn answer(message: &mut [u8], epoch: u64) {
+pub(super) fn answer(message: &mut [u8], epoch: &EpochName) {
     let body = &mut message[HEADER..];
     body.fill(0);
     body[0] = attributes::VERSION;
     body[1..9].copy_from_slice(ANSWER);
-    body[9..17].copy_from_slice(&epoch.to_ne_bytes());
+    body[9..25].copy_from_slice(epoch);
 }

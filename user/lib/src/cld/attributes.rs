@@ -9,7 +9,7 @@
 
 use super::{Command, HASH};
 use crate::owner::Owner;
-use crate::records::Client;
+use crate::records::{Client, EpochName};
 use rustix::io::Errno;
 
 /// The version whose messages have them.
@@ -23,7 +23,7 @@ const PRINCIPAL: u16 = 2;
 const MINOR: u16 = 3;
 /// The server's address that it came to, as text.
 const ADDRESS: u16 = 4;
-/// A number of an epoch, 8 bytes.
+/// The name of an epoch, 16 bytes.
 const EPOCH: u16 = 5;
 
 /// The longest text of an address, in bytes. What std writes for an IP address is shorter.
@@ -56,9 +56,9 @@ pub(super) fn write_client(message: &mut Vec<u8>, client: &Client) {
     }
 }
 
-/// Writes the number of an epoch.
-pub(super) fn write_epoch(message: &mut Vec<u8>, epoch: u64) {
-    write(message, EPOCH, &epoch.to_ne_bytes());
+/// Writes the name of an epoch.
+pub(super) fn write_epoch(message: &mut Vec<u8>, epoch: &EpochName) {
+    write(message, EPOCH, epoch);
 }
 
 /// Writes an attribute. The longest that there is is a name.
@@ -75,7 +75,7 @@ struct Told<'a> {
     principal: Option<[u8; HASH]>,
     minor: Option<u32>,
     address: Option<&'a [u8]>,
-    epoch: Option<u64>,
+    epoch: Option<EpochName>,
 }
 
 impl<'a> Told<'a> {
@@ -95,10 +95,7 @@ impl<'a> Told<'a> {
                     let can_be = (1..=ADDRESS_MAX).contains(&value.len());
                     once(&mut told.address, can_be.then_some(value))?;
                 }
-                EPOCH => {
-                    let epoch = value.try_into().ok().map(u64::from_ne_bytes);
-                    once(&mut told.epoch, epoch)?;
-                }
+                EPOCH => once(&mut told.epoch, value.try_into().ok())?,
                 // Of a newer kernel.
                 _ => {}
             }

@@ -8,6 +8,9 @@ use super::*;
 const INVAL: i16 = -22;
 const OPNOTSUPP: i16 = -95;
 
+/// An epoch that answers tell.
+const EPOCH: [u8; 16] = *b"epoch seventy 7\0";
+
 /// An upcall of version 1 or 2. `hash` is for version 2; its length goes before it, whatever it is.
 pub(super) fn fixed_message(version: u8, command: u8, name: &[u8], hash: &[u8]) -> Vec<u8> {
     let mut message = header(version, command);
@@ -76,7 +79,7 @@ fn expected(message: &[u8]) -> Result<Command, i16> {
         (2, 32..=32),
         (3, 4..=4),
         (4, 1..=64),
-        (5, 8..=8),
+        (5, 16..=16),
     ] {
         let there = all.iter().any(|(one, _)| *one == kind);
         if there && !one(&all, kind).is_some_and(|value| lengths.contains(&value.len())) {
@@ -96,7 +99,7 @@ fn expected(message: &[u8]) -> Result<Command, i16> {
         }),
         1 => Command::Remove(owner()?),
         3 => Command::EpochDone {
-            epoch: u64::from_ne_bytes(one(&all, 5).ok_or(INVAL)?.try_into().unwrap()),
+            epoch: one(&all, 5).ok_or(INVAL)?.try_into().unwrap(),
         },
         _ => Command::GraceStart,
     })
@@ -108,7 +111,7 @@ fn encoded(command: &Command, version: u8) -> Vec<u8> {
         Command::Create(client) => (0, client.clone()),
         Command::Remove(owner) => (1, Client::new(owner.clone(), None)),
         Command::Check(owner) => (2, Client::new(owner.clone(), None)),
-        Command::EpochDone { epoch } => return message(3, &[(5, &epoch.to_ne_bytes())]),
+        Command::EpochDone { epoch } => return message(3, &[(5, epoch)]),
         Command::GraceDone { started } => {
             let mut message = fixed_message(version, 3, &[], &[]);
             message[8..16].copy_from_slice(&started.to_ne_bytes());
@@ -205,15 +208,15 @@ fn fixed(input: &[u8]) {
             assert_eq!(&input[9..17], b"nfsd-ha?");
             told[8..].fill(0);
             told[8..17].copy_from_slice(b"\x03nfsd-ha!");
-            told[17..25].copy_from_slice(&77u64.to_ne_bytes());
+            told[17..33].copy_from_slice(&EPOCH);
         }
         Command::GetVersion { question: false } => {
             assert_ne!(&input[9..17], b"nfsd-ha?");
             told[8] = 2;
         }
-        _ => assert_eq!(upcall.answer(Err(Errno::NOSPC), 77), status(-28)),
+        _ => assert_eq!(upcall.answer(Err(Errno::NOSPC), EPOCH), status(-28)),
     }
-    assert_eq!(upcall.answer(Ok(()), 77), told);
+    assert_eq!(upcall.answer(Ok(()), EPOCH), told);
     // What is known of the client besides is not for them.
     let client = Client {
         minor: Some(2),
@@ -253,10 +256,10 @@ fn version_3(input: &[u8]) {
     }
     let mut done = status(0);
     if upcall.command == Command::GraceStart {
-        done.extend(&message(0, &[(5, &77u64.to_ne_bytes())])[8..]);
+        done.extend(&message(0, &[(5, &EPOCH)])[8..]);
     }
-    assert_eq!(upcall.answer(Ok(()), 77), done);
-    assert_eq!(upcall.answer(Err(Errno::NOSPC), 77), status(-28));
+    assert_eq!(upcall.answer(Ok(()), EPOCH), done);
+    assert_eq!(upcall.answer(Err(Errno::NOSPC), EPOCH), status(-28));
     if let Command::Create(client) = upcall.command {
         let start = Upcall::parse(&message(4, &[])).unwrap();
         let clients = [client.clone(), client];

@@ -55,7 +55,7 @@ fn what_is_wrong_is_answered_if_somebody_would_hear() {
 fn the_version_is_told() {
     for version in [1, 2] {
         let asked = fixed_message(version, 5, b"", &[]);
-        let told = Upcall::parse(&asked).unwrap().answer(Ok(()), 5);
+        let told = Upcall::parse(&asked).unwrap().answer(Ok(()), [5; 16]);
         let mut two = asked.clone();
         two[8] = 2;
         assert_eq!(told, two);
@@ -70,9 +70,9 @@ fn version_3_is_told_to_who_asks_for_it() {
         let told = |epoch| Upcall::parse(&asked).unwrap().answer(Ok(()), epoch);
         let mut three = asked.clone();
         three[8..17].copy_from_slice(b"\x03nfsd-ha!");
-        assert_eq!(told(0), three, "no server has started yet");
-        three[17..25].copy_from_slice(&0x0102_0304_0506_0708u64.to_ne_bytes());
-        assert_eq!(told(0x0102_0304_0506_0708), three);
+        assert_eq!(told([0; 16]), three, "no server has started yet");
+        three[17..33].copy_from_slice(b"0123456789abcdef");
+        assert_eq!(told(*b"0123456789abcdef"), three);
     }
 }
 
@@ -83,17 +83,20 @@ fn another_question_is_none() {
     for (at, byte) in (9..17).flat_map(|at| [(at, 0), (at, 0xff), (at, b'!')]) {
         let mut other = asked.clone();
         other[at] = byte;
-        let told = Upcall::parse(&other).unwrap().answer(Ok(()), 5);
+        let told = Upcall::parse(&other).unwrap().answer(Ok(()), [5; 16]);
         other[8] = 2;
         assert_eq!(told, other);
     }
     // In its place only.
     asked.copy_within(9..17, 8);
-    assert_eq!(Upcall::parse(&asked).unwrap().answer(Ok(()), 5)[8], 2);
+    assert_eq!(Upcall::parse(&asked).unwrap().answer(Ok(()), [5; 16])[8], 2);
     // And of this command only.
     asked[8..17].copy_from_slice(b"\x08\0fsd-ha?");
     asked[1] = 4;
-    assert_eq!(Upcall::parse(&asked).unwrap().answer(Ok(()), 5), asked);
+    assert_eq!(
+        Upcall::parse(&asked).unwrap().answer(Ok(()), [5; 16]),
+        asked
+    );
 }
 
 #[test]

@@ -2,10 +2,10 @@
 //! The daemon's side of the records: one writer.
 
 use super::schema::{self, Found};
-use super::{Client, Epoch, Error, DEFAULT, VERSION};
+use super::{Client, Epoch, EpochName, Error, DEFAULT, VERSION};
 use crate::files::Directory;
 use crate::owner::Owner;
-use rusqlite::{Connection, OpenFlags, Row, TransactionBehavior};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, TransactionBehavior};
 use std::fs::File;
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
@@ -33,6 +33,22 @@ pub(super) const MAY_RECLAIM: &str =
 /// Which file it is: device and inode.
 type Identity = (u64, u64);
 
+/// The current epoch: that of the last start, or zeros.
+#[derive(Clone, Copy, Debug, Default)]
+struct Current {
+    epoch: Epoch,
+    started: i64,
+}
+
+impl Current {
+    fn name(self) -> EpochName {
+        let mut name = EpochName::default();
+        name[..8].copy_from_slice(&self.epoch.to_ne_bytes());
+        name[8..].copy_from_slice(&self.started.to_ne_bytes());
+        name
+    }
+}
+
 /// The records, open for writing.
 #[derive(Debug)]
 pub struct Store {
@@ -41,7 +57,7 @@ pub struct Store {
     log: PathBuf,
     /// Which files SQLite has open.
     opened: (Option<Identity>, Option<Identity>),
-    epoch: Epoch,
+    current: Current,
     /// Behind which client to look for those of old epochs, if there may be some.
     purge: Option<i64>,
     _lock: File,
@@ -81,13 +97,19 @@ impl Store {
             opened: (None, None),
             log,
             file,
-            epoch: 0,
+            current: Current::default(),
             purge: Some(0),
             _lock: lock,
         };
-        let sql = "SELECT coalesce(max(epoch), 0) FROM epochs";
-        let epoch = store.connection.query_row(sql, (), |row| row.get(0));
-        store.epoch = store.result(epoch)?;
+        let sql = "SELECT epoch, started FROM epochs ORDER BY epoch DESC LIMIT 1";
+        let read = |row: &Row<'_>| {
+            Ok(Current {
+                epoch: row.get(0)?,
+                started: row.get(1)?,
+            })
+        };
+        let current = store.connection.query_row(sql, (), read).optional();
+        store.current = store.result(current)?.unwrap_or_default();
         store.opened = (identity(&store.file)?, identity(&store.log)?);
         // If there is no such room, it is slower.
         let _ = make_room(&store.log);
@@ -116,15 +138,20 @@ impl Store {
             transaction: begun.map_err(failed(&self.file))?,
             file: &self.file,
             now: UNIX_EPOCH.elapsed().unwrap_or_default().as_secs() as i64,
-            epoch: self.epoch,
+            current: self.current,
             purge: self.purge,
-            kept: (&mut self.epoch, &mut self.purge),
+            kept: (&mut self.current, &mut self.purge),
         })
     }
 
     /// The current epoch: that of the last start.
     pub fn epoch(&self) -> Epoch {
-        self.epoch
+        self.current.epoch
+    }
+
+    /// The name of the current epoch.
+    pub fn epoch_name(&self) -> EpochName {
+        self.current.name()
     }
 
     /// Tells of each client that may reclaim. A client's name is `None` if the file has none there.
@@ -160,21 +187,21 @@ pub struct Batch<'a> {
     transaction: rusqlite::Transaction<'a>,
     file: &'a Path,
     now: i64,
-    epoch: Epoch,
+    current: Current,
     purge: Option<i64>,
     /// What the store knows of the two, until this is committed.
-    kept: (&'a mut Epoch, &'a mut Option<i64>),
+    kept: (&'a mut Current, &'a mut Option<i64>),
 }
 
 impl Batch<'_> {
     /// Begins an epoch: a server starts. Returns it.
     pub fn begin_epoch(&mut self) -> Result<Epoch, Error> {
-        let epoch = self.epoch + 1;
+        let (epoch, started) = (self.current.epoch + 1, self.now);
         self.execute(
             "INSERT INTO epochs (epoch, started) VALUES (?1, ?2)",
-            (epoch, self.now),
+            (epoch, started),
         )?;
-        self.epoch = epoch;
+        self.current = Current { epoch, started };
         Ok(epoch)
     }
 
@@ -184,7 +211,7 @@ impl Batch<'_> {
             "SELECT count(*) FROM epochs WHERE epoch = ?1 AND (ended IS NULL OR started >= ?2)";
         let goes_on = || {
             self.transaction
-                .query_row(sql, (self.epoch, started), |row| row.get(0))
+                .query_row(sql, (self.current.epoch, started), |row| row.get(0))
         };
         let goes_on: i64 = goes_on().map_err(failed(self.file))?;
         if goes_on == 0 {
@@ -206,7 +233,7 @@ impl Batch<'_> {
             client.minor,
             address,
             self.now,
-            self.epoch,
+            self.current.epoch,
         );
         self.execute(sql, values).map(drop)
     }
@@ -222,7 +249,7 @@ impl Batch<'_> {
     /// Old kernels ask this, and do not ask for all records at once.
     pub fn claim(&mut self, owner: &Owner) -> Result<bool, Error> {
         let sql = format!("UPDATE clients SET epoch = ?1 WHERE name = ?2 AND {MAY_RECLAIM}");
-        Ok(self.execute(&sql, (self.epoch, owner.bytes()))? > 0)
+        Ok(self.execute(&sql, (self.current.epoch, owner.bytes()))? > 0)
     }
 
     /// The grace period of an epoch is over: who was not stored in it may not reclaim any more.
@@ -230,7 +257,7 @@ impl Batch<'_> {
     /// To say so twice, or of an epoch that is not the current one, changes nothing. Returns whether it ended now.
     pub fn end_grace(&mut self, epoch: Epoch) -> Result<bool, Error> {
         let sql = "UPDATE epochs SET ended = ?1 WHERE epoch = ?2 AND ended IS NULL";
-        let ends = epoch == self.epoch && self.execute(sql, (self.now, epoch))? > 0;
+        let ends = epoch == self.current.epoch && self.execute(sql, (self.now, epoch))? > 0;
         if ends {
             self.purge = Some(0);
         }
@@ -239,7 +266,12 @@ impl Batch<'_> {
 
     /// The epoch that changes are stored in.
     pub fn epoch(&self) -> Epoch {
-        self.epoch
+        self.current.epoch
+    }
+
+    /// The name of that epoch.
+    pub fn epoch_name(&self) -> EpochName {
+        self.current.name()
     }
 
     /// Removes a part of what nobody asks for any more. Returns whether there is more of it.
@@ -257,7 +289,7 @@ impl Batch<'_> {
             // The last one that has ended says who may reclaim.
             let sql = "DELETE FROM epochs WHERE epoch <= ?1 - ?2
                 AND epoch < (SELECT max(epoch) FROM epochs WHERE ended IS NOT NULL)";
-            self.execute(sql, (self.epoch, EPOCHS_KEPT))?;
+            self.execute(sql, (self.current.epoch, EPOCHS_KEPT))?;
         }
         Ok(self.purge.is_some())
     }
@@ -265,7 +297,7 @@ impl Batch<'_> {
     /// Returns when all of it is on the disk. If this fails, none of it is stored.
     pub fn commit(self) -> Result<(), Error> {
         self.transaction.commit().map_err(failed(self.file))?;
-        *self.kept.0 = self.epoch;
+        *self.kept.0 = self.current;
         *self.kept.1 = self.purge;
         Ok(())
     }

@@ -165,6 +165,37 @@ fn an_old_kernel_asks_for_one_client() {
 }
 
 #[test]
+fn an_epoch_is_named_by_its_number_and_when_it_started() {
+    let (_directory, file) = place();
+    let mut records = open(&file);
+    assert_eq!(records.epoch_name(), [0; 16]);
+    batch(&mut records, |batch| batch.begin_epoch());
+    let first = records.epoch_name();
+    assert_eq!(first[..8], 1u64.to_ne_bytes());
+    let began = u64::from_ne_bytes(first[8..].try_into().unwrap());
+    assert!(began.abs_diff(std::time::UNIX_EPOCH.elapsed().unwrap().as_secs()) < 60);
+    // By another way, most likely within the same second.
+    batch(&mut records, |batch| batch.end_grace(1));
+    let named = batch(&mut records, |batch| {
+        batch.begin_epoch_after(i64::MAX)?;
+        Ok(batch.epoch_name())
+    });
+    assert_eq!(named[..8], 2u64.to_ne_bytes());
+    assert_eq!(records.epoch_name(), named);
+    // What is not committed has not begun.
+    drop(records.begin().map(|mut batch| batch.begin_epoch()));
+    assert_eq!(records.epoch_name(), named);
+    drop(records);
+    assert_eq!(open(&file).epoch_name(), named);
+    // Another file, with the same number.
+    let sql = "UPDATE epochs SET started = started - 1 WHERE epoch = 2";
+    Connection::open(&file).unwrap().execute(sql, ()).unwrap();
+    let other = open(&file);
+    assert_eq!(other.epoch(), 2);
+    assert_ne!(other.epoch_name(), named);
+}
+
+#[test]
 fn what_is_not_committed_is_not_stored() {
     let (_directory, file) = place();
     let mut records = open(&file);

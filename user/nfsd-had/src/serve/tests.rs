@@ -157,25 +157,37 @@ fn all(store: &Store) -> Vec<Client> {
     all
 }
 
-fn start_3(epoch: u64) -> (Vec<u8>, Vec<u8>) {
-    (upcall_3(4, &[]), upcall_3(4, &[(5, &epoch.to_ne_bytes())]))
+fn start_3() -> Vec<u8> {
+    upcall_3(4, &[])
 }
 
-fn done_3(epoch: u64) -> Vec<u8> {
-    upcall_3(3, &[(5, &epoch.to_ne_bytes())])
+/// The answer to it, in an epoch of which only its number is known.
+fn is_started(answer: &[u8], epoch: u64) -> bool {
+    answer == upcall_3(4, &[(5, &name(answer, epoch))])
+}
+
+/// The name of this epoch, which began when that one did at the end of an answer.
+fn name(answer: &[u8], epoch: u64) -> [u8; 16] {
+    let started = answer.last_chunk::<8>().unwrap();
+    [epoch.to_ne_bytes(), *started].concat().try_into().unwrap()
+}
+
+fn done_3(epoch: [u8; 16]) -> Vec<u8> {
+    upcall_3(3, &[(5, &epoch)])
 }
 
 #[test]
 fn version_3_tells_more_of_a_client() {
     let directory = tempfile::tempdir().unwrap();
     let (mut store, _) = Store::open(&directory.path().join("records")).unwrap();
-    let (start, started) = start_3(1);
+    let start = start_3();
     let minor = 2u32.to_ne_bytes();
     let attributes: [(u16, &[u8]); 4] =
         [(1, b"one"), (2, &[7; 32]), (3, &minor), (4, b"192.0.2.50")];
     let create = upcall_3(0, &attributes);
     let answers = raw(&mut store, &[start.clone(), create.clone()]);
-    assert_eq!(answers, [started, header(&create, 0)]);
+    assert!(is_started(&answers[0], 1));
+    assert_eq!(answers[1..], [header(&create, 0)]);
     let one = Client {
         owner: Owner::new("one").unwrap(),
         principal: Some([7; 32]),
@@ -186,7 +198,9 @@ fn version_3_tells_more_of_a_client() {
     // After the next start it is told as it was stored.
     let mut record = upcall_3(4, &attributes);
     record[2..4].copy_from_slice(&(-115i16).to_ne_bytes());
-    assert_eq!(raw(&mut store, &[start]), [record, start_3(2).1]);
+    let answers = raw(&mut store, &[start]);
+    assert_eq!(answers[..1], [record]);
+    assert!(is_started(&answers[1], 2) && answers.len() == 2);
     // A record is what was told last: who does not say where the client came to does not say that it came there again.
     raw(&mut store, &[upcall(0, "one")]);
     assert_eq!(all(&store), [Client::new(one.owner, None)]);
@@ -204,14 +218,20 @@ fn version_3_is_agreed_on_and_the_epoch_told() {
     question[9..17].copy_from_slice(b"nfsd-ha?");
     let epoch = |answer: &[u8]| {
         assert_eq!(answer[8..17], *b"\x03nfsd-ha!");
-        u64::from_ne_bytes(answer[17..25].try_into().unwrap())
+        assert!(answer[33..].iter().all(|byte| *byte == 0));
+        <[u8; 16]>::try_from(&answer[17..33]).unwrap()
     };
-    let answers = raw(
-        &mut store,
-        &[question.clone(), start_3(1).0, question.clone()],
-    );
-    assert_eq!((epoch(&answers[0]), epoch(&answers[2])), (0, 1));
-    assert_eq!(answers[1], start_3(1).1);
+    let asked = [question.clone(), start_3(), question.clone()];
+    let answers = raw(&mut store, &asked);
+    assert!(is_started(&answers[1], 1));
+    let told = name(&answers[1], 1);
+    assert_eq!((epoch(&answers[0]), epoch(&answers[2])), ([0; 16], told));
+    // The daemon that comes in place of this one says the same, until a server starts.
+    drop(store);
+    let (mut store, _) = Store::open(&directory.path().join("records")).unwrap();
+    let answers = raw(&mut store, &[question.clone(), start_3(), question]);
+    assert_eq!(epoch(&answers[0]), told);
+    assert_eq!(epoch(&answers[2]), name(&answers[1], 2));
     assert_eq!(raw(&mut store, &[upcall(5, "")])[0][8], 2);
 }
 
@@ -220,23 +240,27 @@ fn only_the_grace_period_of_the_last_epoch_ends() {
     let directory = tempfile::tempdir().unwrap();
     let (mut store, _) = Store::open(&directory.path().join("records")).unwrap();
     let create = |name: &'static [u8]| upcall_3(0, &[(1, name)]);
-    let (start, _) = start_3(0);
-    raw(
-        &mut store,
-        &[
-            start.clone(),
-            create(b"one"),
-            create(b"two"),
-            start,
-            create(b"two"),
-        ],
-    );
-    for epoch in [0, 1, 3, i64::MAX as u64, u64::MAX] {
+    let start = start_3();
+    let messages = [
+        start.clone(),
+        create(b"one"),
+        create(b"two"),
+        start,
+        create(b"two"),
+    ];
+    let answers = raw(&mut store, &messages);
+    // The records of epoch 1 come before the end of the second start.
+    let second = name(&answers[4], 2);
+    // A file that was put back may have the same number.
+    let mut later = second;
+    later[8] ^= 1;
+    let others = [0, 1, 3, i64::MAX as u64, u64::MAX].map(|epoch| name(&answers[4], epoch));
+    for epoch in others.into_iter().chain([later, [0; 16]]) {
         let done = done_3(epoch);
         assert_eq!(raw(&mut store, &[done.clone()]), [header(&done, 0)]);
-        assert_eq!(clients(&store), 2, "epoch {epoch}");
+        assert_eq!(clients(&store), 2, "epoch {epoch:?}");
     }
-    let done = done_3(2);
+    let done = done_3(second);
     let twice = raw(&mut store, &[done.clone(), done.clone()]);
     assert_eq!(twice, [header(&done, 0), header(&done, 0)]);
     assert_eq!(clients(&store), 1);
@@ -247,7 +271,7 @@ fn only_the_grace_period_of_the_last_epoch_ends() {
 fn many_clients_come_in_few_answers_and_all_of_them() {
     let directory = tempfile::tempdir().unwrap();
     let (mut store, _) = Store::open(&directory.path().join("records")).unwrap();
-    let (start, _) = start_3(0);
+    let start = start_3();
     raw(&mut store, &[start.clone()]);
     let creates: Vec<_> = (0..10_000)
         .map(|n| upcall_3(0, &[(1, format!("client-{n}").as_bytes())]))
@@ -258,7 +282,7 @@ fn many_clients_come_in_few_answers_and_all_of_them() {
         .all(|answer| *answer == header(&creates[0], 0)));
     let answers = raw(&mut store, &[start.clone()]);
     let (last, records) = answers.split_last().unwrap();
-    assert_eq!(*last, start_3(2).1);
+    assert!(is_started(last, 2));
     let bytes: usize = creates.iter().map(|create| create.len() - 8).sum();
     assert_eq!(records.len(), bytes.div_ceil(32768 - 8 - 16));
     assert!(records.iter().all(|record| record.len() <= 32768));
@@ -287,7 +311,7 @@ fn a_start_that_was_not_heard_is_told_so() {
     }
     let directory = tempfile::tempdir().unwrap();
     let (mut store, _) = Store::open(&directory.path().join("records")).unwrap();
-    let (start, _) = start_3(0);
+    let start = start_3();
     // Of three downcalls, the last one is not full.
     let names: Vec<_> = (0..70).map(|n| [n; 1000]).collect();
     let mut messages = vec![start.clone()];
@@ -304,10 +328,10 @@ fn nothing_of_version_3_is_acknowledged_that_is_not_stored() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("records");
     let (mut store, _) = Store::open(&file).unwrap();
-    let (start, _) = start_3(0);
+    let start = start_3();
     raw(&mut store, &[start.clone()]);
     std::fs::rename(&file, directory.path().join("away")).unwrap();
-    let messages = [upcall_3(0, &[(1, b"one")]), done_3(1), start];
+    let messages = [upcall_3(0, &[(1, b"one")]), done_3([1; 16]), start];
     let mut raw = Raw(Vec::new(), usize::MAX);
     assert!(serve(&mut store, &messages, &mut raw).is_err());
     assert_eq!(raw.0, messages.map(|message| header(&message, -116)));
