@@ -13,6 +13,7 @@ class Nfsdcld:
     """nfsdcld: a table for each epoch."""
 
     name = "nfsdcld"
+    version = 2  # of the upcall
 
     def __init__(self, state):
         self.file = f"{state}/main.sqlite"
@@ -42,6 +43,7 @@ class NfsdHad:
     """nfsd-had: one table, with the epoch of each client."""
 
     name = "nfsd-had"
+    version = 3
 
     def __init__(self, state):
         self.file = f"{state}/records.sqlite"

@@ -9,6 +9,7 @@ Only a debug kernel can do that (make test-debug), and sees what is forgotten or
 import collections
 import ctypes
 import errno
+import functools
 import itertools
 import os
 import threading
@@ -294,12 +295,12 @@ def no_server():
         daemons.pop().close()
 
 
-def wait_for_daemon():
+def wait_for_daemon(version):
     """A server starts, then a daemon comes, which does not answer yet; its thread."""
     no_server()
     may_answer.clear()
     sh("rpc.nfsd 1")
-    daemons.append(Daemon(records=[b"record-%d" % n for n in range(3)],
+    daemons.append(Daemon(records=[b"record-%d" % n for n in range(3)], version=version,
                           answer=lambda upcall: 0 if may_answer.wait() else None))
     return [daemons[0].thread.native_id]
 
@@ -310,11 +311,14 @@ def get_records():
     return wait_until(lambda: server.status()["records_known"] == 3, 10)
 
 
-results = [result for _, result in faults.each(get_records, wait_for_daemon)]
-no_server()
-report("downcalls", results)
-check("allocations of downcalls have failed", results)
-equal("no record is lost", set(results), {True})
+# One client in a record, and all of them in one.
+for version in (2, 3):
+    results = [result for _, result in
+               faults.each(get_records, functools.partial(wait_for_daemon, version))]
+    no_server()
+    report(f"downcalls of version {version}", results)
+    check("allocations of downcalls have failed", results)
+    equal("no record is lost", set(results), {True})
 server.start_daemon()
 server.start()
 equal("with memory it is tracked", server.status()["state"], "active")

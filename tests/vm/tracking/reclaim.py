@@ -72,8 +72,8 @@ def with_module(versions, early):
     server, clients, holders = locks_survive(versions, early)
     status = server.status()
     equal("the module did it", status["state"], "active")
-    equal("with nfsdcld, in the version that it knows", (status["daemon"], status["version"]),
-          ("present", 2))
+    equal("with its daemon, in the version that it knows", (status["daemon"], status["version"]),
+          ("present", server.recorder.version))
     # They were created before the restart; after it each says again what it had.
     equal("upcalls after the restart",
           [status[c] for c in ("get_version", "grace_start", "create", "remove", "grace_done")],
