@@ -116,8 +116,28 @@ impl<'a> Attributes<'a> {
         Some((u16::from_ne_bytes([t0, t1]), value, rest))
     }
 
-    /// The epoch, if it is there. Fails with `EINVAL` as reading does.
+    /// Looks through all. Returns the type of the first. Fails with `EINVAL` as reading does, and if one is there twice
+    /// of one client.
+    fn check(self) -> Result<Option<Type>> {
+        let (mut first, mut seen) = (None, 0u32);
+        for attribute in self {
+            let (kind, _) = attribute?;
+            first = first.or(Some(kind));
+            if kind == Type::Name {
+                seen = 0;
+            }
+            let bit = 1 << kind as u16;
+            if seen & bit != 0 {
+                return Err(EINVAL);
+            }
+            seen |= bit;
+        }
+        Ok(first)
+    }
+
+    /// The epoch, if it is there. Fails with `EINVAL` as reading does, and if one is there twice.
     pub(crate) fn epoch(self) -> Result<Option<Epoch>> {
+        self.check()?;
         let mut epoch = None;
         for attribute in self {
             let (kind, value) = attribute?;
@@ -128,14 +148,10 @@ impl<'a> Attributes<'a> {
         Ok(epoch)
     }
 
-    /// The clients. Fails with `EINVAL` as reading does, and if there is none, or something before the first.
+    /// The clients. Fails with `EINVAL` as reading does, and if there is none, something before the first, or something
+    /// twice of one.
     pub(crate) fn clients(self) -> Result<Clients<'a>> {
-        let mut first = None;
-        for attribute in self {
-            let (kind, _) = attribute?;
-            first = first.or(Some(kind));
-        }
-        match first {
+        match self.check()? {
             Some(Type::Name) => Ok(Clients(self)),
             _ => Err(EINVAL),
         }

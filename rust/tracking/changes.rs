@@ -277,6 +277,18 @@ impl<H: KeyedHash, O: Copy + PartialEq> Changes<H, O> {
         }
     }
 
+    /// A daemon has come that may have any records: what another one is about to say, or has said, is no answer of its.
+    pub(crate) fn doubt(&mut self) {
+        for slot in &mut *self.slots {
+            if let Slot::Used(change) = slot {
+                change.doubtful = true;
+                if change.busy {
+                    change.generation = change.generation.wrapping_add(1);
+                }
+            }
+        }
+    }
+
     fn find(&self, key: u64, name: &[u8]) -> Option<usize> {
         let is =
             |at: usize| matches!(&self.slots[at], Slot::Used(c) if c.client.get().name == name);

@@ -109,7 +109,7 @@ impl Channel {
             return Err(EPIPE);
         }
         let place = state.next_place;
-        let call = Call::new(command, place, &self.state);
+        let call = Call::new(command, state.version, place, &self.state);
         let len = state.version.message_len().unwrap_or(message.len());
         let upcall = Arc::pin_init(Message::new(message, len, call), GFP_KERNEL)?;
         if state.upcalls.len() < params::upcalls_in_flight() && state.line.is_empty() {
@@ -151,7 +151,7 @@ impl Channel {
             // must not be with a daemon, not even one that is reading it just now.
             if left == 0
                 && upcall.body.command == Command::GraceDone
-                && state.version < Version::V3
+                && upcall.body.version < Version::V3
                 && matches!(upcall.body.phase(&state), Phase::Sent(_))
                 && !pipe.withdraw(upcall)
             {
@@ -274,7 +274,10 @@ impl State {
 
     /// Finds the upcall that a downcall answers, and does what it says.
     fn receive(&mut self, pipe: &Pipe<Channel>, len: usize, data: &[u8]) -> Result<Arc<Upcall>> {
-        let downcall = Downcall::parse(self.version, len, data)?;
+        let asked = cld::xid(data).and_then(|xid| self.upcalls.get(xid));
+        // The version may be another one since it was asked.
+        let version = asked.map_or(self.version, |upcall| upcall.body.version);
+        let downcall = Downcall::parse(version, len, data)?;
         let upcall = self.upcalls.get(downcall.xid).ok_or(ENOENT)?.clone();
         if !upcall.body.read.load(Ordering::Acquire) {
             return Err(ENOENT);
@@ -305,7 +308,7 @@ impl State {
         }
         self.heard = Moment::now();
         // Answers alone do not help before there are records.
-        if self.has_records() {
+        if self.stage == Stage::Ready {
             self.silent = None;
         }
         Ok(upcall)
@@ -314,12 +317,16 @@ impl State {
     /// Ends what is in flight and in line: a daemon of version 3 is gone.
     fn part(&mut self, pipe: &Pipe<Channel>) {
         self.version = Version::V1;
+        self.partings += 1;
         if self.stage == Stage::Ready {
             self.stage = Stage::Parted;
         }
         let line = core::mem::take(&mut self.line);
+        for upcall in line.values() {
+            upcall.body.give_up(self, UNKNOWN);
+        }
         let upcalls = self.upcalls.take();
-        for upcall in Iterator::chain(line.values(), upcalls.values()) {
+        for upcall in upcalls.values() {
             upcall.body.give_up(self, UNKNOWN);
             pipe.withdraw(upcall);
         }

@@ -294,10 +294,10 @@ impl<'a> Downcall<'a> {
         if !version.fits(len) || msg.len() < HEADER_LEN {
             return Err(EINVAL);
         }
-        let (header, body) = msg.split_at(HEADER_LEN);
-        let command = header[1];
+        let body = &msg[HEADER_LEN..];
+        let command = msg[1];
         let status = status(msg);
-        let xid = u32::from_ne_bytes([header[4], header[5], header[6], header[7]]);
+        let xid = xid(msg).ok_or(EINVAL)?;
         if !(-MAX_ERRNO..=0).contains(&status) {
             return Err(EINVAL);
         }
@@ -318,6 +318,12 @@ impl<'a> Downcall<'a> {
         };
         Ok(Downcall { xid, command, body })
     }
+}
+
+/// The xid of a downcall, if at least its header is there.
+pub(crate) fn xid(msg: &[u8]) -> Option<u32> {
+    let word = msg.get(4..HEADER_LEN)?;
+    Some(u32::from_ne_bytes(*word.first_chunk()?))
 }
 
 /// The status of a downcall, of which at least the header is there.

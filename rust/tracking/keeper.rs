@@ -62,6 +62,7 @@ impl Tracker {
         let mut state = channel.state();
         loop {
             let done;
+            let arrivals = state.arrivals;
             (state, done) = match state.stage {
                 Stage::Closed => return,
                 Stage::Waiting if state.daemon => self.catch_up(state),
@@ -82,7 +83,6 @@ impl Tracker {
                 pause = FIRST_PAUSE;
                 continue;
             }
-            let arrivals = state.arrivals;
             (state, _) = channel.wait_until(state, &channel.came, pause, |s| {
                 s.stage == Stage::Closed || s.arrivals != arrivals
             });
@@ -91,7 +91,7 @@ impl Tracker {
     }
 
     /// Connects with a daemon that has come late.
-    fn catch_up<'a>(&'a self, state: Locked<'a>) -> (Locked<'a>, bool) {
+    fn catch_up<'a>(self: &'a Arc<Self>, state: Locked<'a>) -> (Locked<'a>, bool) {
         let (mut state, connected) = self.connect(state);
         if !connected {
             return (state, false);
@@ -104,9 +104,11 @@ impl Tracker {
             // Those who are there must be on record before the old records go.
             if let Err(e) = self.record_all(&mut state) {
                 state.stage = Stage::Waiting;
+                state.silent.get_or_insert(Moment::now());
                 self.report(&mut state, Command::GraceStart, Err(e));
                 return (state, false);
             }
+            state.changes.doubt();
             state.is_another = false;
         }
         if state.grace_done_due {
@@ -114,14 +116,16 @@ impl Tracker {
         } else if state.records.counts().known == 0 {
             self.end_grace(&state);
         }
+        self.changed(&mut state);
         (state, true)
     }
 
     /// Asks a daemon that has come in the place of one of version 3 for its version. One that is not at the same
     /// epoch has not what that had: it is told all. Returns whether it has answered.
-    fn renew<'a>(&'a self, state: Locked<'a>) -> (Locked<'a>, bool) {
+    fn renew<'a>(self: &'a Arc<Self>, state: Locked<'a>) -> (Locked<'a>, bool) {
         let (mut state, answer) = self.ask_version(state);
         let Ok(said) = answer else {
+            state.silent.get_or_insert(Moment::now());
             return (state, false);
         };
         if state.stage != Stage::Parted {
@@ -129,6 +133,7 @@ impl Tracker {
         }
         if said.version == Version::V3 && said.epoch == state.epoch {
             state.stage = Stage::Ready;
+            state.silent = None;
         } else {
             pr_info!(
                 "another client tracking daemon has come, and is told all (net {:x})\n",
@@ -138,7 +143,7 @@ impl Tracker {
             state.is_another = true;
             state.grace_done_due = state.grace_over;
         }
-        self.settled.notify_all();
+        self.changed(&mut state);
         (state, true)
     }
 
@@ -221,6 +226,7 @@ impl Tracker {
             state.epoch = result.unwrap_or(None);
         } else if state.stage == Stage::Waiting {
             state.version = Version::V1;
+            state.silent.get_or_insert(Moment::now());
             if !state.is_another {
                 state.records.clear();
             }
@@ -245,7 +251,7 @@ impl Tracker {
     }
 
     /// Tells the daemon that the grace period is over. Returns whether that worked.
-    fn send_grace_done<'a>(&'a self, state: Locked<'a>) -> (Locked<'a>, bool) {
+    fn send_grace_done<'a>(self: &'a Arc<Self>, state: Locked<'a>) -> (Locked<'a>, bool) {
         let (mut state, result) = self.ask(state, Command::GraceDone);
         let done = result.is_ok();
         match result {
@@ -256,7 +262,7 @@ impl Tracker {
             Err(_) => {}
         }
         self.report(&mut state, Command::GraceDone, result.map(|_| ()));
-        self.settled.notify_all();
+        self.changed(&mut state);
         (state, done)
     }
 
@@ -290,8 +296,10 @@ impl Tracker {
                     Next::Busy => {}
                     Next::Upcall(job) => {
                         let done;
+                        let partings = state.partings;
                         (state, done) = self.perform(state, job, patience);
-                        if done || state.stage == Stage::Parted {
+                        // It is for the next one.
+                        if done || state.partings != partings {
                             continue;
                         }
                         break;
@@ -361,6 +369,10 @@ impl Tracker {
         let Err(e) = result else {
             return;
         };
+        // That a daemon is restarted is no failure.
+        if e == UNKNOWN && state.stage != Stage::Waiting {
+            return;
+        }
         if state.stage == Stage::Closed || core::mem::replace(&mut state.outage, true) {
             return;
         }

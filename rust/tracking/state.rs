@@ -58,6 +58,8 @@ pub(crate) struct State {
     pub(crate) daemon: bool,
     /// How often a daemon has come to a pipe that nobody had open.
     pub(crate) arrivals: u64,
+    /// How often one of version 3 has gone.
+    pub(crate) partings: u64,
     /// How far it is.
     pub(crate) stage: Stage,
     /// Did something fail, and has not been made good yet?
@@ -89,6 +91,7 @@ impl State {
             is_another: false,
             daemon: false,
             arrivals: 0,
+            partings: 0,
             stage: Stage::Waiting,
             outage: false,
             silent: Some(Moment::now()),
@@ -124,6 +127,8 @@ pub(crate) type Upcall = Message<Call>;
 pub(crate) struct Call {
     /// What it asks for.
     pub(crate) command: Command,
+    /// The version that it has, and its answer.
+    pub(crate) version: Version,
     phase: LockedBy<Phase, State>,
     /// Has the daemon read it to its end, since it was sent? Without the lock, as the daemon should
     /// not wait for who has just sent it something.
@@ -148,11 +153,13 @@ impl Call {
     /// An upcall that has a place in line; its phase is guarded by `state`.
     pub(crate) fn new(
         command: Command,
+        version: Version,
         place: u64,
         state: &Mutex<State>,
     ) -> impl PinInit<Self> + '_ {
         pin_init!(Self {
             command,
+            version,
             phase: LockedBy::new(state, Phase::InLine(place)),
             read: AtomicBool::new(false),
             answered <- new_condvar!("nfsd_ha::Call"),

@@ -146,7 +146,7 @@ fn check_answer(version: Version, message: &[u8], said: Said) {
 
 /// The attributes of a message that we know, if all of it are good ones.
 fn attributes(mut bytes: &[u8]) -> Option<Vec<(u16, &[u8])>> {
-    let mut all = Vec::new();
+    let (mut all, mut seen) = (Vec::new(), Vec::new());
     while !bytes.is_empty() {
         let kind = u16_at(bytes.get(..4)?, 0);
         let value = bytes[4..].get(..usize::from(u16_at(bytes, 2)))?;
@@ -159,8 +159,14 @@ fn attributes(mut bytes: &[u8]) -> Option<Vec<(u16, &[u8])>> {
             5 => value.len() == 16,
             _ => continue,
         };
+        if kind == 1 {
+            seen.clear();
+        }
+        if !good || seen.contains(&kind) {
+            return None;
+        }
+        seen.push(kind);
         all.push((kind, value));
-        good.then_some(())?;
     }
     Some(all)
 }

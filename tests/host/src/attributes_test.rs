@@ -143,6 +143,8 @@ fn a_record_begins_with_a_name() {
     assert!(bad(&[(2, &[9; 32]), (1, b"a")]));
     assert!(bad(&[(1, b"")]) && bad(&[(1, &[1; 1025])]));
     assert!(!bad(&[(77, b"x"), (1, b"a")]));
+    assert!(bad(&[(1, b"a"), (3, &[0; 4]), (3, &[0; 4])]));
+    assert!(!bad(&[(1, b"a"), (3, &[0; 4]), (1, b"b"), (3, &[0; 4])]));
     // All of it is looked at before any of it is taken.
     assert!(bad(&[(1, b"a"), (1, b"b"), (3, &[0; 3])]));
     let other = message(0, -115, &[(1, b"a")]);
@@ -169,6 +171,8 @@ fn an_answer_is_a_header_and_perhaps_an_epoch() {
         epoch(&message(4, 0, &[(77, b""), (5, &word)])),
         Ok(Some(word))
     );
+    let twice = message(4, 0, &[(5, &word), (5, &word)]);
+    assert_eq!(epoch(&twice), Err(EINVAL));
     for value in [&word[..15], &[0; 17], &[]] {
         assert_eq!(epoch(&message(4, 0, &[(5, value)])), Err(EINVAL));
     }

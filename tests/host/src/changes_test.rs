@@ -48,6 +48,22 @@ fn begin(table: &mut Table, name: &str) -> Job {
 }
 
 #[test]
+fn an_answer_of_who_is_gone_is_none() {
+    let mut table = Table::new(Weak);
+    store(&mut table, client("a"), 1).unwrap();
+    store(&mut table, client("b"), 2).unwrap();
+    let job = begin(&mut table, "a");
+    table.doubt();
+    assert_eq!(table.end(job, true), None);
+    let job = begin(&mut table, "a");
+    assert_eq!(job.command, Command::Create);
+    assert_eq!(table.end(job, true), Some(1));
+    // It may have had a record of this one.
+    assert_eq!(drop_record(&mut table, b"b", 2, false), Ok(true));
+    assert_eq!(begin(&mut table, "b").command, Command::Remove);
+}
+
+#[test]
 fn a_record_is_stored_once() {
     let mut table = Table::new(Weak);
     assert!(matches!(next(&mut table, b"a"), Next::Settled));

@@ -10,11 +10,12 @@ import errno
 import os
 import struct
 import threading
+import time
 
 from cld import (ADDRESS, ANSWER, CREATE, EINPROGRESS, EPOCH, GET_VERSION, GRACE_DONE, GRACE_START,
                  MINOR, NAME, PIPE, PRINCIPAL, REMOVE, Daemon, Pipe)
 from ktap import check, done, equal
-from nfs import Server, patience, sh, wait_until
+from nfs import Server, kernel_log, patience, sh, wait_until
 from nfs4 import Nfs4
 
 EPOCH_A, EPOCH_B = b"a" * 16, b"b" * 16
@@ -120,6 +121,7 @@ def test_messages():
             ("an empty name", record((NAME, b""))),
             ("a name of 1025 bytes", record((NAME, b"n" * 1025))),
             ("a hash of 31 bytes", record((NAME, b"a"), (PRINCIPAL, bytes(31)))),
+            ("two hashes", record((NAME, b"a"), (PRINCIPAL, bytes(32)), (PRINCIPAL, bytes(32)))),
             ("a good client before a bad one", record((NAME, b"a"), (NAME, b"b"), (MINOR, bytes(3)))),
             ("a record of Create", record((NAME, b"a"), command=CREATE)),
             ("an epoch of 8 bytes", upcall.answer_3(0, (EPOCH, bytes(8)))),
@@ -193,6 +195,7 @@ def test_same_daemon(pipe, thread):
     thread.join(patience(20))
     equal("and the client has waited for it", result, ["OK"])
     equal("nobody asked for the records again", server.status()["grace_start"], 1)
+    check("and nothing of it is a failure", "failed with" not in kernel_log(), kernel_log()[-600:])
     pipe.close()
     pipe = Pipe()
     agree(pipe, EPOCH_A)
@@ -245,6 +248,32 @@ def test_another_in_the_grace_period():
     server.stop()
 
 
+def test_another_that_fails():
+    """Another daemon, which cannot store anything: requests wait for one time limit in all."""
+    pipe = start(EPOCH_A)
+    upcall = pipe.read()
+    assert upcall.command == GRACE_DONE and pipe.write(upcall.answer_3()) == 0
+    assert wait_until(lambda: server.status()["grace_done_due"] == 0, 10)
+    clients = [confirm(1, "192.0.2.1", f"full-{n}") for n in range(4)]
+    sh("echo 3 > /sys/module/nfsd_ha/parameters/upcall_timeout")
+    pipe.close()
+    daemon = Daemon(version=3, epoch=EPOCH_B,
+                    answer=lambda upcall: -errno.ENOSPC if upcall.command == GRACE_START else 0)
+    times = []
+    for client in clients:
+        began = time.monotonic()
+        assert client.reclaim_complete() == "OK"
+        times.append(time.monotonic() - began)
+    check("one client waits at most", sum(each > 2 for each in times) <= 1, times)
+    equal("all are to be stored", server.status()["to_store"], len(clients))
+    daemon.answer = lambda upcall: 0
+    stored = {(CREATE, client.name.encode()) for client in clients}
+    check("and are when there is room", wait_until(lambda: stored <= set(daemon.said), 40), daemon.said)
+    sh("echo 30 > /sys/module/nfsd_ha/parameters/upcall_timeout")
+    daemon.close()
+    server.stop()
+
+
 def test_no_epoch():
     """A daemon that says version 3 and no epoch."""
     thread, pipe = begin()
@@ -262,5 +291,6 @@ def test_no_epoch():
 test_agreement()
 test_another_daemon(test_same_daemon(*test_messages()))
 test_another_in_the_grace_period()
+test_another_that_fails()
 test_no_epoch()
 done()
