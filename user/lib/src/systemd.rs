@@ -32,9 +32,12 @@ pub fn watchdog() -> Option<Duration> {
     (for_us && !time.is_zero()).then_some(time)
 }
 
-/// A file that is readable after a signal that ends a daemon. The signals do nothing else from now on.
+/// A file that is readable after a signal that ends a daemon. The signals do nothing else from now on, and SIGHUP does
+/// nothing: who sends it wants a daemon to read its configuration anew, or closes a terminal, and not that it ends.
 pub fn end_signals() -> nix::Result<SignalFd> {
-    let ours = SigSet::from_iter([Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP]);
-    ours.thread_block()?;
+    let ours = SigSet::from_iter([Signal::SIGTERM, Signal::SIGINT]);
+    let mut blocked = ours;
+    blocked.add(Signal::SIGHUP);
+    blocked.thread_block()?;
     SignalFd::new(&ours)
 }
