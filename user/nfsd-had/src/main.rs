@@ -6,6 +6,7 @@
 mod pipe;
 mod serve;
 mod service;
+mod trouble;
 
 use clap::Parser;
 use nfsd_ha::causes;

@@ -5,8 +5,8 @@
 
 use crate::pipe::{Pipe, Place};
 use crate::serve::{serve, Answers};
+use crate::trouble::Trouble;
 use anyhow::{Context, Result};
-use nfsd_ha::causes;
 use nfsd_ha::config::Config;
 use nfsd_ha::files;
 use nfsd_ha::records::{Error, Store};
@@ -104,7 +104,7 @@ impl Service {
                         | files::Error::Missing { .. }
                         | files::Error::LeadsNowhere { .. },
                     )),
-                ) => self.trouble.is(e),
+                ) => self.trouble.is(&e),
                 Err(e) => return Err(e.into()),
             }
         }
@@ -115,9 +115,10 @@ impl Service {
             }
             match self.place.open() {
                 Ok(pipe) => self.pipe = pipe,
-                Err(e) => self
-                    .trouble
-                    .is(anyhow::Error::new(e).context("the pipe of rpc_pipefs")),
+                Err(e) => {
+                    let error = anyhow::Error::new(e).context("the pipe of rpc_pipefs");
+                    self.trouble.is(error.as_ref());
+                }
             }
         }
         Ok(())
@@ -182,8 +183,10 @@ impl Service {
             }
         }
         match serve(store, &messages, pipe) {
+            // While there is something to remove, that may be what fails.
+            Ok(()) if store.is_stale() => {}
             Ok(()) => self.trouble.over(),
-            Err(e) => self.trouble.is(e),
+            Err(e) => self.trouble.is(&e),
         }
         Ok(())
     }
@@ -198,30 +201,12 @@ impl Service {
             batch.purge()?;
             batch.commit()
         };
-        if let Err(e) = purge() {
-            self.trouble.is(e);
-            std::thread::sleep(AGAIN);
-        }
-    }
-}
-
-/// What is wrong, which is said once.
-#[derive(Debug, Default)]
-struct Trouble(String);
-
-impl Trouble {
-    fn is(&mut self, error: impl Into<anyhow::Error>) {
-        let text = causes::line(error.into().as_ref());
-        if text != self.0 {
-            tracing::error!("{text}; it is tried again, and clients wait");
-            self.0 = text;
-        }
-    }
-
-    fn over(&mut self) {
-        if !self.0.is_empty() {
-            tracing::info!("all is well again");
-            self.0.clear();
+        match purge() {
+            Ok(()) => self.trouble.over(),
+            Err(e) => {
+                self.trouble.is(&e);
+                std::thread::sleep(AGAIN);
+            }
         }
     }
 }
