@@ -231,5 +231,14 @@ with contextlib.closing(sqlite3.connect(FILE)) as database:
           wait_until(lambda: database.execute("SELECT count(*) FROM clients").fetchone() == (3,), 10))
 server.daemon.send_signal(signal.SIGTERM)
 equal("it ends when it is told to", server.daemon.wait(patience(10)), 0)
+
+# No instance of inotify is left: the pipe, which comes and goes with the server, is looked for.
+sh("echo 0 > /proc/sys/fs/inotify/max_user_instances")
+server.start_daemon()
+check("without inotify: it serves", wait_until(server.is_up, 10), said())
+server.restart()
+check("without inotify: it serves after a restart of the server", wait_until(server.is_up, 10), said())
+equal("without inotify: that is said once", said().count("cannot be watched"), 1)
+server.stop_daemon()
 server.stop()
 done()

@@ -47,39 +47,59 @@ impl AsFd for Pipe {
 pub struct Place {
     pipe: PathBuf,
     directory: PathBuf,
-    news: OwnedFd,
+    /// What tells of that, if this machine has one more of these for us.
+    news: Option<OwnedFd>,
     watched: bool,
 }
 
 impl Place {
     /// That of a mount of rpc_pipefs.
-    pub fn new(pipefs: &Path) -> io::Result<Self> {
+    pub fn new(pipefs: &Path) -> Self {
         let directory = pipefs.join("nfsd");
-        Ok(Self {
+        Self {
             pipe: directory.join("cld"),
             directory,
-            news: inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)?,
+            news: None,
             watched: false,
-        })
+        }
     }
 
-    /// Begins to look for the pipe, unless that was done. Returns whether rpc_pipefs is mounted.
-    pub fn watch(&mut self) -> io::Result<bool> {
-        if !self.watched {
-            let flags = WatchFlags::CREATE | WatchFlags::DELETE | WatchFlags::ONLYDIR;
-            match inotify::add_watch(&self.news, &self.directory, flags) {
-                Ok(_) => self.watched = true,
-                Err(Errno::NOENT | Errno::NOTDIR) => {}
-                Err(e) => return Err(e.into()),
-            }
+    /// Begins to watch it, unless that was done, or rpc_pipefs is not mounted.
+    pub fn watch(&mut self) -> io::Result<()> {
+        if self.watched {
+            return Ok(());
         }
-        Ok(self.watched)
+        let news = match self.news.take() {
+            Some(news) => news,
+            None => inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)?,
+        };
+        let flags = WatchFlags::CREATE | WatchFlags::DELETE | WatchFlags::ONLYDIR;
+        let added = inotify::add_watch(self.news.insert(news), &self.directory, flags);
+        match added {
+            Ok(_) => self.watched = true,
+            Err(Errno::NOENT | Errno::NOTDIR) => {}
+            Err(e) => return Err(e.into()),
+        }
+        Ok(())
+    }
+
+    /// Is it watched? Else one has to look again and again.
+    pub fn is_watched(&self) -> bool {
+        self.watched
+    }
+
+    /// For poll(): it is readable when something has come or gone.
+    pub fn news(&self) -> Option<&OwnedFd> {
+        self.news.as_ref()
     }
 
     /// Forgets what has happened there: it is looked for.
     pub fn seen(&mut self) -> io::Result<()> {
+        let Some(news) = &self.news else {
+            return Ok(());
+        };
         let mut buffer = [std::mem::MaybeUninit::uninit(); 4096];
-        let mut events = inotify::Reader::new(&self.news, &mut buffer);
+        let mut events = inotify::Reader::new(news, &mut buffer);
         loop {
             match events.next() {
                 // The file system is unmounted.
@@ -120,9 +140,40 @@ impl Place {
     }
 }
 
-/// For poll(): it is readable when something has come or gone.
-impl AsFd for Place {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.news.as_fd()
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::event::{poll, PollFd, PollFlags, Timespec};
+    use std::fs;
+
+    #[test]
+    fn the_pipe_is_found_with_a_watch_and_without() {
+        for watch in [true, false] {
+            let directory = tempfile::tempdir().unwrap();
+            let mut place = Place::new(directory.path());
+            if watch {
+                place.watch().unwrap();
+            }
+            assert!(!place.is_watched(), "rpc_pipefs is not mounted");
+            assert!(place.open().unwrap().is_none());
+            let nfsd = directory.path().join("nfsd");
+            fs::create_dir(&nfsd).unwrap();
+            if watch {
+                place.watch().unwrap();
+            }
+            assert_eq!(place.is_watched(), watch);
+            for _ in 0..2 {
+                fs::write(nfsd.join("cld"), "").unwrap();
+                let pipe = place.open().unwrap().unwrap();
+                assert!(place.has(&pipe));
+                fs::remove_file(nfsd.join("cld")).unwrap();
+                assert!(!place.has(&pipe));
+                if let Some(news) = place.news() {
+                    let mut news = [PollFd::new(news, PollFlags::IN)];
+                    assert_eq!(poll(&mut news, Some(&Timespec::default())), Ok(1));
+                }
+                place.seen().unwrap();
+            }
+        }
     }
 }

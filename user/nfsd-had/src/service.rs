@@ -32,11 +32,12 @@ impl Answers for Pipe {
 pub fn run(config: &Config) -> Result<()> {
     let signals = systemd::end_signals().context("cannot wait for signals")?;
     let mut service = Service {
-        place: Place::new(&config.kernel.pipefs).context("cannot watch rpc_pipefs")?,
+        place: Place::new(&config.kernel.pipefs),
         pipe: None,
         file: config.records.file.clone(),
         store: None,
         trouble: Trouble::default(),
+        unwatched: false,
     };
     // A server that starts waits for us a second only, and whether the records can be had may take longer.
     service.open()?;
@@ -50,6 +51,8 @@ struct Service {
     file: PathBuf,
     store: Option<Store>,
     trouble: Trouble,
+    /// It was said that rpc_pipefs cannot be watched.
+    unwatched: bool,
 }
 
 impl Service {
@@ -68,8 +71,8 @@ impl Service {
             let idle = self.store.as_ref().is_none_or(|store| !store.is_stale());
             let pause = match self.pipe {
                 _ if !idle => Some(Duration::ZERO),
-                None => Some(AGAIN),
-                Some(_) => None,
+                Some(_) if self.place.is_watched() => None,
+                _ => Some(AGAIN),
             };
             let wait = pause.into_iter().chain(watchdog).min();
             match self.wait(signals, wait)? {
@@ -108,11 +111,11 @@ impl Service {
                 Err(e) => return Err(e.into()),
             }
         }
-        if self.pipe.is_none() && self.store.is_some() {
-            // Without a watch, it is looked for each second.
-            if let Err(e) = self.place.watch() {
-                tracing::debug!("rpc_pipefs is not watched: {e}");
-            }
+        if self.store.is_none() {
+            return Ok(());
+        }
+        self.watch();
+        if self.pipe.is_none() {
             match self.place.open() {
                 Ok(pipe) => self.pipe = pipe,
                 Err(e) => {
@@ -124,16 +127,30 @@ impl Service {
         Ok(())
     }
 
+    /// Sees to it that we hear of it when the pipe comes or goes. Without a watch, it is looked for each second.
+    fn watch(&mut self) {
+        if self.place.is_watched() {
+            return;
+        }
+        match self.place.watch() {
+            Err(e) if !self.unwatched => {
+                self.unwatched = true;
+                tracing::warn!(
+                    "rpc_pipefs cannot be watched, and is looked at each second: {e}; sysctl fs.inotify has the limits"
+                );
+            }
+            _ => {}
+        }
+        // It may have gone when nobody watched it.
+        let place = &self.place;
+        self.pipe = self.pipe.take().filter(|pipe| place.has(pipe));
+    }
+
     fn wait(&mut self, signals: &SignalFd, time: Option<Duration>) -> Result<News> {
-        let mut files = vec![
-            PollFd::new(signals, PollFlags::IN),
-            PollFd::new(&self.place, PollFlags::IN),
-        ];
-        files.extend(
-            self.pipe
-                .as_ref()
-                .map(|pipe| PollFd::new(pipe, PollFlags::IN)),
-        );
+        let (news, pipe) = (self.place.news(), self.pipe.as_ref());
+        let mut files = vec![PollFd::new(signals, PollFlags::IN)];
+        files.extend(news.map(|news| PollFd::new(news, PollFlags::IN)));
+        files.extend(pipe.map(|pipe| PollFd::new(pipe, PollFlags::IN)));
         let time = time.map(|time| Timespec {
             tv_sec: time.as_secs() as i64,
             tv_nsec: time.subsec_nanos().into(),
@@ -142,16 +159,20 @@ impl Service {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(e) => return Err(e).context("cannot wait"),
         }
-        let events: Vec<_> = files.iter().map(PollFd::revents).collect();
-        let pipe = events.get(2).copied().unwrap_or(PollFlags::empty());
-        if !events[0].is_empty() {
+        let mut events = files.iter().map(PollFd::revents);
+        let is = |events: PollFlags| !events.is_empty();
+        let end = events.next().is_some_and(is);
+        let changed = news.and_then(|_| events.next()).is_some_and(is);
+        let pipe = pipe.and_then(|_| events.next());
+        let pipe = pipe.unwrap_or(PollFlags::empty());
+        if end {
             return Ok(News::End);
         }
-        if !events[1].is_empty() {
+        if changed {
             self.place.seen().context("cannot watch rpc_pipefs")?;
         }
         let gone = pipe.intersects(PollFlags::HUP | PollFlags::ERR);
-        if gone || !events[1].is_empty() {
+        if gone || changed {
             // The server has stopped; another one may run already.
             let place = &self.place;
             self.pipe = self.pipe.take().filter(|pipe| !gone && place.has(pipe));

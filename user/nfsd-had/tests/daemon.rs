@@ -3,7 +3,9 @@
 
 use nix::sys::signal::{kill, Signal};
 use nix::unistd::Pid;
+use std::fs::{self, File};
 use std::os::unix::net::UnixDatagram;
+use std::path::Path;
 use std::process::{Child, Command};
 use std::time::Duration;
 
@@ -11,11 +13,12 @@ use std::time::Duration;
 struct Daemon {
     process: Child,
     manager: UnixDatagram,
-    _directory: tempfile::TempDir,
+    directory: tempfile::TempDir,
 }
 
 impl Daemon {
-    fn start() -> Self {
+    /// `pipefs` is within a directory of its own.
+    fn start(pipefs: impl AsRef<Path>) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let socket = directory.path().join("manager");
         let manager = UnixDatagram::bind(&socket).unwrap();
@@ -26,16 +29,17 @@ impl Daemon {
             .arg("--records")
             .arg(directory.path().join("records.sqlite"))
             .arg("--pipefs")
-            .arg(directory.path())
+            .arg(directory.path().join(pipefs))
             .env("NOTIFY_SOCKET", socket)
             .env("WATCHDOG_USEC", "200000")
             .env_remove("WATCHDOG_PID")
+            .stderr(File::create(directory.path().join("log")).unwrap())
             .spawn()
             .unwrap();
         let daemon = Self {
             process,
             manager,
-            _directory: directory,
+            directory,
         };
         assert_eq!(daemon.hears(), "READY=1");
         daemon
@@ -46,6 +50,18 @@ impl Daemon {
         let mut bytes = [0; 100];
         let length = self.manager.recv(&mut bytes).unwrap();
         String::from_utf8_lossy(&bytes[..length]).into()
+    }
+
+    /// It goes round its loop some times, more often than it may have said before now.
+    fn goes_on(&self) {
+        for _ in 0..5 {
+            assert_eq!(self.hears(), "WATCHDOG=1");
+        }
+    }
+
+    /// What it has said.
+    fn said(&self) -> String {
+        fs::read_to_string(self.directory.path().join("log")).unwrap()
     }
 
     fn send(&self, signal: Signal) {
@@ -64,13 +80,21 @@ impl Drop for Daemon {
 #[test]
 fn it_ends_when_it_is_told_to_and_not_by_a_hangup() {
     for end in [Signal::SIGTERM, Signal::SIGINT] {
-        let mut daemon = Daemon::start();
+        let mut daemon = Daemon::start("");
         daemon.send(Signal::SIGHUP);
-        // More than it may have said before it had the signal.
-        for _ in 0..5 {
-            assert_eq!(daemon.hears(), "WATCHDOG=1");
-        }
+        daemon.goes_on();
         daemon.send(end);
         assert!(daemon.process.wait().unwrap().success());
     }
+}
+
+#[test]
+fn what_cannot_be_watched_is_said_once() {
+    // A name that none can have fails as a machine does that has no instance of inotify left.
+    let daemon = Daemon::start("x".repeat(300));
+    daemon.goes_on();
+    let said = daemon.said();
+    assert_eq!(said.matches("cannot be watched").count(), 1, "{said}");
+    daemon.goes_on();
+    assert_eq!(daemon.said(), said);
 }
