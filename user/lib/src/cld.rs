@@ -141,6 +141,11 @@ impl Upcall {
         Downcalls::new(self)
     }
 
+    /// Does who sent it ask again after an error? A stock kernel does not, and what it wanted is lost then.
+    pub fn is_asked_again(&self) -> bool {
+        self.has_attributes()
+    }
+
     fn has_attributes(&self) -> bool {
         self.message[0] == attributes::VERSION
     }

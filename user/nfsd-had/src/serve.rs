@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 //! What becomes of upcalls: those that came together are stored together, then answered.
 
+use crate::trouble::Trouble;
 use nfsd_ha::cld::{Command, NoUpcall, Upcall};
 use nfsd_ha::records::{Batch, Epoch, Error, Store};
 use rustix::io::Errno;
 use std::io;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// Between two tries.
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// Where answers go.
 pub trait Answers {
@@ -13,14 +17,43 @@ pub trait Answers {
     fn answer(&mut self, answer: &[u8]) -> io::Result<()>;
 }
 
+/// How long the records may fail before that is an answer, for a kernel that does not ask again.
+pub struct Patience<'a> {
+    /// Until then it is tried again.
+    pub until: Instant,
+    /// Where it is said that they fail.
+    pub trouble: &'a mut Trouble,
+}
+
+impl Patience<'_> {
+    /// Does what these upcalls ask for, or tries to.
+    fn with<T>(
+        &mut self,
+        upcalls: &[Upcall],
+        mut attempt: impl FnMut() -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let is_lost = !upcalls.iter().all(Upcall::is_asked_again);
+        loop {
+            match attempt() {
+                Err(error) if is_lost && Instant::now() < self.until => {
+                    self.trouble.is(&error);
+                    std::thread::sleep(PAUSE);
+                }
+                result => return result,
+            }
+        }
+    }
+}
+
 /// Does what these messages ask for, in their order, and answers each.
 ///
 /// An answer that says that it is done comes when that is on the disk. If the records fail, all that is not stored is
-/// answered with why, and that is returned; the kernel asks again later.
+/// answered with why, and that is returned; the module asks again later, and a stock kernel does not.
 pub fn serve(
     store: &mut Store,
     messages: &[Vec<u8>],
     answers: &mut impl Answers,
+    patience: &mut Patience<'_>,
 ) -> Result<(), Error> {
     let mut changes = Vec::new();
     let mut result = Ok(());
@@ -39,22 +72,27 @@ pub fn serve(
             Command::GetVersion { .. } => say(answers, &upcall.answer(Ok(()), store.epoch_name())),
             Command::GraceStart => {
                 // Who is stored before it, is among those who may reclaim.
-                result = result.and(change(store, &changes, answers));
+                result = result.and(change(store, &changes, answers, patience));
                 changes.clear();
-                result = result.and(start(store, &upcall, answers));
+                result = result.and(start(store, &upcall, answers, patience));
             }
             _ => changes.push(upcall),
         }
     }
-    result.and(change(store, &changes, answers))
+    result.and(change(store, &changes, answers, patience))
 }
 
 /// Stores changes, all in one batch.
-fn change(store: &mut Store, upcalls: &[Upcall], answers: &mut impl Answers) -> Result<(), Error> {
+fn change(
+    store: &mut Store,
+    upcalls: &[Upcall],
+    answers: &mut impl Answers,
+    patience: &mut Patience<'_>,
+) -> Result<(), Error> {
     if upcalls.is_empty() {
         return Ok(());
     }
-    match stored(store, upcalls) {
+    match patience.with(upcalls, || stored(store, upcalls)) {
         Ok(results) => {
             for (upcall, result) in upcalls.iter().zip(results) {
                 say(answers, &upcall.answer(result, store.epoch_name()));
@@ -122,12 +160,20 @@ fn apply(
 }
 
 /// A server starts: begins an epoch, and tells who may reclaim.
-fn start(store: &mut Store, upcall: &Upcall, answers: &mut impl Answers) -> Result<(), Error> {
+fn start(
+    store: &mut Store,
+    upcall: &Upcall,
+    answers: &mut impl Answers,
+    patience: &mut Patience<'_>,
+) -> Result<(), Error> {
     let mut begin = || -> Result<bool, Error> {
         let began = Instant::now();
-        let mut batch = store.begin()?;
-        let epoch = batch.begin_epoch()?;
-        batch.commit()?;
+        let epoch = patience.with(std::slice::from_ref(upcall), || {
+            let mut batch = store.begin()?;
+            let epoch = batch.begin_epoch()?;
+            batch.commit()?;
+            Ok(epoch)
+        })?;
         let mut downcalls = upcall.downcalls();
         let (mut there, mut told) = (true, 0u64);
         let mut tell = |records: Option<Vec<u8>>| {

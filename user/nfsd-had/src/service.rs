@@ -4,7 +4,7 @@
 //! There is one thread. What comes while it waits for the disk is queued in the pipe, and is the next batch.
 
 use crate::pipe::{Pipe, Place};
-use crate::serve::{serve, Answers};
+use crate::serve::{serve, Answers, Patience};
 use crate::trouble::Trouble;
 use anyhow::{Context, Result};
 use nfsd_ha::config::Config;
@@ -19,6 +19,8 @@ use std::time::{Duration, Instant};
 
 /// How long after a failure it tries again.
 const AGAIN: Duration = Duration::from_secs(1);
+/// How long the records may fail before a stock kernel is told so, which makes it lose a record.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// How many upcalls are stored together, at most.
 const BATCH: usize = 1024;
 
@@ -38,6 +40,7 @@ pub fn run(config: &Config) -> Result<()> {
         store: None,
         trouble: Trouble::default(),
         unwatched: false,
+        watchdog: systemd::watchdog(),
     };
     // A server that starts waits for us a second only, and whether the records can be had may take longer.
     service.open()?;
@@ -53,12 +56,14 @@ struct Service {
     trouble: Trouble,
     /// It was said that rpc_pipefs cannot be watched.
     unwatched: bool,
+    /// How often the service manager wants to hear of us.
+    watchdog: Option<Duration>,
 }
 
 impl Service {
     fn run(&mut self, signals: &SignalFd) -> Result<()> {
-        // Twice as often as it wants to hear of us.
-        let watchdog = systemd::watchdog().map(|time| time / 2);
+        // Twice as often as it wants to.
+        let watchdog = self.watchdog.map(|time| time / 2);
         let mut told: Option<Instant> = None;
         loop {
             self.open()?;
@@ -203,7 +208,15 @@ impl Service {
                 }
             }
         }
-        match serve(store, &messages, pipe) {
+        // The service manager waits, too.
+        let time = self
+            .watchdog
+            .map_or(PATIENCE, |time| PATIENCE.min(time / 4));
+        let mut patience = Patience {
+            until: Instant::now() + time,
+            trouble: &mut self.trouble,
+        };
+        match serve(store, &messages, pipe, &mut patience) {
             // While there is something to remove, that may be what fails.
             Ok(()) if store.is_stale() => {}
             Ok(()) => self.trouble.over(),

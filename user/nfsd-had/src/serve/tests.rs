@@ -30,6 +30,24 @@ fn upcall(command: u8, name: &str) -> Vec<u8> {
     message
 }
 
+/// Serves so that an error is an answer at once.
+fn serve(store: &mut Store, messages: &[Vec<u8>], answers: &mut impl Answers) -> Result<(), Error> {
+    serve_for(store, messages, answers, Duration::ZERO)
+}
+
+fn serve_for(
+    store: &mut Store,
+    messages: &[Vec<u8>],
+    answers: &mut impl Answers,
+    time: Duration,
+) -> Result<(), Error> {
+    let mut patience = Patience {
+        until: Instant::now() + time,
+        trouble: &mut Trouble::default(),
+    };
+    super::serve(store, messages, answers, &mut patience)
+}
+
 fn said(store: &mut Store, messages: &[Vec<u8>]) -> (Vec<(u8, i16, String)>, bool) {
     let mut said = Said::default();
     let result = serve(store, messages, &mut said);
@@ -335,4 +353,46 @@ fn nothing_of_version_3_is_acknowledged_that_is_not_stored() {
     let mut raw = Raw(Vec::new(), usize::MAX);
     assert!(serve(&mut store, &messages, &mut raw).is_err());
     assert_eq!(raw.0, messages.map(|message| header(&message, -116)));
+}
+
+#[test]
+fn who_does_not_ask_again_is_answered_later() {
+    let long = Duration::from_secs(60);
+    let directory = tempfile::tempdir().unwrap();
+    let (file, away) = (
+        directory.path().join("records"),
+        directory.path().join("away"),
+    );
+    let (mut store, _) = Store::open(&file).unwrap();
+    assert!(said(&mut store, &[upcall(4, "")]).1);
+    for (number, message) in [upcall(0, "one"), upcall(4, "")].into_iter().enumerate() {
+        std::fs::rename(&file, &away).unwrap();
+        let mut answers = Said::default();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                std::thread::sleep(Duration::from_millis(300));
+                std::fs::rename(&away, &file).unwrap();
+            });
+            serve_for(&mut store, &[message], &mut answers, long).unwrap();
+        });
+        assert!(answers.0.iter().all(|(_, status, _)| *status != -116));
+        assert_eq!(store.epoch(), 1 + number as i64);
+    }
+    assert_eq!(clients(&store), 1);
+    // It is not waited for ever, nor for who asks again.
+    std::fs::rename(&file, &away).unwrap();
+    let began = Instant::now();
+    for (message, time) in [
+        (upcall(0, "two"), Duration::from_millis(500)),
+        (upcall_3(0, &[(1, b"two")]), long),
+    ] {
+        let mut raw = Raw(Vec::new(), usize::MAX);
+        assert!(serve_for(&mut store, &[message], &mut raw, time).is_err());
+        assert_eq!(raw.0[0][2..4], (-116i16).to_ne_bytes());
+    }
+    let waited = began.elapsed();
+    assert!(
+        (Duration::from_millis(500)..long).contains(&waited),
+        "{waited:?}"
+    );
 }
