@@ -73,6 +73,7 @@ for client in clients:
 holders = [client.holder() for client in clients]
 equal("nfsdcld: three clients write under their locks", write_all(holders), ["ok"] * 3)
 
+equal("an import is refused while nfsdcld runs", tool("records", "import", CLD)[0], BUSY)
 told = to_had()
 equal("three clients are on record now", (told["clients"], told["changed"]), (3, True))
 equal("a second import is refused while nfsd-had runs", tool("records", "import", CLD)[0], BUSY)

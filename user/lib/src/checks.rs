@@ -35,6 +35,7 @@ mod tracking;
 mod tree;
 mod units;
 
+pub(crate) use processes::writes;
 pub use tree::{Tree, Unreadable};
 
 use crate::control::{self, Control, NlmClients, Tracking};

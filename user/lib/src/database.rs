@@ -114,6 +114,14 @@ impl Database {
         }))
     }
 
+    /// Which file it is, or was copied from.
+    pub(crate) fn file(&self) -> &Path {
+        match &self.0 {
+            Kind::Had(reader) => &reader.opened().file,
+            Kind::Nfsdcld(opened) => &opened.file,
+        }
+    }
+
     /// Tells of each client that may reclaim: its name, and the hash of its principal in hexadecimal digits. One
     /// may come twice.
     pub fn each(&self, mut tell: impl FnMut(Owner, Option<String>)) -> Result<(), Error> {

@@ -127,7 +127,7 @@ impl Status {
         if let Some(error) = cause.downcast_ref::<ImportError>() {
             return Some(match error {
                 ImportError::To(error) => Self::of_records(error),
-                ImportError::Others { .. } => Self::Busy,
+                ImportError::Written(_) | ImportError::Others { .. } => Self::Busy,
                 _ => Self::Failed,
             });
         }
@@ -204,6 +204,8 @@ mod tests {
         let in_use = || records::Error::InUse("x".into());
         assert_eq!(status(in_use().into()), Status::Busy);
         assert_eq!(status(ImportError::To(in_use()).into()), Status::Busy);
+        let written = ImportError::Written("x".into());
+        assert_eq!(status(written.into()), Status::Busy);
         let failure = Failure::new(Status::Busy, "busy");
         assert_eq!(
             status(Err::<(), _>(failure).context("while").unwrap_err()),

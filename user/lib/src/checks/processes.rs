@@ -48,7 +48,7 @@ pub(super) fn daemon(tree: &Tree, name: &str) -> Result<Option<Vec<String>>, Unr
 }
 
 /// Has one of root's processes this file open for writing?
-pub(super) fn writes(tree: &Tree, file: &Path) -> Result<bool, Unreadable> {
+pub(crate) fn writes(tree: &Tree, file: &Path) -> Result<bool, Unreadable> {
     let root = tree.owner("/proc");
     for process in all(tree)?.filter(|process| tree.owner(process) == root) {
         for fd in tree.names(format!("{process}/fd")).unwrap_or_default() {

@@ -8,10 +8,11 @@
 //! Records of two daemons are never mixed: nobody could say whose are older.
 
 use super::{Batch, Client, Error, Store};
+use crate::checks::{self, Tree};
 use crate::database::{self, Database, Standing};
 use crate::owner::Owner;
 use std::collections::{HashMap, HashSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// What was stored.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
@@ -31,6 +32,13 @@ pub enum ImportError {
     /// The other daemon's database.
     #[error(transparent)]
     From(#[from] database::Error),
+    /// It may change meanwhile.
+    #[error(
+        "{} is open for writing, as by nfsdcld while that runs: end that first, so that it does not change any more \
+         (fuser says what has it open)",
+        .0.display()
+    )]
+    Written(PathBuf),
     /// The records.
     #[error(transparent)]
     To(#[from] Error),
@@ -51,7 +59,15 @@ pub enum ImportError {
 }
 
 /// Stores who may reclaim by another daemon's database, if nobody is on record yet. To repeat it changes nothing.
-pub fn import(from: &Database, to: &mut Store) -> Result<Imported, ImportError> {
+///
+/// Fails if a process of this machine can write there, as far as procfs tells, before a new file is made.
+pub fn import(from: &Database, to: &Path) -> Result<Imported, ImportError> {
+    // nfsdcld has its database open as long as it runs.
+    let is_written = |file: PathBuf| checks::writes(&Tree::new("/"), &file).unwrap_or(false);
+    if from.file().canonicalize().is_ok_and(is_written) {
+        return Err(ImportError::Written(from.file().to_owned()));
+    }
+    let (mut to, _) = Store::open(to)?;
     let mut found: HashMap<Owner, (Client, Standing)> = HashMap::new();
     from.clients(|client, standing| {
         let stored = matches!(found.get(&client.owner), Some((_, Standing::Stored)));
@@ -117,7 +133,6 @@ mod tests {
     use super::*;
     use crate::records::{export, Reader};
     use rusqlite::Connection;
-    use std::path::Path;
 
     const GRACE: &str = "CREATE TABLE parameters (key TEXT PRIMARY KEY, value TEXT);
         CREATE TABLE grace (current INTEGER, recovery INTEGER);
@@ -138,7 +153,7 @@ mod tests {
     }
 
     fn imported(from: &Path, to: &Path) -> Result<Imported, ImportError> {
-        import(&Database::of_other(from)?, &mut Store::open(to)?.0)
+        import(&Database::of_other(from)?, to)
     }
 
     /// How many are on record who are not those to be imported, and how many of these are missing.
@@ -236,6 +251,19 @@ mod tests {
         let _daemon = Store::open(&file).unwrap();
         let error = imported(&there, &file).unwrap_err();
         assert!(matches!(error, ImportError::To(Error::InUse(_))), "{error}");
+    }
+
+    #[test]
+    fn nfsdcld_has_to_be_ended_first() {
+        let (_directory, there, file) = places(&format!("{GRACE} INSERT INTO grace VALUES (5, 0)"));
+        let nfsdcld = Connection::open(there.join("main.sqlite")).unwrap();
+        for from in [there.clone(), there.join("main.sqlite")] {
+            let error = imported(&from, &file).unwrap_err();
+            assert!(matches!(error, ImportError::Written(_)), "{error}");
+        }
+        assert!(!file.exists());
+        drop(nfsdcld);
+        assert!(imported(&there, &file).unwrap().changed);
     }
 
     #[test]

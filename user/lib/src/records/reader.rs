@@ -119,7 +119,7 @@ impl Reader {
     }
 
     /// The file, for who looks closer.
-    pub(super) fn opened(&self) -> &Careful {
+    pub(crate) fn opened(&self) -> &Careful {
         &self.0
     }
 

@@ -5,7 +5,7 @@ use crate::output::{self, progress};
 use crate::Common;
 use anyhow::Result;
 use nfsd_ha::database::Database;
-use nfsd_ha::records::{self, Imported, Store};
+use nfsd_ha::records::{self, Imported};
 use std::path::{Path, PathBuf};
 
 /// Stores the clients that may reclaim by nfsdcld's database, of any version, or by what nfsdcltrack left, so that they
@@ -25,9 +25,7 @@ pub struct Args {
 impl Args {
     pub fn run(&self, file: &Path, common: &Common) -> Result<()> {
         let imported = progress::while_doing("storing clients", || -> Result<Imported> {
-            // Before a new file is made.
-            let from = Database::of_other(&self.from)?;
-            Ok(records::import(&from, &mut Store::open(file)?.0)?)
+            Ok(records::import(&Database::of_other(&self.from)?, file)?)
         })?;
         if common.json {
             return output::json(&imported);
