@@ -47,8 +47,9 @@ pub const DEFAULT: &str = "/var/lib/nfsd-ha/records.sqlite";
 /// A start of the server, counted from 1.
 pub type Epoch = i64;
 
-/// What names an epoch to the kernel, which only compares it: the number, and when it started, in the byte order of the
-/// machine. An equal number alone does not prove that it is the same file. Zeros if no epoch has begun.
+/// What names an epoch to the kernel, which only compares it: the number, when it started, and which file that is
+/// in. An equal number alone does not prove that it is the same file, and a copy that was put back has the same start. Zeros
+/// if no epoch has begun.
 pub type EpochName = [u8; 16];
 
 /// A client as a record names it.

@@ -41,12 +41,28 @@ struct Current {
 }
 
 impl Current {
-    fn name(self) -> EpochName {
+    fn name(self, file: u32) -> EpochName {
         let mut name = EpochName::default();
-        name[..8].copy_from_slice(&self.epoch.to_ne_bytes());
-        name[8..].copy_from_slice(&self.started.to_ne_bytes());
+        if self.epoch > 0 {
+            name[..8].copy_from_slice(&self.epoch.to_ne_bytes());
+            name[8..12].copy_from_slice(&(self.started as u32).to_ne_bytes());
+            name[12..].copy_from_slice(&file.to_ne_bytes());
+        }
         name
     }
+}
+
+/// A number of a file that a copy of it does not have: of its inode, and when that was made.
+fn number(file: &Path) -> Result<u32, Error> {
+    let metadata = file.symlink_metadata().map_err(|source| Error::File {
+        file: file.to_owned(),
+        source,
+    })?;
+    // Not each file system knows. A number that was used before would not tell them apart there.
+    let made = metadata.created().unwrap_or(UNIX_EPOCH);
+    let made = made.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let mixed = (made.as_nanos() as u64).rotate_left(32) ^ metadata.ino();
+    Ok((mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as u32)
 }
 
 /// The records, open for writing.
@@ -58,6 +74,8 @@ pub struct Store {
     /// Which files SQLite has open.
     opened: (Option<Identity>, Option<Identity>),
     current: Current,
+    /// See [`number`].
+    number: u32,
     /// Behind which client to look for those of old epochs, if there may be some.
     purge: Option<i64>,
     _lock: File,
@@ -94,6 +112,7 @@ impl Store {
         let log = directory.path().join(format!("{name}-wal"));
         let mut store = Self {
             connection,
+            number: number(&file)?,
             opened: (None, None),
             log,
             file,
@@ -139,6 +158,7 @@ impl Store {
             file: &self.file,
             now: UNIX_EPOCH.elapsed().unwrap_or_default().as_secs() as i64,
             current: self.current,
+            number: self.number,
             purge: self.purge,
             kept: (&mut self.current, &mut self.purge),
         })
@@ -151,7 +171,7 @@ impl Store {
 
     /// The name of the current epoch.
     pub fn epoch_name(&self) -> EpochName {
-        self.current.name()
+        self.current.name(self.number)
     }
 
     /// Tells of each client that may reclaim. A client's name is `None` if the file has none there.
@@ -188,6 +208,7 @@ pub struct Batch<'a> {
     file: &'a Path,
     now: i64,
     current: Current,
+    number: u32,
     purge: Option<i64>,
     /// What the store knows of the two, until this is committed.
     kept: (&'a mut Current, &'a mut Option<i64>),
@@ -271,7 +292,7 @@ impl Batch<'_> {
 
     /// The name of that epoch.
     pub fn epoch_name(&self) -> EpochName {
-        self.current.name()
+        self.current.name(self.number)
     }
 
     /// Removes a part of what nobody asks for any more. Returns whether there is more of it.
