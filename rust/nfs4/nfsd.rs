@@ -200,7 +200,8 @@ impl NfsdNet {
     /// Says whether nfsd looks at its own table of records, which stays empty with us.
     ///
     /// Set when a server starts, it makes `nfs4_state_start_net()` skip the grace period. It
-    /// must be clear when requests are served, as `inc_reclaim_complete()` walks the table.
+    /// must be clear when requests are served, as `inc_reclaim_complete()` walks the table, and when the laundromat runs, as
+    /// that takes the table's lock: both are made by the tracking that we replace.
     pub(crate) fn set_own_table(&self, used: bool) {
         let bit = 1 << private::nfsd_net_flag_NFSD_NET_TRACK_RECLAIM_COMPLETES;
         if used {

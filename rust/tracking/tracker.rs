@@ -333,6 +333,9 @@ impl Tracker {
     /// The keeper tells the daemon when all who did are on record. New locks are only granted when
     /// this returns: it waits for an answer that may come, but not for a daemon that was never there.
     fn grace_done(self: &Arc<Self>, nn: &NfsdNet) {
+        // Now, as the laundromat may run while the daemon is waited for: it takes the lock of nfsd's own table, which nobody
+        // has initialised here.
+        nn.set_own_table(false);
         let channel = &self.pipe.handler;
         let mut state = channel.state();
         state.changes.owe();
@@ -347,7 +350,6 @@ impl Tracker {
             !s.grace_done_due || !s.has_records() || s.outage
         });
         state.records.clear();
-        nn.set_own_table(false);
     }
 }
 
