@@ -83,6 +83,10 @@ impl Tracker {
                 pause = FIRST_PAUSE;
                 continue;
             }
+            if state.stage != Stage::Ready {
+                // One that is there and of no use is as good as none: who waits does not wait again and again.
+                state.silent.get_or_insert(Moment::now());
+            }
             (state, _) = channel.wait_until(state, &channel.came, pause, |s| {
                 s.stage == Stage::Closed || s.arrivals != arrivals
             });
@@ -104,7 +108,6 @@ impl Tracker {
             // Those who are there must be on record before the old records go.
             if let Err(e) = self.record_all(&mut state) {
                 state.stage = Stage::Waiting;
-                state.silent.get_or_insert(Moment::now());
                 self.report(&mut state, Command::GraceStart, Err(e));
                 return (state, false);
             }
@@ -125,7 +128,6 @@ impl Tracker {
     fn renew<'a>(self: &'a Arc<Self>, state: Locked<'a>) -> (Locked<'a>, bool) {
         let (mut state, answer) = self.ask_version(state);
         let Ok(said) = answer else {
-            state.silent.get_or_insert(Moment::now());
             return (state, false);
         };
         if state.stage != Stage::Parted {
@@ -226,7 +228,6 @@ impl Tracker {
             state.epoch = result.unwrap_or(None);
         } else if state.stage == Stage::Waiting {
             state.version = Version::V1;
-            state.silent.get_or_insert(Moment::now());
             if !state.is_another {
                 state.records.clear();
             }

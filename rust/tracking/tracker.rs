@@ -126,13 +126,8 @@ impl Tracker {
     /// A daemon has come in the place of one of version 3: it is asked for its version, and told all if it is another
     /// one, even if nothing else happens. Called with the pipe's inode lock held.
     fn followed(pipe: &Pipe<Channel>) {
-        // Dropped after the lock: it may be the last reference.
-        let tracker = TRACKERS
-            .lock()
-            .iter()
-            .find(|t| core::ptr::eq(&t.pipe, pipe))
-            .cloned();
-        if let Some(tracker) = tracker {
+        let trackers = TRACKERS.lock();
+        if let Some(tracker) = trackers.iter().find(|t| core::ptr::eq(&t.pipe, pipe)) {
             tracker.wake_keeper();
         }
     }

@@ -40,12 +40,18 @@ def agree(pipe, epoch):
     assert pipe.write(upcall.agree(epoch)) == 0
 
 
-def start(epoch, *records):
-    """A server whose daemon, of version 3, has begun this epoch."""
+def begin_3():
+    """Starts the server, and agrees on version 3; returns its thread, the pipe and its GraceStart."""
     thread, pipe = begin()
     agree(pipe, bytes(16))
     upcall = pipe.read()
     assert (upcall.version, upcall.command) == (3, GRACE_START)
+    return thread, pipe, upcall
+
+
+def start(epoch, *records):
+    """A server whose daemon, of version 3, has begun this epoch."""
+    thread, pipe, upcall = begin_3()
     for record in records:
         assert pipe.write(upcall.answer_3(-EINPROGRESS, *record)) == 0
     assert pipe.write(upcall.answer_3(0, (EPOCH, epoch))) == 0
@@ -107,9 +113,7 @@ def test_agreement():
 
 def test_messages():
     """What is in each upcall; records by the hundred; all that is wrong."""
-    thread, pipe = begin()
-    agree(pipe, bytes(16))
-    upcall = pipe.read()
+    thread, pipe, upcall = begin_3()
     equal("GraceStart is a header", (len(upcall.data), upcall.attributes), (8, {}))
     many = [(NAME, b"client-%03d" % n) for n in range(300)]
 
@@ -277,9 +281,7 @@ def test_another_that_fails():
 
 def test_slow_end():
     """With nobody on record rpc.nfsd waits for GraceDone, here longer than a lease: nfsd's laundromat runs meanwhile."""
-    thread, pipe = begin()
-    agree(pipe, bytes(16))
-    upcall = pipe.read()
+    thread, pipe, upcall = begin_3()
     assert pipe.write(upcall.answer_3(0, (EPOCH, EPOCH_A))) == 0
     upcall = pipe.read()
     assert upcall.command == GRACE_DONE
@@ -295,9 +297,7 @@ def test_slow_end():
 
 def test_no_epoch():
     """A daemon that says version 3 and no epoch."""
-    thread, pipe = begin()
-    agree(pipe, bytes(16))
-    upcall = pipe.read()
+    thread, pipe, upcall = begin_3()
     assert pipe.write(upcall.answer_3(0)) == 0
     thread.join(patience(60))
     equal("is not one: tracking waits", server.status()["state"], "waiting")
