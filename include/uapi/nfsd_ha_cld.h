@@ -13,6 +13,8 @@
  *   GraceStart     |               |               |
  *   the end of it  | -             | -             | epoch
  *   GraceDone      | -             | -             | epoch; to say it twice does no harm
+ *   Hold, Unhold,  | -             | -             | which exports clients have state on, so that the others are in
+ *   AllHeld        |               |               | no grace period after the next start
  *   a daemon goes: | its upcalls are the next one's | the kernel asks the next one for its version, and tells it
  *                  |                               | all if that is at another epoch
  *
@@ -51,22 +53,40 @@ struct nfsd_ha_cld_header {
 enum nfsd_ha_cld_command {
 	/* Store a client: NAME, and PRINCIPAL, MINOR, ADDRESS if they are known. */
 	NFSD_HA_CLD_CREATE = 0,
-	/* Remove a client: NAME. One that is not there is no error. */
+	/* Remove a client and its Holds: NAME. One that is not there is no error. */
 	NFSD_HA_CLD_REMOVE = 1,
 	/*
-	 * The grace period of this EPOCH is over: who was not stored in it may not reclaim any more. Of another epoch
-	 * than the last, it changes nothing, and is no error.
+	 * The grace period of this EPOCH is over: who was not stored in it may not reclaim any more, and Holds that
+	 * were not are gone. Of another epoch than the last, it changes nothing, and is no error.
 	 */
 	NFSD_HA_CLD_GRACE_DONE = 3,
 	/*
-	 * A server starts. Answers: any number with -EINPROGRESS, with one client or more that may reclaim, each of which
-	 * begins with its NAME; then one with 0, and the EPOCH that has begun. One that has failed says no epoch; to ask
-	 * again begins another one.
+	 * A server starts. Answers: any number with -EINPROGRESS, with one record or more; then one with 0, and the EPOCH
+	 * that has begun. One that has failed says no epoch; to ask again begins another one.
+	 *
+	 * A record is a client that may reclaim, which begins with its NAME and has PRINCIPAL and HOLDS; or, with KNOWN,
+	 * an export that somebody held something on, which begins with its EXPORT and has FILE_SYSTEM and HOLDERS.
 	 */
 	NFSD_HA_CLD_GRACE_START = 4,
 	/* Of version 1 or 2 only: see struct nfsd_ha_cld_version. */
 	NFSD_HA_CLD_GET_VERSION = 5,
+	/*
+	 * Store that a client has state on an export, or is about to: NAME, EXPORT, and FILE_SYSTEM if it is known. Without
+	 * NAME: clients of NLM have.
+	 */
+	NFSD_HA_CLD_HOLD = 6,
+	/* It has none there any more; the same attributes. A Hold that is not there is no error. */
+	NFSD_HA_CLD_UNHOLD = 7,
+	/*
+	 * Whatever is held in this EPOCH is stored. Before the time UNTIL, nothing will be granted on an export on which no
+	 * Hold is stored. A later one takes the place of an earlier one. Of another epoch than the last, it changes
+	 * nothing, and is no error.
+	 */
+	NFSD_HA_CLD_ALL_HELD = 8,
 };
+
+/* UNTIL that the server starts again: it has stopped. */
+#define NFSD_HA_CLD_FOR_EVER	(~0ULL)
 
 /* The first bytes of GetVersion and of its answer, which has the same length; the rest is zeros. */
 struct nfsd_ha_cld_version {
@@ -77,9 +97,10 @@ struct nfsd_ha_cld_version {
 } __attribute__((packed));
 
 /*
- * What follows a header: attributes, one after the other, without padding, in any order but that a NAME begins a client.
+ * What follows a header: attributes, one after the other, without padding, in any order but that a NAME begins a client
+ * and, in the answers to GraceStart, an EXPORT begins an export.
  * `length` is that of the value alone. Who does not know a type skips it. A message is a bad one, EINVAL, if one of a
- * known type has a length that it cannot have, is there twice for the same client, or goes beyond the end; and if one
+ * known type has a length that it cannot have, is there twice for the same record, or goes beyond the end; and if one
  * is missing.
  */
 struct nfsd_ha_cld_attribute {
@@ -94,6 +115,21 @@ enum nfsd_ha_cld_type {
 	NFSD_HA_CLD_MINOR = 3,		/* __u32: its minor version of NFSv4 */
 	NFSD_HA_CLD_ADDRESS = 4,	/* 1 to 64 bytes of ASCII: the server's address that the client came to */
 	NFSD_HA_CLD_EPOCH = 5,		/* NFSD_HA_CLD_EPOCH_LEN bytes */
+	NFSD_HA_CLD_EXPORT = 6,		/* 1 to 64 bytes of ASCII: its fsid, as the kernel has written it */
+	NFSD_HA_CLD_FILE_SYSTEM = 7,	/* 16 bytes: the UUID of the export's file system (s_uuid) */
+	NFSD_HA_CLD_UNTIL = 8,		/* __u64: seconds since 1970 */
+	NFSD_HA_CLD_HOLDERS = 9,	/* __u32: who held something on an export, see below */
+	NFSD_HA_CLD_HOLDS = 10,		/* __u32: on how many exports a client held something */
+	/*
+	 * No bytes. At the end of GraceStart: the exports are all that somebody held something on, as what AllHeld has
+	 * said of the last epoch was true until the server stopped or crashed.
+	 */
+	NFSD_HA_CLD_KNOWN = 11,
 };
+
+/* HOLDERS: one of these, or both. */
+#define NFSD_HA_CLD_HELD_NFS4	1
+#define NFSD_HA_CLD_HELD_NLM	2
+
 
 #endif /* _UAPI_NFSD_HA_CLD_H */
