@@ -5,6 +5,7 @@
 //!   schema    one row: the version of these tables
 //!   epochs    each start of the server that asked who may reclaim, and when its grace period was over
 //!   clients   NFSv4 clients, each with the epoch in which it was last stored
+//!   holds     on which exports clients have state, or clients of NLM have
 //! ```
 //!
 //! An epoch begins when a server starts and asks for its records. Whoever is stored in it, because it is new or has
@@ -23,6 +24,7 @@ mod error;
 mod export;
 mod import;
 mod in_use;
+mod place;
 mod reader;
 mod schema;
 mod store;

@@ -52,7 +52,7 @@ pub struct Fault {
 
 /// Looks for what is wrong with the records in a file; nfsd-had may be writing it.
 ///
-/// Fails if there are none, if others could change them, and if they are of another version.
+/// Fails if there are none, if others could change them, and if they are of a newer version.
 pub fn check(file: &Path) -> Result<Vec<Fault>, Error> {
     let mut faults = Vec::new();
     match in_place(file)
@@ -188,7 +188,7 @@ mod tests {
         faults.into_iter().map(|fault| fault.what).collect()
     }
 
-    const GOOD: &str = "INSERT INTO epochs VALUES (1, 10, 20);
+    const GOOD: &str = "INSERT INTO epochs VALUES (1, 10, 20, NULL, NULL);
         INSERT INTO clients (name, principal, minor, address, since, epoch) VALUES
             (x'6f6e65', zeroblob(32), 2, '192.0.2.50', 10, 1), (x'00', NULL, NULL, NULL, 10, 1);";
 
@@ -214,7 +214,7 @@ mod tests {
             ("UPDATE clients SET address = 'a'", "no address"),
             ("UPDATE clients SET epoch = 2", "has not begun"),
             (
-                "INSERT INTO epochs VALUES (0, 1, 1)",
+                "INSERT INTO epochs (epoch, started) VALUES (0, 1)",
                 "no number of an epoch",
             ),
             ("INSERT INTO schema VALUES (1)", "the version again"),

@@ -35,8 +35,8 @@ pub enum Error {
     /// It is of an older program.
     #[error(
         "{} has version {version} of the records, this program writes {VERSION}: end all that use it, then run \
-         nfsd-ha records upgrade",
-        .file.display()
+         nfsd-ha records upgrade --records {}",
+        .file.display(), .file.display()
     )]
     Older {
         /// The file.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Records that are only read: while nfsd-had writes them, or from a file that nobody trusts.
 
-use super::schema::{self, Found};
+use super::schema::{self, Found, FIRST};
 use super::store::MAY_RECLAIM;
 use super::{Client, Epoch, Error, VERSION};
 use crate::database::{self, Careful};
@@ -33,16 +33,23 @@ pub struct Start {
     pub started: i64,
     /// When its grace period was over, if it is.
     pub ended: Option<i64>,
+    /// Since when what is held in it is on record, in seconds since 1970; nothing if that was never so.
+    pub held_from: Option<i64>,
+    /// Until when, if that was not said anew; `i64::MAX` is for ever, as the server has stopped.
+    pub held_until: Option<i64>,
 }
 
 /// Records, open to be read.
 #[derive(Debug)]
-pub struct Reader(Careful);
+pub struct Reader {
+    opened: Careful,
+    version: i64,
+}
 
 impl Reader {
     /// Opens the records of this machine; nfsd-had may be writing them.
     ///
-    /// Fails if there are none, if others could change them, and if they are of another version.
+    /// Fails if there are none, if others could change them, and if they are of a newer version.
     pub fn open(file: &Path) -> Result<Self, Error> {
         Self::new(in_place(file)?)
     }
@@ -55,21 +62,28 @@ impl Reader {
         ))
     }
 
-    /// Records in a file that is open. Fails if they are of another version, or not all there.
+    /// Records in a file that is open. Fails if they are of a newer version, or not all there. In those of an
+    /// older one, what was not recorded then is not known.
     pub(crate) fn new(opened: Careful) -> Result<Self, Error> {
         let file = opened.file.clone();
-        match version(&opened)? {
+        let version = version(&opened)?;
+        match version {
+            FIRST..=VERSION => {}
             version if version > VERSION => return Err(Error::Newer { file, version }),
-            version if version < VERSION => return Err(Error::Older { file, version }),
-            _ => {}
+            _ => return Err(Error::Foreign(file)),
         }
-        let reader = Self(opened);
-        for table in ["epochs", "clients"] {
-            if !reader.result(reader.0.has_table(table))? {
+        let reader = Self { opened, version };
+        for table in schema::tables(version) {
+            if !reader.result(reader.opened.has_table(table))? {
                 return Err(Error::Foreign(file));
             }
         }
         Ok(reader)
+    }
+
+    /// The version of the tables.
+    pub fn version(&self) -> i64 {
+        self.version
     }
 
     /// Tells of each client, also of those that may not reclaim any more. What is no name of a client is passed over.
@@ -78,7 +92,7 @@ impl Reader {
             let sql = format!(
                 "SELECT name, principal, minor, address, since, epoch, {MAY_RECLAIM} FROM clients"
             );
-            let mut statement = self.0.connection.prepare(&sql)?;
+            let mut statement = self.opened.connection.prepare(&sql)?;
             let mut rows = statement.query(())?;
             while let Some(row) = rows.next()? {
                 record(row)?.into_iter().for_each(&mut tell);
@@ -97,9 +111,15 @@ impl Reader {
     /// The last starts that are on record, 1000 at most, in their order.
     pub fn starts(&self) -> Result<Vec<Start>, Error> {
         let starts = || {
-            let sql = "SELECT epoch, started, ended FROM epochs WHERE typeof(epoch) = 'integer'
-                ORDER BY epoch DESC LIMIT 1000";
-            let mut statement = self.0.connection.prepare(sql)?;
+            let held = match self.version {
+                FIRST => "NULL, NULL",
+                _ => "held_from, held_until",
+            };
+            let sql = format!(
+                "SELECT epoch, started, ended, {held} FROM epochs WHERE typeof(epoch) = 'integer'
+                ORDER BY epoch DESC LIMIT 1000"
+            );
+            let mut statement = self.opened.connection.prepare(&sql)?;
             let mut rows = statement.query(())?;
             let mut starts = Vec::new();
             while let Some(row) = rows.next()? {
@@ -109,6 +129,8 @@ impl Reader {
                         epoch,
                         started,
                         ended,
+                        held_from: integer(row, 3)?,
+                        held_until: integer(row, 4)?,
                     });
                 }
             }
@@ -120,12 +142,12 @@ impl Reader {
 
     /// The file, for who looks closer.
     pub(crate) fn opened(&self) -> &Careful {
-        &self.0
+        &self.opened
     }
 
     fn result<T>(&self, result: rusqlite::Result<T>) -> Result<T, Error> {
         result.map_err(|source| Error::Sqlite {
-            file: self.0.file.clone(),
+            file: self.opened.file.clone(),
             source,
         })
     }

@@ -4,11 +4,18 @@
 use rusqlite::{Connection, OptionalExtension};
 
 /// The version of the tables that this program writes.
-pub const VERSION: i64 = 1;
+pub const VERSION: i64 = STEPS.len() as i64;
 
+/// The first version that there was.
+pub(super) const FIRST: i64 = 1;
+
+/// From each version to the next one: from an empty file to version 1, from that to 2.
+///
 /// Names are bytes that a client chose; addresses and exports are text, times are seconds since 1970.
-const TABLES: &str = "
+const STEPS: [&str; 2] = [
+    "
 CREATE TABLE schema (version INTEGER NOT NULL) STRICT;
+INSERT INTO schema VALUES (1);
 CREATE TABLE epochs (
     epoch INTEGER PRIMARY KEY,
     started INTEGER NOT NULL,
@@ -23,7 +30,29 @@ CREATE TABLE clients (
     since INTEGER NOT NULL,
     epoch INTEGER NOT NULL
 ) STRICT;
-";
+",
+    // Without a name: clients of NLM. An empty file system is not known.
+    "
+ALTER TABLE epochs ADD COLUMN held_from INTEGER;
+ALTER TABLE epochs ADD COLUMN held_until INTEGER;
+CREATE TABLE holds (
+    name BLOB NOT NULL,
+    export TEXT NOT NULL,
+    file_system BLOB NOT NULL,
+    epoch INTEGER NOT NULL,
+    since INTEGER NOT NULL,
+    PRIMARY KEY (name, export, file_system)
+) STRICT, WITHOUT ROWID;
+",
+];
+
+/// The tables that a file of this version has besides that of the version.
+pub(super) fn tables(version: i64) -> &'static [&'static str] {
+    match version {
+        FIRST => &["epochs", "clients"],
+        _ => &["epochs", "clients", "holds"],
+    }
+}
 
 /// What a file is.
 #[derive(Debug, PartialEq, Eq)]
@@ -57,9 +86,11 @@ pub(super) fn find(connection: &Connection) -> rusqlite::Result<Found> {
     })
 }
 
-/// Makes the tables in an empty file. In the midst of a transaction.
-pub(super) fn create(connection: &Connection) -> rusqlite::Result<()> {
-    connection.execute_batch(TABLES)?;
-    connection.execute("INSERT INTO schema VALUES (?1)", (VERSION,))?;
+/// Makes of the tables of a version those of [`VERSION`]; an empty file has version 0. In the midst of a transaction.
+pub(super) fn bring_up(connection: &Connection, from: i64) -> rusqlite::Result<()> {
+    for step in STEPS.iter().skip(from as usize) {
+        connection.execute_batch(step)?;
+    }
+    connection.execute("UPDATE schema SET version = ?1", (VERSION,))?;
     Ok(())
 }

@@ -1,26 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The daemon's side of the records: one writer.
 
+use super::place::{connect, failed, identity, make_room, number, Identity, Place};
 use super::schema::{self, Found};
-use super::{Client, Epoch, EpochName, Error, DEFAULT, VERSION};
-use crate::files::Directory;
+use super::{Client, Epoch, EpochName, Error, VERSION};
 use crate::owner::Owner;
-use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, TransactionBehavior};
+use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior};
 use std::fs::File;
-use std::io::Read;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::UNIX_EPOCH;
 
-/// How long another program's transaction is waited for. An upcall waits, too.
-const PATIENCE: Duration = Duration::from_secs(1);
-/// What SQLite may keep of the file in memory, in KiB.
-const CACHE: i64 = 8 << 10;
 /// How long the log may be when what is in it was copied to the file, in bytes.
 const LOG_MAX: i64 = 16 << 20;
-/// The room that the log has from the beginning, in bytes: all that is written to it until it is copied to the file,
-/// which is after 1000 pages, and then begins anew.
-const LOG_ROOM: u64 = 1000 * (4096 + 24) + (64 << 10);
 /// How many ended epochs are kept, for who looks.
 const EPOCHS_KEPT: i64 = 100;
 /// How many clients are looked at at a time, for those of old epochs.
@@ -29,9 +20,6 @@ pub(super) const PURGED: i64 = 10_000;
 /// Those who may reclaim: the epochs from the last one that has ended.
 pub(super) const MAY_RECLAIM: &str =
     "epoch >= (SELECT coalesce(max(epoch), 0) FROM epochs WHERE ended IS NOT NULL)";
-
-/// Which file it is: device and inode.
-type Identity = (u64, u64);
 
 /// The current epoch: that of the last start, or zeros.
 #[derive(Clone, Copy, Debug, Default)]
@@ -50,19 +38,6 @@ impl Current {
         }
         name
     }
-}
-
-/// A number of a file that a copy of it does not have: of its inode, and when that was made.
-fn number(file: &Path) -> Result<u32, Error> {
-    let metadata = file.symlink_metadata().map_err(|source| Error::File {
-        file: file.to_owned(),
-        source,
-    })?;
-    // Not each file system knows. A number that was used before would not tell them apart there.
-    let made = metadata.created().unwrap_or(UNIX_EPOCH);
-    let made = made.duration_since(UNIX_EPOCH).unwrap_or_default();
-    let mixed = (made.as_nanos() as u64).rotate_left(32) ^ metadata.ino();
-    Ok((mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as u32)
 }
 
 /// The records, open for writing.
@@ -88,24 +63,16 @@ impl Store {
     /// Fails if another daemon has it, if others could change it, if it is of another version, and if SQLite cannot
     /// write it.
     pub fn open(file: &Path) -> Result<(Self, bool), Error> {
-        let name = file.file_name().and_then(|name| name.to_str());
-        let name = name.ok_or_else(|| Error::Foreign(file.to_owned()))?;
-        let parent = match file.parent() {
-            Some(parent) if parent != Path::new("") => parent,
-            _ => Path::new("."),
-        };
-        // Elsewhere, it may be that its file system is not mounted yet.
-        let directory = match Some(parent) == Path::new(DEFAULT).parent() {
-            true => Directory::make(parent)?,
-            false => Directory::open(parent)?,
-        };
-        let file = directory.path().join(name);
-        let lock = directory.try_lock(&format!("{name}-lock"))?;
-        let lock = lock.ok_or_else(|| Error::InUse(file.clone()))?;
-        let new = directory.find(name)?.is_none();
+        let Place {
+            directory,
+            name,
+            file,
+            lock,
+        } = Place::lock(file)?;
+        let new = directory.find(&name)?.is_none();
         if new {
             // SQLite would let others read it.
-            directory.create(name, &[])?;
+            directory.create(&name, &[])?;
         }
         let connection = connect(&file).map_err(failed(&file))?;
         prepare(&connection, &file)?;
@@ -329,26 +296,6 @@ impl Batch<'_> {
     }
 }
 
-fn failed(file: &Path) -> impl Fn(rusqlite::Error) -> Error + '_ {
-    |source| Error::Sqlite {
-        file: file.to_owned(),
-        source,
-    }
-}
-
-fn connect(file: &Path) -> rusqlite::Result<Connection> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
-        | OpenFlags::SQLITE_OPEN_NOFOLLOW
-        | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(file, flags)?;
-    connection.busy_timeout(PATIENCE)?;
-    connection.pragma_update(None, "cache_size", -CACHE)?;
-    connection.pragma_update(None, "synchronous", "FULL")?;
-    connection.pragma_update(None, "foreign_keys", true)?;
-    connection.pragma_update(None, "cell_size_check", true)?;
-    Ok(connection)
-}
-
 /// Makes the tables if there are none, and sees to it that there are ours.
 fn prepare(connection: &Connection, file: &Path) -> Result<(), Error> {
     // Before the journal is changed: what is not ours stays as it is.
@@ -371,39 +318,11 @@ fn prepare(connection: &Connection, file: &Path) -> Result<(), Error> {
         let transaction =
             rusqlite::Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
         if schema::find(&transaction)? == Found::Empty {
-            schema::create(&transaction)?;
+            schema::bring_up(&transaction, 0)?;
         }
         transaction.commit()
     };
     prepare().map_err(failed(file))
-}
-
-/// Makes the log as long as it will be. To append to a file, a file system writes and syncs where it is, too: half of
-/// what it costs to store a client.
-///
-/// SQLite does not go by the length of its log, but by checksums in it (`walIndexRecover()` in `wal.c`): zeros behind
-/// its end are nothing.
-fn make_room(log: &Path) -> std::io::Result<()> {
-    let mut file = File::options().append(true).open(log)?;
-    let length = file.metadata()?.len();
-    // Not a hole, of which the same would be true.
-    std::io::copy(
-        &mut std::io::repeat(0).take(LOG_ROOM.saturating_sub(length)),
-        &mut file,
-    )?;
-    file.sync_all()
-}
-
-/// Which file has this name now, if one has.
-fn identity(file: &Path) -> Result<Option<Identity>, Error> {
-    match file.symlink_metadata() {
-        Ok(metadata) => Ok(Some((metadata.dev(), metadata.ino()))),
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(Error::File {
-            file: file.to_owned(),
-            source,
-        }),
-    }
 }
 
 /// A client of a row; `None` if its name is none. What else is not as it should be, is not known.

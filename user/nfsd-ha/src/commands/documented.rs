@@ -178,6 +178,8 @@ fn records() {
         epoch: 1,
         started: 0,
         ended: None,
+        held_from: None,
+        held_until: None,
     };
     let all = records::All {
         version: 1,

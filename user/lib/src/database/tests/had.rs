@@ -13,7 +13,8 @@ fn records(sql: &str) -> tempfile::TempDir {
     directory
 }
 
-const RECORDS: &str = "INSERT INTO epochs VALUES (1, 1, 1), (2, 2, 2), (3, 3, NULL);
+const RECORDS: &str =
+    "INSERT INTO epochs (epoch, started, ended) VALUES (1, 1, 1), (2, 2, 2), (3, 3, NULL);
     INSERT INTO clients (name, principal, since, epoch) VALUES (x'6f6e65', zeroblob(32), 0, 3),
         (x'74776f', NULL, 0, 2), (x'6f6c64', NULL, 0, 1);";
 
@@ -87,7 +88,10 @@ fn records_that_nfsd_had_has_not_written_are_passed_over_or_refused() {
     for sql in [
         "DROP TABLE clients".to_owned(),
         "DROP TABLE epochs".to_owned(),
+        "UPDATE schema SET version = 0".to_owned(),
         "UPDATE schema SET version = 2".to_owned(),
+        "UPDATE schema SET version = 2; CREATE TABLE holds (name, export, file_system, epoch, since)".to_owned(),
+        "UPDATE schema SET version = 3".to_owned(),
         format!("DROP TABLE clients; CREATE VIEW clients AS {endless} i AS name, i AS principal, i AS minor, i AS address, i AS since, 1 AS epoch FROM n"),
         "DROP TABLE clients; CREATE VIRTUAL TABLE clients USING fts5(name, principal, minor, address, since, epoch)".to_owned(),
         "DROP TABLE clients; CREATE TABLE clients (a, name AS (zeroblob(a)), principal, minor, address, since, epoch);

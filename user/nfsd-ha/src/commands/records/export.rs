@@ -26,7 +26,7 @@ impl Args {
         let Some(directory) = &self.nfsdcld else {
             let clients = sorted(&reader, |_| true)?;
             return output::json(&All {
-                version: records::VERSION,
+                version: reader.version(),
                 epochs: reader.starts()?,
                 clients: clients.into_iter().map(Client::from).collect(),
             });
