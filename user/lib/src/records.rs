@@ -22,6 +22,7 @@
 mod check;
 mod error;
 mod export;
+mod hold;
 mod import;
 mod in_use;
 mod place;
@@ -33,6 +34,7 @@ mod upgrade;
 pub use check::{check, Fault};
 pub use error::Error;
 pub use export::{export, ExportError};
+pub use hold::{ExportName, FileSystem, Held, Hold, Holders};
 pub use import::{import, ImportError, Imported};
 pub use in_use::is_in_use;
 pub use reader::{Reader, Record, Start};

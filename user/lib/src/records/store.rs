@@ -1,10 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The daemon's side of the records: one writer.
 
+mod holds;
+mod purge;
+
+#[cfg(test)]
+pub(super) use purge::PURGED;
+
 use super::place::{connect, failed, identity, make_room, number, Identity, Place};
 use super::schema::{self, Found};
 use super::{Client, Epoch, EpochName, Error, VERSION};
 use crate::owner::Owner;
+use purge::Stale;
 use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior};
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -12,10 +19,6 @@ use std::time::UNIX_EPOCH;
 
 /// How long the log may be when what is in it was copied to the file, in bytes.
 const LOG_MAX: i64 = 16 << 20;
-/// How many ended epochs are kept, for who looks.
-const EPOCHS_KEPT: i64 = 100;
-/// How many clients are looked at at a time, for those of old epochs.
-pub(super) const PURGED: i64 = 10_000;
 
 /// Those who may reclaim: the epochs from the last one that has ended.
 pub(super) const MAY_RECLAIM: &str =
@@ -51,13 +54,13 @@ pub struct Store {
     current: Current,
     /// See [`number`].
     number: u32,
-    /// Behind which client to look for those of old epochs, if there may be some.
-    purge: Option<i64>,
+    /// Where to look for those of old epochs, if there may be some.
+    purge: Option<Stale>,
     _lock: File,
 }
 
 impl Store {
-    /// Opens the records, and makes the file if it is missing, and its directory if it is that of [`DEFAULT`]. Says whether
+    /// Opens the records, and makes the file if it is missing, and its directory if it is that of [`super::DEFAULT`]. Says whether
     /// it made the file.
     ///
     /// Fails if another daemon has it, if others could change it, if it is of another version, and if SQLite cannot
@@ -84,7 +87,7 @@ impl Store {
             log,
             file,
             current: Current::default(),
-            purge: Some(0),
+            purge: Some(Stale::FIRST),
             _lock: lock,
         };
         let sql = "SELECT epoch, started FROM epochs ORDER BY epoch DESC LIMIT 1";
@@ -126,7 +129,7 @@ impl Store {
             now: UNIX_EPOCH.elapsed().unwrap_or_default().as_secs() as i64,
             current: self.current,
             number: self.number,
-            purge: self.purge,
+            purge: self.purge.clone(),
             kept: (&mut self.current, &mut self.purge),
         })
     }
@@ -141,21 +144,28 @@ impl Store {
         self.current.name(self.number)
     }
 
-    /// Tells of each client that may reclaim. A client's name is `None` if the file has none there.
+    /// Tells of each client that may reclaim. One whose name is none is passed over.
     pub fn each(&self, mut tell: impl FnMut(Client) -> bool) -> Result<(), Error> {
-        let mut each = || {
-            let sql =
-                format!("SELECT name, principal, minor, address FROM clients WHERE {MAY_RECLAIM}");
+        self.query("0", |client, _| tell(client))
+    }
+
+    /// Tells the value of an expression, too, which is a number.
+    fn query(&self, value: &str, mut tell: impl FnMut(Client, u32) -> bool) -> Result<(), Error> {
+        let mut query = || {
+            let sql = format!(
+                "SELECT name, principal, minor, address, {value} FROM clients WHERE {MAY_RECLAIM}"
+            );
             let mut statement = self.connection.prepare(&sql)?;
             let mut rows = statement.query(())?;
             while let Some(row) = rows.next()? {
-                if !client(row)?.is_none_or(&mut tell) {
+                let value = row.get(4)?;
+                if !client(row)?.is_none_or(|client| tell(client, value)) {
                     break;
                 }
             }
             Ok(())
         };
-        self.result(each())
+        self.result(query())
     }
 
     /// Are there records that nobody asks for any more? See [`Batch::purge`].
@@ -176,9 +186,9 @@ pub struct Batch<'a> {
     now: i64,
     current: Current,
     number: u32,
-    purge: Option<i64>,
+    purge: Option<Stale>,
     /// What the store knows of the two, until this is committed.
-    kept: (&'a mut Current, &'a mut Option<i64>),
+    kept: (&'a mut Current, &'a mut Option<Stale>),
 }
 
 impl Batch<'_> {
@@ -226,8 +236,9 @@ impl Batch<'_> {
         self.execute(sql, values).map(drop)
     }
 
-    /// Removes a client. Returns whether it was there.
+    /// Removes a client, and what it holds. Returns whether it was there.
     pub fn remove(&mut self, owner: &Owner) -> Result<bool, Error> {
+        self.execute("DELETE FROM holds WHERE name = ?1", (owner.bytes(),))?;
         let sql = "DELETE FROM clients WHERE name = ?1";
         Ok(self.execute(sql, (owner.bytes(),))? > 0)
     }
@@ -247,7 +258,7 @@ impl Batch<'_> {
         let sql = "UPDATE epochs SET ended = ?1 WHERE epoch = ?2 AND ended IS NULL";
         let ends = epoch == self.current.epoch && self.execute(sql, (self.now, epoch))? > 0;
         if ends {
-            self.purge = Some(0);
+            self.purge = Some(Stale::FIRST);
         }
         Ok(ends)
     }
@@ -260,26 +271,6 @@ impl Batch<'_> {
     /// The name of that epoch.
     pub fn epoch_name(&self) -> EpochName {
         self.current.name(self.number)
-    }
-
-    /// Removes a part of what nobody asks for any more. Returns whether there is more of it.
-    pub fn purge(&mut self) -> Result<bool, Error> {
-        let Some(from) = self.purge else {
-            return Ok(false);
-        };
-        let to = from + PURGED;
-        let sql = format!("DELETE FROM clients WHERE id > ?1 AND id <= ?2 AND NOT {MAY_RECLAIM}");
-        self.execute(&sql, (from, to))?;
-        let sql = "SELECT coalesce(max(id), 0) FROM clients";
-        let last: rusqlite::Result<i64> = self.transaction.query_row(sql, (), |row| row.get(0));
-        self.purge = (to < last.map_err(failed(self.file))?).then_some(to);
-        if self.purge.is_none() {
-            // The last one that has ended says who may reclaim.
-            let sql = "DELETE FROM epochs WHERE epoch <= ?1 - ?2
-                AND epoch < (SELECT max(epoch) FROM epochs WHERE ended IS NOT NULL)";
-            self.execute(sql, (self.current.epoch, EPOCHS_KEPT))?;
-        }
-        Ok(self.purge.is_some())
     }
 
     /// Returns when all of it is on the disk. If this fails, none of it is stored.

@@ -213,10 +213,19 @@ fn what_is_not_committed_is_not_stored() {
     batch(&mut records, |batch| batch.begin_epoch());
     let mut lost = records.begin().unwrap();
     lost.store(&client("one")).unwrap();
+    let hold = Hold {
+        owner: None,
+        export: ExportName::new(b"1234").unwrap(),
+        file_system: None,
+    };
+    lost.hold(&hold).unwrap();
+    lost.all_held(u64::MAX).unwrap();
     lost.begin_epoch().unwrap();
     drop(lost);
     assert_eq!(records.epoch(), 1);
     assert!(all(&records).is_empty());
+    assert_eq!(records.held().unwrap(), Some(Held::new()));
+    assert!(!batch(&mut records, |batch| batch.is_all_held()));
 }
 
 #[test]
@@ -308,13 +317,25 @@ fn the_log_has_room_and_says_the_same_after_a_crash() {
     assert!(room > 4_000_000);
     batch(&mut records, |batch| batch.begin_epoch());
     for number in 0..40 {
-        store(&mut records, &[&format!("client-{number}")]);
+        let name = format!("client-{number}");
+        let hold = Hold {
+            owner: Owner::new(&name[..]).ok(),
+            export: ExportName::new(name.as_bytes()).unwrap(),
+            file_system: None,
+        };
+        batch(&mut records, |batch| {
+            batch.store(&client(&name))?;
+            batch.hold(&hold)
+        });
         // What a crash would leave.
         fs::create_dir(&copy).unwrap();
         let crashed = copy.join("records.sqlite");
         fs::copy(&file, &crashed).unwrap();
         fs::copy(log(&file), log(&crashed)).unwrap();
-        assert_eq!(all(&open(&crashed)).len(), number + 1);
+        let crashed = open(&crashed);
+        assert_eq!(all(&crashed).len(), number + 1);
+        assert_eq!(crashed.held().unwrap().unwrap().len(), number + 1);
+        drop(crashed);
         fs::remove_dir_all(&copy).unwrap();
     }
     assert_eq!(length(), room);
