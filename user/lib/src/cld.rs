@@ -23,7 +23,7 @@ mod fixed;
 pub use downcalls::Downcalls;
 
 use crate::owner::Owner;
-use crate::records::{Client, EpochName};
+use crate::records::{Client, EpochName, Hold};
 use rustix::io::Errno;
 
 /// The longest upcall of any version, in bytes (`NFSD_HA_CLD_UPCALL_MAX`).
@@ -53,12 +53,24 @@ pub enum Command {
         /// Which one. It may be any name: there may have been no such epoch.
         epoch: EpochName,
     },
-    /// A server starts: who may reclaim?
+    /// A server starts: who may reclaim, and on which exports was something held?
     GraceStart,
     /// Which version does the daemon know?
     GetVersion {
         /// Has it the question of a kernel that knows version 3? To any other one, 3 would be somebody else's.
         question: bool,
+    },
+    /// Store that somebody has state on an export, or is about to: version 3, as all behind it.
+    Hold(Hold),
+    /// Nobody of these has state there any more.
+    Unhold(Hold),
+    /// Whatever is held in an epoch is stored.
+    AllHeld {
+        /// Which one. It may be any name.
+        epoch: EpochName,
+        /// Until when nothing is granted on an export on which no Hold is stored, in seconds since 1970. All ones are for
+        /// ever: the server has stopped.
+        until: u64,
     },
 }
 
@@ -132,6 +144,15 @@ impl Upcall {
                 attributes::write_epoch(&mut answer, &epoch);
             }
             _ => {}
+        }
+        answer
+    }
+
+    /// The answer to a GraceStart that is told all exports on which something was held ([`Downcalls::add_export`]).
+    pub fn answer_known(&self, epoch: EpochName) -> Vec<u8> {
+        let mut answer = self.answer(Ok(()), epoch);
+        if self.has_attributes() {
+            attributes::write_known(&mut answer);
         }
         answer
     }

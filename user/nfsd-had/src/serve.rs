@@ -3,7 +3,7 @@
 
 use crate::trouble::Trouble;
 use nfsd_ha::cld::{Command, NoUpcall, Upcall};
-use nfsd_ha::records::{Batch, Epoch, Error, Store};
+use nfsd_ha::records::{Batch, Epoch, Error, Held, Store};
 use rustix::io::Errno;
 use std::io;
 use std::time::{Duration, Instant};
@@ -154,59 +154,114 @@ fn apply(
             ended.extend(batch.end_grace(epoch)?.then_some(epoch));
         }
         Command::EpochDone { .. } => {}
+        Command::Hold(hold) => batch.hold(hold)?,
+        // As with Remove.
+        Command::Unhold(hold) => drop(batch.unhold(hold)?),
+        Command::AllHeld { epoch, until } if *epoch == batch.epoch_name() => {
+            batch.all_held(*until)?;
+        }
+        Command::AllHeld { .. } => {}
         Command::GraceStart | Command::GetVersion { .. } => {}
     }
     Ok(Ok(()))
 }
 
-/// A server starts: begins an epoch, and tells who may reclaim.
+/// A server starts: begins an epoch, and tells who may reclaim, and on which exports something was held, if that is known.
 fn start(
     store: &mut Store,
     upcall: &Upcall,
     answers: &mut impl Answers,
     patience: &mut Patience<'_>,
 ) -> Result<(), Error> {
-    let mut begin = || -> Result<bool, Error> {
-        let began = Instant::now();
-        let epoch = patience.with(std::slice::from_ref(upcall), || {
-            let mut batch = store.begin()?;
-            let epoch = batch.begin_epoch()?;
-            batch.commit()?;
-            Ok(epoch)
-        })?;
-        let mut downcalls = upcall.downcalls();
-        let (mut there, mut told) = (true, 0u64);
-        let mut tell = |records: Option<Vec<u8>>| {
-            // Nobody waits for the rest if one is refused.
-            there = there && records.is_none_or(|records| answers.answer(&records).is_ok());
-            there
-        };
-        store.each(|client| {
-            told += 1;
-            tell(downcalls.add(&client))
-        })?;
-        tell(downcalls.rest());
-        if there {
-            let seconds = began.elapsed().as_secs_f64();
-            tracing::info!(
-                "a server starts, epoch {epoch}: {told} clients may reclaim, told in {seconds:.3} s"
-            );
-        } else {
-            tracing::warn!(
-                "a server starts, epoch {epoch}: the kernel did not take who may reclaim"
-            );
-        }
-        Ok(there)
-    };
-    let result = begin();
-    let done = match &result {
-        Ok(true) => Ok(()),
+    let result = begin(store, upcall, patience).and_then(|began| {
+        let there = tell(store, upcall, answers, &began)?;
+        Ok((there, began.held.is_some()))
+    });
+    let epoch = store.epoch_name();
+    let answer = match &result {
+        Ok((true, true)) => upcall.answer_known(epoch),
+        Ok((true, false)) => upcall.answer(Ok(()), epoch),
         // A server that starts waits for an end. Here, it had no memory, or does not wait any more.
-        Ok(false) => Err(Errno::IO),
-        Err(error) => Err(error.errno()),
+        Ok((false, _)) => upcall.answer(Err(Errno::IO), epoch),
+        Err(error) => upcall.answer(Err(error.errno()), epoch),
     };
-    say(answers, &upcall.answer(done, store.epoch_name()));
+    say(answers, &answer);
     result.map(drop)
+}
+
+/// An epoch that has begun.
+struct Began {
+    at: Instant,
+    epoch: Epoch,
+    /// The exports on which something was held in the one before, if that is known.
+    held: Option<Held>,
+}
+
+fn begin(store: &mut Store, upcall: &Upcall, patience: &mut Patience<'_>) -> Result<Began, Error> {
+    let at = Instant::now();
+    let (epoch, is_all_held) = patience.with(std::slice::from_ref(upcall), || {
+        let mut batch = store.begin()?;
+        let is_all_held = batch.is_all_held()?;
+        let epoch = batch.begin_epoch()?;
+        batch.commit()?;
+        Ok((epoch, is_all_held))
+    })?;
+    let held = match is_all_held {
+        true => store.held(),
+        false => Ok(None),
+    };
+    // All may reclaim without it, on each export.
+    let held = held.unwrap_or_else(|error| {
+        tracing::error!("on which exports something was held cannot be read: {error}");
+        None
+    });
+    Ok(Began { at, epoch, held })
+}
+
+/// Tells all that is known. Returns whether the kernel took it.
+fn tell(
+    store: &Store,
+    upcall: &Upcall,
+    answers: &mut impl Answers,
+    began: &Began,
+) -> Result<bool, Error> {
+    let mut downcalls = upcall.downcalls();
+    let (mut there, mut told) = (true, 0u64);
+    let mut tell = |records: Option<Vec<u8>>| {
+        // Nobody waits for the rest if one is refused.
+        there = there && records.is_none_or(|records| answers.answer(&records).is_ok());
+        there
+    };
+    match &began.held {
+        Some(held) => {
+            store.each_with_holds(|client, holds| {
+                told += 1;
+                tell(downcalls.add(&client, Some(holds)))
+            })?;
+            for ((export, file_system), holders) in held {
+                tell(downcalls.add_export(export, *file_system, *holders));
+            }
+        }
+        None => store.each(|client| {
+            told += 1;
+            tell(downcalls.add(&client, None))
+        })?,
+    }
+    tell(downcalls.rest());
+    let epoch = began.epoch;
+    if there {
+        let on = match &began.held {
+            Some(held) => format!("{} exports had something held on them", held.len()),
+            None => "on which exports something was held is not known".to_owned(),
+        };
+        let seconds = began.at.elapsed().as_secs_f64();
+        tracing::info!(
+            "a server starts, epoch {epoch}: {told} clients may reclaim, {on}; told in {seconds:.3} s"
+        );
+    } else {
+        tracing::warn!("a server starts, epoch {epoch}: the kernel did not take who may reclaim");
+    }
+    Ok(there)
 }
 
 /// Answers, if somebody waits for it.

@@ -9,7 +9,7 @@
 
 use super::{Command, HASH};
 use crate::owner::Owner;
-use crate::records::{Client, EpochName};
+use crate::records::{Client, EpochName, ExportName, FileSystem, Hold, Holders};
 use rustix::io::Errno;
 
 /// The version whose messages have them.
@@ -25,6 +25,23 @@ const MINOR: u16 = 3;
 const ADDRESS: u16 = 4;
 /// The name of an epoch, 16 bytes.
 const EPOCH: u16 = 5;
+/// An export's fsid, as text.
+const EXPORT: u16 = 6;
+/// The UUID of its file system.
+const FILE_SYSTEM: u16 = 7;
+/// A time, 8 bytes.
+const UNTIL: u16 = 8;
+/// Who held something on an export, 4 bytes of flags.
+const HOLDERS: u16 = 9;
+/// On how many exports a client held something, 4 bytes.
+const HOLDS: u16 = 10;
+/// All exports on which something was held are told; no bytes.
+const KNOWN: u16 = 11;
+
+/// Of HOLDERS: clients of NFSv4.
+const HELD_NFS4: u32 = 1;
+/// Of HOLDERS: clients of NLM.
+const HELD_NLM: u32 = 2;
 
 /// The longest text of an address, in bytes. What std writes for an IP address is shorter.
 const ADDRESS_MAX: usize = 64;
@@ -38,12 +55,21 @@ pub(super) fn command(number: u8, body: &[u8]) -> Result<Command, Errno> {
             epoch: Told::read(body)?.epoch.ok_or(Errno::INVAL)?,
         },
         4 => Told::read(body).map(|_| Command::GraceStart)?,
+        6 => Command::Hold(Told::read(body)?.hold()?),
+        7 => Command::Unhold(Told::read(body)?.hold()?),
+        8 => {
+            let told = Told::read(body)?;
+            Command::AllHeld {
+                epoch: told.epoch.ok_or(Errno::INVAL)?,
+                until: told.until.ok_or(Errno::INVAL)?,
+            }
+        }
         _ => return Err(Errno::OPNOTSUPP),
     })
 }
 
-/// Writes what is known of a client.
-pub(super) fn write_client(message: &mut Vec<u8>, client: &Client) {
+/// Writes what is known of a client, and on how many exports it held something, if that is.
+pub(super) fn write_client(message: &mut Vec<u8>, client: &Client, holds: Option<u32>) {
     write(message, NAME, client.owner.bytes());
     if let Some(principal) = client.principal {
         write(message, PRINCIPAL, &principal);
@@ -54,6 +80,30 @@ pub(super) fn write_client(message: &mut Vec<u8>, client: &Client) {
     if let Some(address) = client.address {
         write(message, ADDRESS, address.to_string().as_bytes());
     }
+    if let Some(holds) = holds {
+        write(message, HOLDS, &holds.to_ne_bytes());
+    }
+}
+
+/// Writes an export that somebody held something on.
+pub(super) fn write_export(
+    message: &mut Vec<u8>,
+    export: &ExportName,
+    file_system: Option<FileSystem>,
+    holders: Holders,
+) {
+    write(message, EXPORT, export.as_str().as_bytes());
+    if let Some(uuid) = file_system {
+        write(message, FILE_SYSTEM, &uuid);
+    }
+    let flag = |held: bool, flag: u32| if held { flag } else { 0 };
+    let flags = flag(holders.nfs4, HELD_NFS4) | flag(holders.nlm, HELD_NLM);
+    write(message, HOLDERS, &flags.to_ne_bytes());
+}
+
+/// Writes that these are all exports.
+pub(super) fn write_known(message: &mut Vec<u8>) {
+    write(message, KNOWN, &[]);
 }
 
 /// Writes the name of an epoch.
@@ -76,6 +126,12 @@ struct Told<'a> {
     minor: Option<u32>,
     address: Option<&'a [u8]>,
     epoch: Option<EpochName>,
+    export: Option<ExportName>,
+    file_system: Option<FileSystem>,
+    until: Option<u64>,
+    holders: Option<u32>,
+    holds: Option<u32>,
+    known: Option<()>,
 }
 
 impl<'a> Told<'a> {
@@ -87,15 +143,22 @@ impl<'a> Told<'a> {
             match kind {
                 NAME => once(&mut told.owner, Owner::new(value).ok())?,
                 PRINCIPAL => once(&mut told.principal, value.try_into().ok())?,
-                MINOR => {
-                    let minor = value.try_into().ok().map(u32::from_ne_bytes);
-                    once(&mut told.minor, minor)?;
-                }
+                MINOR => once(&mut told.minor, number(value))?,
                 ADDRESS => {
                     let can_be = (1..=ADDRESS_MAX).contains(&value.len());
                     once(&mut told.address, can_be.then_some(value))?;
                 }
                 EPOCH => once(&mut told.epoch, value.try_into().ok())?,
+                EXPORT => once(&mut told.export, ExportName::new(value))?,
+                FILE_SYSTEM => once(&mut told.file_system, value.try_into().ok())?,
+                UNTIL => {
+                    let until = value.try_into().ok().map(u64::from_ne_bytes);
+                    once(&mut told.until, until)?;
+                }
+                // These are of answers.
+                HOLDERS => once(&mut told.holders, number(value))?,
+                HOLDS => once(&mut told.holds, number(value))?,
+                KNOWN => once(&mut told.known, value.is_empty().then_some(()))?,
                 // Of a newer kernel.
                 _ => {}
             }
@@ -115,6 +178,19 @@ impl<'a> Told<'a> {
             address: address.and_then(|text| text.parse().ok()),
         })
     }
+
+    /// On which export somebody holds something. Without a name: clients of NLM.
+    fn hold(self) -> Result<Hold, Errno> {
+        Ok(Hold {
+            owner: self.owner,
+            export: self.export.ok_or(Errno::INVAL)?,
+            file_system: self.file_system,
+        })
+    }
+}
+
+fn number(value: &[u8]) -> Option<u32> {
+    value.try_into().ok().map(u32::from_ne_bytes)
 }
 
 /// The first attribute: its type, its value, and what is behind it. `None` if it runs past the end.

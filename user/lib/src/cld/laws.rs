@@ -4,6 +4,7 @@
 //! What the numbers mean is written out once more here, from the two headers.
 
 use super::*;
+use crate::records::{ExportName, Holders};
 
 const INVAL: i16 = -22;
 const OPNOTSUPP: i16 = -95;
@@ -70,7 +71,7 @@ fn one<'a>(all: &[(u16, &'a [u8])], kind: u16) -> Option<&'a [u8]> {
 
 /// What an upcall of version 3 asks for, or the errno that it is answered with.
 fn expected(message: &[u8]) -> Result<Command, i16> {
-    if ![0, 1, 3, 4].contains(&message[1]) {
+    if ![0, 1, 3, 4, 6, 7, 8].contains(&message[1]) {
         return Err(OPNOTSUPP);
     }
     let all = attributes(message).ok_or(INVAL)?;
@@ -80,13 +81,35 @@ fn expected(message: &[u8]) -> Result<Command, i16> {
         (3, 4..=4),
         (4, 1..=64),
         (5, 16..=16),
+        (6, 1..=64),
+        (7, 16..=16),
+        (8, 8..=8),
+        (9, 4..=4),
+        (10, 4..=4),
+        (11, 0..=0),
     ] {
         let there = all.iter().any(|(one, _)| *one == kind);
         if there && !one(&all, kind).is_some_and(|value| lengths.contains(&value.len())) {
             return Err(INVAL);
         }
     }
+    let visible = |value: &[u8]| value.iter().all(|byte| (b'!'..=b'~').contains(byte));
+    if !one(&all, 6).is_none_or(visible) {
+        return Err(INVAL);
+    }
     let owner = || Owner::new(one(&all, 1).ok_or(INVAL)?).map_err(|_| INVAL);
+    let epoch = || {
+        one(&all, 5)
+            .map(|epoch| epoch.try_into().unwrap())
+            .ok_or(INVAL)
+    };
+    let hold = || {
+        one(&all, 6).ok_or(INVAL).map(|export| Hold {
+            owner: one(&all, 1).map(|name| Owner::new(name).unwrap()),
+            export: ExportName::new(export).unwrap(),
+            file_system: one(&all, 7).map(|uuid| uuid.try_into().unwrap()),
+        })
+    };
     let text = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
     Ok(match message[1] {
         0 => Command::Create(Client {
@@ -98,8 +121,12 @@ fn expected(message: &[u8]) -> Result<Command, i16> {
             address: one(&all, 4).and_then(|address| text(address).parse().ok()),
         }),
         1 => Command::Remove(owner()?),
-        3 => Command::EpochDone {
-            epoch: one(&all, 5).ok_or(INVAL)?.try_into().unwrap(),
+        3 => Command::EpochDone { epoch: epoch()? },
+        6 => Command::Hold(hold()?),
+        7 => Command::Unhold(hold()?),
+        8 => Command::AllHeld {
+            epoch: epoch()?,
+            until: u64::from_ne_bytes(one(&all, 8).ok_or(INVAL)?.try_into().unwrap()),
         },
         _ => Command::GraceStart,
     })
@@ -112,6 +139,11 @@ fn encoded(command: &Command, version: u8) -> Vec<u8> {
         Command::Remove(owner) => (1, Client::new(owner.clone(), None)),
         Command::Check(owner) => (2, Client::new(owner.clone(), None)),
         Command::EpochDone { epoch } => return message(3, &[(5, epoch)]),
+        Command::Hold(hold) => return message(6, &attributes_of(hold)),
+        Command::Unhold(hold) => return message(7, &attributes_of(hold)),
+        Command::AllHeld { epoch, until } => {
+            return message(8, &[(8, &until.to_ne_bytes()), (5, epoch)]);
+        }
         Command::GraceDone { started } => {
             let mut message = fixed_message(version, 3, &[], &[]);
             message[8..16].copy_from_slice(&started.to_ne_bytes());
@@ -145,9 +177,25 @@ fn encoded(command: &Command, version: u8) -> Vec<u8> {
     message(number, &known.into_iter().flatten().collect::<Vec<_>>())
 }
 
-/// The clients that are told of in answers of version 3, each as the Create of it would be.
-pub(super) fn told(downcalls: &[Vec<u8>]) -> Vec<Client> {
-    let mut creates: Vec<Vec<(u16, &[u8])>> = Vec::new();
+/// The name, the export and the file system, as far as they are known.
+fn attributes_of(hold: &Hold) -> Vec<(u16, &[u8])> {
+    let name = hold.owner.as_ref().map(|owner| (1, owner.bytes()));
+    let export = Some((6, hold.export.as_str().as_bytes()));
+    let uuid = hold.file_system.as_ref().map(|uuid| (7, &uuid[..]));
+    [name, export, uuid].into_iter().flatten().collect()
+}
+
+/// A record of a GraceStart: a client, and on how many exports it held something; or such an export, as the Hold of it
+/// would be, and by whom it was held.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Told {
+    Client(Client, Option<u32>),
+    Export(Hold, u32),
+}
+
+/// What is told in answers of version 3.
+pub(super) fn told(downcalls: &[Vec<u8>]) -> Vec<Told> {
+    let mut records: Vec<Vec<(u16, &[u8])>> = Vec::new();
     for downcall in downcalls {
         assert!(downcall.len() <= 32768);
         assert_eq!(
@@ -155,28 +203,52 @@ pub(super) fn told(downcalls: &[Vec<u8>]) -> Vec<Client> {
             [&[3, 4][..], &(-115i16).to_ne_bytes()].concat()
         );
         let all = attributes(downcall).unwrap();
-        assert_eq!(all[0].0, 1, "a downcall begins with a client");
+        assert!(
+            [1, 6].contains(&all[0].0),
+            "a downcall begins with a record"
+        );
         for attribute in all {
             match attribute {
-                (1, _) => creates.push(vec![attribute]),
-                _ => creates.last_mut().unwrap().push(attribute),
+                (1 | 6, _) => records.push(vec![attribute]),
+                _ => records.last_mut().unwrap().push(attribute),
             }
         }
     }
-    let client = |create: &Vec<_>| match expected(&message(0, create)) {
-        Ok(Command::Create(client)) => client,
-        other => panic!("{other:?}"),
+    let number = |record: &[_], kind| {
+        one(record, kind).map(|value| u32::from_ne_bytes(value.try_into().unwrap()))
     };
-    creates.iter().map(client).collect()
+    let read = |record: &Vec<(u16, _)>| {
+        let (is_client, of_answers) = (record[0].0 == 1, [9, 10]);
+        let upcall: Vec<_> = record
+            .iter()
+            .copied()
+            .filter(|(kind, _)| !of_answers.contains(kind))
+            .collect();
+        match expected(&message(if is_client { 0 } else { 6 }, &upcall)) {
+            Ok(Command::Create(client)) => Told::Client(client, number(record, 10)),
+            Ok(Command::Hold(hold)) => Told::Export(hold, number(record, 9).unwrap()),
+            other => panic!("{other:?}"),
+        }
+    };
+    records.iter().map(read).collect()
 }
 
-/// The answers with records of some clients.
-pub(super) fn records(upcall: &Upcall, clients: &[Client]) -> Vec<Vec<u8>> {
+/// The answers with some records. In the old versions, there are clients only.
+pub(super) fn records(upcall: &Upcall, records: &[Told]) -> Vec<Vec<u8>> {
     let mut downcalls = upcall.downcalls();
-    let full = clients.iter().filter_map(|client| downcalls.add(client));
-    let mut records: Vec<_> = full.collect();
-    records.extend(downcalls.rest());
-    records
+    let full = records.iter().filter_map(|record| match record {
+        Told::Client(client, holds) => downcalls.add(client, *holds),
+        Told::Export(hold, holders) => {
+            let holders = Holders {
+                nfs4: holders & 1 != 0,
+                nlm: holders & 2 != 0,
+            };
+            downcalls.add_export(&hold.export, hold.file_system, holders)
+        }
+    });
+    let mut answers: Vec<_> = full.collect();
+    answers.extend(downcalls.rest());
+    answers
 }
 
 /// What is read can be answered, and written again so that it means the same.
@@ -229,8 +301,20 @@ fn fixed(input: &[u8]) {
         record[1034..].copy_from_slice(&[&[32][..], &[7; 32]].concat());
     }
     assert_eq!(
-        records(&upcall, &[client.clone(), client]),
+        records(
+            &upcall,
+            &[
+                Told::Client(client.clone(), None),
+                held(None),
+                Told::Client(client, Some(7)),
+            ]
+        ),
         [record.clone(), record]
+    );
+    assert_eq!(
+        upcall.answer_known(EPOCH),
+        upcall.answer(Ok(()), EPOCH),
+        "nobody has asked for exports"
     );
 }
 
@@ -250,7 +334,7 @@ fn version_3(input: &[u8]) {
     let again = Upcall::parse(&encoded(&upcall.command, 3)).unwrap();
     assert_eq!(again.command, upcall.command);
     // What a newer kernel tells besides is passed over.
-    let newer = [input, &message(0, &[(6, b"new")])[8..]].concat();
+    let newer = [input, &message(0, &[(12, b"new")])[8..]].concat();
     if newer.len() <= UPCALL_MAX {
         assert_eq!(Upcall::parse(&newer), Ok(upcall.clone()));
     }
@@ -260,9 +344,31 @@ fn version_3(input: &[u8]) {
     }
     assert_eq!(upcall.answer(Ok(()), EPOCH), done);
     assert_eq!(upcall.answer(Err(Errno::NOSPC), EPOCH), status(-28));
-    if let Command::Create(client) = upcall.command {
-        let start = Upcall::parse(&message(4, &[])).unwrap();
-        let clients = [client.clone(), client];
-        assert_eq!(told(&records(&start, &clients)), clients);
-    }
+    let start = Upcall::parse(&message(4, &[])).unwrap();
+    let known = message(4, &[(5, &EPOCH), (11, b"")]);
+    assert_eq!(start.answer_known(EPOCH)[8..], known[8..]);
+    let record = match upcall.command {
+        Command::Create(client) => Told::Client(client, Some(2)),
+        Command::Hold(hold) => held(Some(hold)),
+        _ => return,
+    };
+    let all = [record.clone(), held(None), record];
+    assert_eq!(told(&records(&start, &all)), all);
+}
+
+/// An export as it is told of, that of a Hold without its name, or another one.
+fn held(hold: Option<Hold>) -> Told {
+    let other = || Hold {
+        owner: None,
+        export: ExportName::new(b"1234").unwrap(),
+        file_system: None,
+    };
+    let hold = hold.unwrap_or_else(other);
+    Told::Export(
+        Hold {
+            owner: None,
+            ..hold
+        },
+        3,
+    )
 }

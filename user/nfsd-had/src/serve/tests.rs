@@ -349,7 +349,14 @@ fn nothing_of_version_3_is_acknowledged_that_is_not_stored() {
     let start = start_3();
     raw(&mut store, &[start.clone()]);
     std::fs::rename(&file, directory.path().join("away")).unwrap();
-    let messages = [upcall_3(0, &[(1, b"one")]), done_3([1; 16]), start];
+    let messages = [
+        upcall_3(0, &[(1, b"one")]),
+        upcall_3(6, &[(1, b"one"), (6, b"1234")]),
+        upcall_3(7, &[(6, b"1234")]),
+        upcall_3(8, &[(5, &[1; 16]), (8, &[0xff; 8])]),
+        done_3([1; 16]),
+        start,
+    ];
     let mut raw = Raw(Vec::new(), usize::MAX);
     assert!(serve(&mut store, &messages, &mut raw).is_err());
     assert_eq!(raw.0, messages.map(|message| header(&message, -116)));
@@ -396,3 +403,5 @@ fn who_does_not_ask_again_is_answered_later() {
         "{waited:?}"
     );
 }
+
+mod holds;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-use crate::cld::laws::{self, message, records, told};
+use crate::cld::laws::{self, message, records, told, Told};
 use crate::cld::{Command, NoUpcall, Upcall, UPCALL_MAX};
 use crate::owner::Owner;
 use crate::records::Client;
@@ -8,6 +8,8 @@ use rustix::io::Errno;
 
 const NAME: (u16, &[u8]) = (1, b"one");
 const PRINCIPAL: (u16, &[u8]) = (2, &[7; 32]);
+const EXPORT: (u16, &[u8]) = (6, b"1234");
+const FILE_SYSTEM: (u16, &[u8]) = (7, b"0123456789abcdef");
 const ADDRESS: (u16, &[u8]) = (4, b"2001:db8::1");
 
 fn minor() -> (u16, [u8; 4]) {
@@ -75,6 +77,9 @@ fn an_answer_is_a_header() {
         message(0, &[NAME]),
         message(1, &[NAME]),
         message(3, &[(5, &epoch)]),
+        message(6, &[EXPORT]),
+        message(7, &[NAME, EXPORT]),
+        message(8, &[(5, &epoch), (8, &[0; 8])]),
     ] {
         let answer = Upcall::parse(&upcall).unwrap().answer(Ok(()), [9; 16]);
         assert_eq!(answer, upcall[..8]);
@@ -92,7 +97,7 @@ fn an_answer_is_a_header() {
 #[test]
 fn what_it_cannot_do_is_not_supported() {
     // Check and GetVersion are of the old versions only.
-    for command in [2, 5, 6, 255] {
+    for command in [2, 5, 9, 255] {
         assert_eq!(refused(&message(command, &[NAME])), -95);
         assert_eq!(refused(&message(command, &[(1, b"")])), -95);
     }
@@ -106,6 +111,12 @@ fn attributes_of_another_length_are_refused() {
         (3, 4..=4),
         (4, 1..=64),
         (5, 16..=16),
+        (6, 1..=64),
+        (7, 16..=16),
+        (8, 8..=8),
+        (9, 4..=4),
+        (10, 4..=4),
+        (11, 0..=0),
     ] {
         let value = |length: usize| vec![b'1'; length];
         for length in [
@@ -137,14 +148,20 @@ fn what_is_missing_or_there_twice_is_refused() {
         (kind, &minor[..]),
         ADDRESS,
         (5, &epoch[..]),
+        EXPORT,
+        FILE_SYSTEM,
+        (8, &[0; 8]),
+        (9, &[3, 0, 0, 0]),
+        (10, &[0; 4]),
+        (11, b""),
     ];
-    for command in [0, 1, 3, 4] {
+    for command in [0, 1, 3, 4, 6, 7, 8] {
         for twice in all {
             let attributes = [&all[..], &[twice]].concat();
             assert_eq!(refused(&message(command, &attributes)), -22);
         }
     }
-    for (command, needed) in [(0, 1), (1, 1), (3, 5)] {
+    for (command, needed) in [(0, 1), (1, 1), (3, 5), (6, 6), (7, 6), (8, 5), (8, 8)] {
         let others = all.into_iter().filter(|(kind, _)| *kind != needed);
         assert_eq!(refused(&message(command, &others.collect::<Vec<_>>())), -22);
         read(command, &all);
@@ -153,7 +170,7 @@ fn what_is_missing_or_there_twice_is_refused() {
 
 #[test]
 fn unknown_attributes_are_passed_over() {
-    for kind in [0, 6, 7, 0x100, 0xffff] {
+    for kind in [0, 12, 13, 0x100, 0xffff] {
         for value in [&b""[..], b"x", &[0xff; 3000]] {
             let attributes = [(kind, value), NAME, (kind, b"again")];
             assert_eq!(read(0, &attributes), Command::Create(client(b"one")));
@@ -209,8 +226,8 @@ fn each_truncation_is_refused_or_says_less() {
 #[test]
 fn the_longest_upcall_is_taken() {
     let filled = |length: usize| {
-        let value = vec![0; length - message(0, &[NAME, (6, b"")]).len()];
-        message(0, &[NAME, (6, &value)])
+        let value = vec![0; length - message(0, &[NAME, (12, b"")]).len()];
+        message(0, &[NAME, (12, &value)])
     };
     assert!(Upcall::parse(&filled(4096)).is_ok());
     assert_eq!(Upcall::parse(&filled(4097)), Err(NoUpcall::Odd(4097)));
@@ -225,8 +242,10 @@ fn clients_fill_a_downcall_to_its_last_byte() {
         (1012, vec![32768]),
         (1013, vec![8 + 31 * 1024, 8 + 4 + 1013]),
     ] {
-        let mut clients: Vec<_> = (0..31).map(|n| client(&[n; 1020])).collect();
-        clients.push(client(&vec![99; rest]));
+        let mut clients: Vec<_> = (0..31)
+            .map(|n| Told::Client(client(&[n; 1020]), None))
+            .collect();
+        clients.push(Told::Client(client(&vec![99; rest]), None));
         let downcalls = records(&start(), &clients);
         let found: Vec<_> = downcalls.iter().map(Vec::len).collect();
         assert_eq!(found, lengths);
@@ -237,14 +256,19 @@ fn clients_fill_a_downcall_to_its_last_byte() {
 #[test]
 fn ten_thousand_clients_take_some_downcalls() {
     let clients: Vec<_> = (0..10_000u32)
-        .map(|n| Client {
-            principal: (n % 2 == 0).then_some([n as u8; 32]),
-            minor: (n % 3 == 0).then_some((n % 256) as u8),
-            address: (n % 5 == 0).then_some(std::net::Ipv4Addr::from(n).into()),
-            ..client(
-                &format!("client-{n}")
-                    .repeat(1 + n as usize % 70)
-                    .into_bytes(),
+        .map(|n| {
+            Told::Client(
+                Client {
+                    principal: (n % 2 == 0).then_some([n as u8; 32]),
+                    minor: (n % 3 == 0).then_some((n % 256) as u8),
+                    address: (n % 5 == 0).then_some(std::net::Ipv4Addr::from(n).into()),
+                    ..client(
+                        &format!("client-{n}")
+                            .repeat(1 + n as usize % 70)
+                            .into_bytes(),
+                    )
+                },
+                (n % 7 == 0).then_some(n),
             )
         })
         .collect();
@@ -270,8 +294,8 @@ prop_compose! {
 prop_compose! {
     /// Some attributes, often such as there are.
     fn any_attribute()(
-        kind in prop_oneof![1u16..=6, any::<u16>()],
-        length in prop_oneof![Just(4), Just(16), Just(32), 0usize..1030],
+        kind in prop_oneof![1u16..=12, any::<u16>()],
+        length in prop_oneof![Just(0), Just(4), Just(8), Just(16), Just(32), 0usize..1030],
         byte in any::<u8>(),
     ) -> (u16, Vec<u8>) {
         (kind, vec![byte; length])
@@ -283,12 +307,13 @@ proptest! {
     fn clients_are_told_as_they_were_stored(
         clients in prop::collection::vec(any_client(), 0..80)
     ) {
+        let clients: Vec<_> = clients.into_iter().map(|client| Told::Client(client, None)).collect();
         prop_assert_eq!(told(&records(&start(), &clients)), clients);
     }
 
     #[test]
     fn hostile_attributes_are_taken_or_refused(
-        command in 0u8..7,
+        command in 0u8..10,
         name in prop::option::of(prop::collection::vec(any::<u8>(), 0..1030)),
         attributes in prop::collection::vec(any_attribute(), 0..5),
         cut in prop::option::of(0usize..4100),
@@ -304,3 +329,5 @@ proptest! {
         laws::upcall(&upcall);
     }
 }
+
+mod holds;
