@@ -16,7 +16,7 @@ mod nfsdcld;
 pub(crate) use careful::Careful;
 
 use crate::owner::{digits, Owner};
-use crate::records::{self, Client, Reader};
+use crate::records::{self, Client, Epoch, Hold, Reader};
 use careful::{Place, TIME_MAX};
 use rusqlite::types::ValueRef;
 use std::io;
@@ -69,6 +69,16 @@ pub enum Standing {
     Stored,
     /// The server is in its grace period, and the client has not come back yet.
     Waiting,
+}
+
+impl Standing {
+    fn of(epoch: Epoch, last: Epoch) -> Self {
+        if epoch >= last {
+            Self::Stored
+        } else {
+            Self::Waiting
+        }
+    }
 }
 
 /// A database that is open.
@@ -138,17 +148,25 @@ impl Database {
             Kind::Had(reader) => {
                 let last = reader.last_epoch()?;
                 Ok(reader.each(|record| {
-                    let standing = if record.epoch >= last {
-                        Standing::Stored
-                    } else {
-                        Standing::Waiting
-                    };
                     if record.may_reclaim {
-                        tell(record.client, standing);
+                        tell(record.client, Standing::of(record.epoch, last));
                     }
                 })?)
             }
         }
+    }
+
+    /// Tells on which exports something is held by who may reclaim, as far as that is known. nfsdcld knows nothing of it.
+    pub fn holds(&self, mut tell: impl FnMut(Hold, Standing)) -> Result<(), Error> {
+        if let Kind::Had(reader) = &self.0 {
+            let last = reader.last_epoch()?;
+            reader.each_hold(|record| {
+                if record.counts {
+                    tell(record.hold, Standing::of(record.epoch, last));
+                }
+            })?;
+        }
+        Ok(())
     }
 }
 

@@ -37,7 +37,7 @@ pub use export::{export, ExportError};
 pub use hold::{ExportName, FileSystem, Held, Hold, Holders};
 pub use import::{import, ImportError, Imported};
 pub use in_use::is_in_use;
-pub use reader::{Reader, Record, Start};
+pub use reader::{HoldRecord, Reader, Record, Start};
 pub use schema::VERSION;
 pub use store::{Batch, Store};
 pub use upgrade::upgrade;

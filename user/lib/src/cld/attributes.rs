@@ -94,7 +94,7 @@ pub(super) fn write_export(
 ) {
     write(message, EXPORT, export.as_str().as_bytes());
     if let Some(uuid) = file_system {
-        write(message, FILE_SYSTEM, &uuid);
+        write(message, FILE_SYSTEM, uuid.as_bytes());
     }
     let flag = |held: bool, flag: u32| if held { flag } else { 0 };
     let flags = flag(holders.nfs4, HELD_NFS4) | flag(holders.nlm, HELD_NLM);
@@ -150,7 +150,7 @@ impl<'a> Told<'a> {
                 }
                 EPOCH => once(&mut told.epoch, value.try_into().ok())?,
                 EXPORT => once(&mut told.export, ExportName::new(value))?,
-                FILE_SYSTEM => once(&mut told.file_system, value.try_into().ok())?,
+                FILE_SYSTEM => once(&mut told.file_system, FileSystem::from_slice(value).ok())?,
                 UNTIL => {
                     let until = value.try_into().ok().map(u64::from_ne_bytes);
                     once(&mut told.until, until)?;

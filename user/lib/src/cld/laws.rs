@@ -4,7 +4,7 @@
 //! What the numbers mean is written out once more here, from the two headers.
 
 use super::*;
-use crate::records::{ExportName, Holders};
+use crate::records::{ExportName, FileSystem, Holders};
 
 const INVAL: i16 = -22;
 const OPNOTSUPP: i16 = -95;
@@ -107,7 +107,7 @@ fn expected(message: &[u8]) -> Result<Command, i16> {
         one(&all, 6).ok_or(INVAL).map(|export| Hold {
             owner: one(&all, 1).map(|name| Owner::new(name).unwrap()),
             export: ExportName::new(export).unwrap(),
-            file_system: one(&all, 7).map(|uuid| uuid.try_into().unwrap()),
+            file_system: one(&all, 7).map(|uuid| FileSystem::from_bytes(uuid.try_into().unwrap())),
         })
     };
     let text = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
@@ -181,7 +181,10 @@ fn encoded(command: &Command, version: u8) -> Vec<u8> {
 fn attributes_of(hold: &Hold) -> Vec<(u16, &[u8])> {
     let name = hold.owner.as_ref().map(|owner| (1, owner.bytes()));
     let export = Some((6, hold.export.as_str().as_bytes()));
-    let uuid = hold.file_system.as_ref().map(|uuid| (7, &uuid[..]));
+    let uuid = hold
+        .file_system
+        .as_ref()
+        .map(|uuid| (7, &uuid.as_bytes()[..]));
     [name, export, uuid].into_iter().flatten().collect()
 }
 

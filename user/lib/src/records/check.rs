@@ -2,6 +2,7 @@
 //! Is a file of records sound?
 
 use super::reader::{in_place, Reader};
+use super::schema;
 use super::Error;
 use rusqlite::ffi::ErrorCode;
 use rusqlite::Connection;
@@ -10,6 +11,9 @@ use std::path::Path;
 
 /// How much SQLite says of a damage.
 const LINES: usize = 10;
+
+/// Who holds something.
+const HOLDS: &str = "holds";
 
 /// Rows that nfsd-had does not write: the table, which they are, and what they are.
 const ODD: &[(&str, &str, &str)] = &[
@@ -34,6 +38,28 @@ const ODD: &[(&str, &str, &str)] = &[
         "are of an epoch that has not begun",
     ),
     ("epochs", "epoch < 1", "have no number of an epoch"),
+    (
+        HOLDS,
+        "typeof(name) != 'blob' OR length(name) > 1024",
+        "have a name that is none of a client",
+    ),
+    // Of visible ASCII. An exclamation mark, which is the first of it, is no plain one to a shell.
+    (
+        HOLDS,
+        "typeof(export) != 'text' OR length(CAST(export AS BLOB)) NOT BETWEEN 1 AND 64
+            OR length(export) != length(CAST(export AS BLOB)) OR export GLOB '*[^' || char(33) || '-~]*'",
+        "have no fsid of an export",
+    ),
+    (
+        HOLDS,
+        "typeof(file_system) != 'blob' OR length(file_system) NOT IN (0, 16)",
+        "have a file system that is no UUID",
+    ),
+    (
+        HOLDS,
+        "epoch NOT BETWEEN 0 AND (SELECT coalesce(max(epoch), 0) FROM epochs)",
+        "are of an epoch that has not begun",
+    ),
     (
         "schema",
         "rowid != (SELECT min(rowid) FROM schema)",
@@ -74,7 +100,9 @@ fn look(reader: &Reader, faults: &mut Vec<Fault>) -> Result<(), Error> {
         for line in quick_check(connection)? {
             faults.push(damaged(file, &line));
         }
-        for (table, condition, what) in ODD {
+        let has =
+            |table: &str| table == "schema" || schema::tables(reader.version()).contains(&table);
+        for (table, condition, what) in ODD.iter().filter(|(table, ..)| has(table)) {
             let sql = format!("SELECT count(*) FROM {table} WHERE {condition}");
             match connection.query_row(&sql, (), |row| row.get(0))? {
                 0i64 => {}
@@ -82,7 +110,7 @@ fn look(reader: &Reader, faults: &mut Vec<Fault>) -> Result<(), Error> {
                     what: format!(
                         "{rows} rows of the table {table} {what}: nfsd-had has not written them"
                     ),
-                    fix: by_hand(file, &format!("DELETE FROM {table} WHERE {condition}")),
+                    fix: by_hand(file, &mended(table, condition)),
                 }),
             }
         }
@@ -107,6 +135,16 @@ fn look(reader: &Reader, faults: &mut Vec<Fault>) -> Result<(), Error> {
         file: file.clone(),
         source,
     })
+}
+
+/// Without these rows. If one of those who hold something is missing, nobody knows who does.
+fn mended(table: &str, condition: &str) -> String {
+    let first = match table {
+        HOLDS => "UPDATE epochs SET held_until = NULL; ",
+        _ => "",
+    };
+    let words: Vec<_> = condition.split_whitespace().collect();
+    format!("{first}DELETE FROM {table} WHERE {}", words.join(" "))
 }
 
 fn quick_check(connection: &Connection) -> rusqlite::Result<Vec<String>> {
@@ -190,7 +228,8 @@ mod tests {
 
     const GOOD: &str = "INSERT INTO epochs VALUES (1, 10, 20, NULL, NULL);
         INSERT INTO clients (name, principal, minor, address, since, epoch) VALUES
-            (x'6f6e65', zeroblob(32), 2, '192.0.2.50', 10, 1), (x'00', NULL, NULL, NULL, 10, 1);";
+            (x'6f6e65', zeroblob(32), 2, '192.0.2.50', 10, 1), (x'00', NULL, NULL, NULL, 10, 1);
+        INSERT INTO holds VALUES (x'6f6e65', '!1234~', x'', 1, 10), (x'', 'dev:8:1', zeroblob(16), 0, 10);";
 
     #[test]
     fn what_is_as_it_should_be_is_sound() {
@@ -219,6 +258,24 @@ mod tests {
             ),
             ("INSERT INTO schema VALUES (1)", "the version again"),
             (
+                "UPDATE holds SET name = zeroblob(1025) WHERE name = x''",
+                "none of a client",
+            ),
+            ("UPDATE holds SET export = '' WHERE name = x''", "no fsid"),
+            ("UPDATE holds SET export = 'a b'", "no fsid"),
+            ("UPDATE holds SET export = 'é'", "no fsid"),
+            ("UPDATE holds SET export = CAST(x'3100' AS TEXT)", "no fsid"),
+            ("UPDATE holds SET export = CAST(x'31ff' AS TEXT)", "no fsid"),
+            (
+                "UPDATE holds SET export = printf('%065d', 1) WHERE name = x''",
+                "no fsid",
+            ),
+            (
+                "UPDATE holds SET file_system = x'00' WHERE name = x''",
+                "no UUID",
+            ),
+            ("UPDATE holds SET epoch = 2", "has not begun"),
+            (
                 "CREATE TRIGGER t AFTER INSERT ON clients BEGIN DELETE FROM clients; END",
                 "trigger",
             ),
@@ -228,6 +285,19 @@ mod tests {
             assert_eq!(found.len(), 1, "{sql}: {found:?}");
             assert!(found[0].contains(told), "{sql}: {found:?}");
         }
+    }
+
+    #[test]
+    fn who_mends_what_is_held_does_not_say_that_it_is_all() {
+        let (_directory, file) = made(&format!(
+            "{GOOD} UPDATE epochs SET held_from = 1, held_until = 100; UPDATE holds SET export = ''"
+        ));
+        let faults = check(&file).unwrap();
+        let connection = Connection::open(&file).unwrap();
+        let sql = faults[0].fix.split('"').nth(1).unwrap();
+        connection.execute_batch(sql).unwrap();
+        let starts = Reader::open(&file).unwrap().starts().unwrap();
+        assert!(!starts[0].is_all_held(50));
     }
 
     #[test]

@@ -42,7 +42,7 @@ impl serde::Serialize for ExportName {
 }
 
 /// The UUID of a file system (`s_uuid` of its superblock).
-pub type FileSystem = [u8; 16];
+pub type FileSystem = uuid::Uuid;
 
 /// Somebody has state on an export, or is about to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,7 +69,7 @@ impl Hold {
         };
         let file_system = match file_system {
             [] => Some(None),
-            uuid => uuid.try_into().ok().map(Some),
+            uuid => FileSystem::from_slice(uuid).ok().map(Some),
         };
         let hold = |((owner, export), file_system)| Self {
             owner,

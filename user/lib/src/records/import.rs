@@ -7,7 +7,7 @@
 //!
 //! Records of two daemons are never mixed: nobody could say whose are older.
 
-use super::{Batch, Client, Error, Store};
+use super::{Batch, Client, Error, Hold, Store};
 use crate::checks::{self, Tree};
 use crate::database::{self, Database, Standing};
 use crate::owner::Owner;
@@ -75,12 +75,21 @@ pub fn import(from: &Database, to: &Path) -> Result<Imported, ImportError> {
             found.insert(client.owner.clone(), (client, standing));
         }
     })?;
-    let (stored, waiting): (Vec<_>, Vec<_>) = found
-        .values()
-        .partition(|(_, standing)| *standing == Standing::Stored);
+    let (mut stored, mut waiting) = (Part::default(), Part::default());
+    for (client, standing) in found.values() {
+        match standing {
+            Standing::Stored => stored.clients.push(client.clone()),
+            Standing::Waiting => waiting.clients.push(client.clone()),
+        }
+    }
+    // That these are all is not taken over: what goes on between the two daemons, nobody has stored.
+    from.holds(|hold, standing| match standing {
+        Standing::Stored => stored.holds.push(hold),
+        Standing::Waiting => waiting.holds.push(hold),
+    })?;
     let imported = Imported {
         clients: found.len() as u64,
-        waiting: waiting.len() as u64,
+        waiting: waiting.clients.len() as u64,
         changed: false,
     };
     let mut known = HashSet::new();
@@ -100,13 +109,12 @@ pub fn import(from: &Database, to: &Path) -> Result<Imported, ImportError> {
         });
     }
     let mut batch = to.begin()?;
-    match (&waiting[..], &stored[..]) {
-        ([], all) => store_ended(&mut batch, all)?,
-        (waiting, stored) => {
-            store_ended(&mut batch, waiting)?;
-            batch.begin_epoch()?;
-            store(&mut batch, stored)?;
-        }
+    if waiting == Part::default() {
+        stored.store_ended(&mut batch)?;
+    } else {
+        waiting.store_ended(&mut batch)?;
+        batch.begin_epoch()?;
+        stored.store(&mut batch)?;
     }
     batch.commit()?;
     Ok(Imported {
@@ -115,17 +123,27 @@ pub fn import(from: &Database, to: &Path) -> Result<Imported, ImportError> {
     })
 }
 
-/// Stores clients in an epoch of their own that is over.
-fn store_ended(batch: &mut Batch<'_>, clients: &[&(Client, Standing)]) -> Result<(), Error> {
-    let epoch = batch.begin_epoch()?;
-    store(batch, clients)?;
-    batch.end_grace(epoch).map(drop)
+/// What comes to one epoch.
+#[derive(Default, PartialEq, Eq)]
+struct Part {
+    clients: Vec<Client>,
+    holds: Vec<Hold>,
 }
 
-fn store(batch: &mut Batch<'_>, clients: &[&(Client, Standing)]) -> Result<(), Error> {
-    clients
-        .iter()
-        .try_for_each(|(client, _)| batch.store(client))
+impl Part {
+    fn store(&self, batch: &mut Batch<'_>) -> Result<(), Error> {
+        self.clients
+            .iter()
+            .try_for_each(|client| batch.store(client))?;
+        self.holds.iter().try_for_each(|hold| batch.hold(hold))
+    }
+
+    /// Stores it in an epoch of its own that is over.
+    fn store_ended(&self, batch: &mut Batch<'_>) -> Result<(), Error> {
+        let epoch = batch.begin_epoch()?;
+        self.store(batch)?;
+        batch.end_grace(epoch).map(drop)
+    }
 }
 
 #[cfg(test)]
@@ -264,6 +282,59 @@ mod tests {
         assert!(!file.exists());
         drop(nfsdcld);
         assert!(imported(&there, &file).unwrap().changed);
+    }
+
+    #[test]
+    fn what_is_held_comes_along_and_not_that_this_is_all() {
+        let (directory, _, file) = places("");
+        let saved = directory.path().join("saved.sqlite");
+        drop(Store::open(&saved).unwrap());
+        let sql = "INSERT INTO epochs VALUES (1, 1, 1, 1, NULL), (2, 2, 2, 2, 9), (3, 3, NULL, 3, 9223372036854775807);
+            INSERT INTO clients (name, since, epoch) VALUES (CAST('away' AS BLOB), 0, 2), (CAST('back' AS BLOB), 0, 3);
+            INSERT INTO holds VALUES (CAST('away' AS BLOB), '1', x'', 2, 0), (CAST('back' AS BLOB), '2', x'', 2, 0),
+                (CAST('back' AS BLOB), '3', zeroblob(16), 3, 0), (x'', '4', x'', 3, 0), (x'', '5', x'', 1, 0)";
+        Connection::open(&saved)
+            .unwrap()
+            .execute_batch(sql)
+            .unwrap();
+        let told = imported(&saved, &file).unwrap();
+        assert_eq!((told.clients, told.waiting), (2, 1));
+        let mut store = Store::open(&file).unwrap().0;
+        let held = |store: &Store| {
+            let held = store.held().unwrap().unwrap();
+            let names = held.into_keys().map(|(export, _)| export.to_string());
+            names.collect::<Vec<_>>()
+        };
+        assert_eq!(held(&store), ["1", "2", "3", "4"]);
+        let starts = Reader::open(&file).unwrap().starts().unwrap();
+        for start in starts {
+            assert_eq!((start.held_from, start.held_until), (None, None));
+        }
+        // What waits for the end of the grace period still does.
+        let epoch = store.epoch();
+        batch(&mut store, |batch| batch.end_grace(epoch));
+        assert_eq!(held(&store), ["3", "4"]);
+    }
+
+    #[test]
+    fn a_grace_period_goes_on_in_which_all_are_back_and_not_all_they_hold() {
+        let (directory, _, file) = places("");
+        let saved = directory.path().join("saved.sqlite");
+        drop(Store::open(&saved).unwrap());
+        let sql = "INSERT INTO epochs (epoch, started, ended) VALUES (2, 2, 2), (3, 3, NULL);
+            INSERT INTO clients (name, since, epoch) VALUES (CAST('back' AS BLOB), 0, 3);
+            INSERT INTO holds VALUES (CAST('back' AS BLOB), '2', x'', 2, 0)";
+        Connection::open(&saved)
+            .unwrap()
+            .execute_batch(sql)
+            .unwrap();
+        assert_eq!(imported(&saved, &file).unwrap().waiting, 0);
+        let mut store = Store::open(&file).unwrap().0;
+        assert_eq!(store.held().unwrap().unwrap().len(), 1);
+        let epoch = store.epoch();
+        batch(&mut store, |batch| batch.end_grace(epoch));
+        assert_eq!(who(&store), ["back"]);
+        assert_eq!(store.held().unwrap().unwrap().len(), 0);
     }
 
     #[test]

@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Records that are only read: while nfsd-had writes them, or from a file that nobody trusts.
 
+mod holds;
+
+pub use holds::HoldRecord;
+
 use super::schema::{self, Found, FIRST};
 use super::store::MAY_RECLAIM;
 use super::{Client, Epoch, Error, VERSION};
@@ -84,6 +88,11 @@ impl Reader {
     /// The version of the tables.
     pub fn version(&self) -> i64 {
         self.version
+    }
+
+    /// Can there be Holds in a file of its version?
+    pub fn has_holds(&self) -> bool {
+        self.version > FIRST
     }
 
     /// Tells of each client, also of those that may not reclaim any more. What is no name of a client is passed over.

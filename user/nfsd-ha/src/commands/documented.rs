@@ -5,7 +5,7 @@ use super::{check, drain, records, status};
 use nfsd_ha::checks::{self, Node, Tree};
 use nfsd_ha::control::Control;
 use nfsd_ha::journal::Step;
-use nfsd_ha::records::{Fault, Imported, Start};
+use nfsd_ha::records::{ExportName, Fault, Imported, Start};
 use nfsd_ha::statd::{self, Waiting};
 use nfsd_ha::takeover::TakenOver;
 use serde_json::Value;
@@ -172,8 +172,22 @@ fn records() {
         since: 0,
         epoch: 1,
         may_reclaim: true,
+        exports: Some(1),
     };
     compare("records list", &[client()]);
+    let hold = || records::Hold {
+        client: None,
+        export: ExportName::new(b"1234").unwrap(),
+        file_system: None,
+        since: 0,
+        epoch: 1,
+        counts: true,
+    };
+    let shown = records::Shown {
+        client: client(),
+        holds: Some(vec![hold()]),
+    };
+    compare("records show", &shown);
     let start = Start {
         epoch: 1,
         started: 0,
@@ -185,6 +199,7 @@ fn records() {
         version: 1,
         epochs: vec![start],
         clients: vec![client()],
+        holds: Some(vec![hold()]),
     };
     compare("records export", &all);
     let imported = Imported {

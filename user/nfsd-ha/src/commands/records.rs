@@ -10,12 +10,14 @@ mod show;
 mod upgrade;
 
 #[cfg(test)]
-pub(super) use report::{All, Checked, Client};
+pub(super) use report::{All, Checked, Client, Hold, Shown};
 
 use crate::Common;
 use anyhow::Result;
 use nfsd_ha::config::Config;
-use nfsd_ha::records::{Reader, Record};
+use nfsd_ha::owner::Owner;
+use nfsd_ha::records::{HoldRecord, Reader, Record};
+use std::collections::HashMap;
 use std::path::PathBuf;
 
 /// Shows who may reclaim after the NFS server restarts, as nfsd-had has it on record, also while it runs. Takes such
@@ -72,8 +74,8 @@ impl Args {
     }
 }
 
-/// The records that are wanted, by their names.
-fn sorted(reader: &Reader, wanted: impl Fn(&Record) -> bool) -> Result<Vec<Record>> {
+/// The clients that are wanted, by their names.
+fn clients(reader: &Reader, wanted: impl Fn(&Record) -> bool) -> Result<Vec<report::Client>> {
     let mut records = Vec::new();
     reader.each(|record| {
         if wanted(&record) {
@@ -81,5 +83,29 @@ fn sorted(reader: &Reader, wanted: impl Fn(&Record) -> bool) -> Result<Vec<Recor
         }
     })?;
     records.sort_by(|a, b| a.client.owner.cmp(&b.client.owner));
-    Ok(records)
+    let mut exports: HashMap<Owner, u64> = HashMap::new();
+    reader.each_hold(|record| {
+        if let (Some(owner), true) = (record.hold.owner, record.counts) {
+            *exports.entry(owner).or_default() += 1;
+        }
+    })?;
+    let client = |record: Record| {
+        let held = exports.get(&record.client.owner).copied();
+        report::Client::new(record, reader.has_holds().then(|| held.unwrap_or_default()))
+    };
+    Ok(records.into_iter().map(client).collect())
+}
+
+/// What is held that is wanted, if the file is of a version that has it.
+fn holds(
+    reader: &Reader,
+    wanted: impl Fn(&HoldRecord) -> bool,
+) -> Result<Option<Vec<report::Hold>>> {
+    let mut holds = Vec::new();
+    reader.each_hold(|record| {
+        if wanted(&record) {
+            holds.push(record.into());
+        }
+    })?;
+    Ok(reader.has_holds().then_some(holds))
 }

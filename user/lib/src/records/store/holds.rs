@@ -89,7 +89,10 @@ impl Store {
 
 fn key(hold: &Hold) -> (&[u8], &str, &[u8]) {
     let name = hold.owner.as_ref().map_or(&[][..], |owner| owner.bytes());
-    let file_system = hold.file_system.as_ref().map_or(&[][..], |uuid| uuid);
+    let file_system = hold
+        .file_system
+        .as_ref()
+        .map_or(&[][..], |uuid| uuid.as_bytes());
     (name, hold.export.as_str(), file_system)
 }
 

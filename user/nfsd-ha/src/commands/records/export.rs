@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 //! `nfsd-ha records export`: for nfsdcld, or for other programs.
 
-use super::report::{All, Client};
-use super::sorted;
+use super::report::All;
+use super::{clients, holds};
 use crate::output;
 use crate::Common;
 use anyhow::Result;
@@ -24,11 +24,11 @@ impl Args {
     pub fn run(&self, file: &Path, common: &Common) -> Result<()> {
         let reader = Reader::open(file)?;
         let Some(directory) = &self.nfsdcld else {
-            let clients = sorted(&reader, |_| true)?;
             return output::json(&All {
                 version: reader.version(),
                 epochs: reader.starts()?,
-                clients: clients.into_iter().map(Client::from).collect(),
+                clients: clients(&reader, |_| true)?,
+                holds: holds(&reader, |_| true)?,
             });
         };
         let clients = records::export(&reader, directory)?;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 //! `nfsd-ha records list`: who may reclaim after a restart.
 
+use super::clients;
 use super::report::Client;
-use super::sorted;
 use crate::output::{self, or_dash, time, Table};
 use crate::Common;
 use anyhow::Result;
@@ -24,10 +24,9 @@ pub struct Args {
 
 impl Args {
     pub fn run(&self, file: &Path, common: &Common) -> Result<()> {
-        let records = sorted(&Reader::open(file)?, |record| {
+        let clients = clients(&Reader::open(file)?, |record| {
             self.all || record.may_reclaim
         })?;
-        let clients: Vec<Client> = records.into_iter().map(Client::from).collect();
         if common.json {
             return output::json(&clients);
         }
@@ -45,6 +44,7 @@ impl Args {
             "#minor",
             "since",
             "#epoch",
+            "#exports",
             "principal",
         ];
         let mut table = Table::new(title, &[&columns[..], last].concat());
@@ -59,6 +59,7 @@ impl Args {
                 or_dash(one.minor),
                 time::utc(one.since),
                 one.epoch.to_string(),
+                or_dash(one.exports),
                 or_dash(principal),
             ];
             words.extend(self.all.then(|| may.to_owned()));
@@ -82,11 +83,13 @@ mod tests {
             since: 0,
             epoch: 3,
             may_reclaim: true,
+            exports: None,
         };
         let known = Client {
             address: "2001:db8::50".parse().ok(),
             minor: Some(0),
             principal: Some("07".repeat(32)),
+            exports: Some(10),
             ..unknown()
         };
         let table = Args { all: true }.table(vec![known, unknown()]).to_string();
@@ -98,8 +101,17 @@ mod tests {
         assert_eq!(
             lines[2..],
             [
-                ["one", "2001:db8::50", "0", since, "3", "07070707...", "yes"],
-                ["one", "-", "-", since, "3", "-", "yes"],
+                [
+                    "one",
+                    "2001:db8::50",
+                    "0",
+                    since,
+                    "3",
+                    "10",
+                    "07070707...",
+                    "yes"
+                ],
+                ["one", "-", "-", since, "3", "-", "-", "yes"],
             ]
         );
     }

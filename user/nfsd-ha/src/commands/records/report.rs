@@ -2,7 +2,7 @@
 //! What is printed as JSON.
 
 use nfsd_ha::owner::Owner;
-use nfsd_ha::records::{self, Fault, Record, Start};
+use nfsd_ha::records::{self, ExportName, Fault, HoldRecord, Record, Start};
 use serde::Serialize;
 use std::fmt::Write;
 use std::net::IpAddr;
@@ -17,10 +17,12 @@ pub struct Client {
     pub since: i64,
     pub epoch: records::Epoch,
     pub may_reclaim: bool,
+    pub exports: Option<u64>,
 }
 
-impl From<Record> for Client {
-    fn from(record: Record) -> Self {
+impl Client {
+    /// `exports`: on how many it holds something, if that is on record.
+    pub fn new(record: Record, exports: Option<u64>) -> Self {
         Self {
             client: record.client.owner,
             address: record.client.address,
@@ -29,6 +31,39 @@ impl From<Record> for Client {
             since: record.since,
             epoch: record.epoch,
             may_reclaim: record.may_reclaim,
+            exports,
+        }
+    }
+}
+
+/// A client on record, and what it holds.
+#[derive(Serialize)]
+pub struct Shown {
+    #[serde(flatten)]
+    pub client: Client,
+    pub holds: Option<Vec<Hold>>,
+}
+
+/// An export that somebody has state on.
+#[derive(Serialize)]
+pub struct Hold {
+    pub client: Option<Owner>,
+    pub export: ExportName,
+    pub file_system: Option<String>,
+    pub since: i64,
+    pub epoch: records::Epoch,
+    pub counts: bool,
+}
+
+impl From<HoldRecord> for Hold {
+    fn from(record: HoldRecord) -> Self {
+        Self {
+            client: record.hold.owner,
+            export: record.hold.export,
+            file_system: record.hold.file_system.map(|uuid| uuid.to_string()),
+            since: record.since,
+            epoch: record.epoch,
+            counts: record.counts,
         }
     }
 }
@@ -39,6 +74,7 @@ pub struct All {
     pub version: i64,
     pub epochs: Vec<Start>,
     pub clients: Vec<Client>,
+    pub holds: Option<Vec<Hold>>,
 }
 
 /// What is wrong with a file.

@@ -2,7 +2,7 @@
 //! What clients hold something on.
 
 use super::*;
-use crate::records::{ExportName, Hold};
+use crate::records::{ExportName, FileSystem, Hold};
 
 #[test]
 fn what_is_held_is_read() {
@@ -11,7 +11,7 @@ fn what_is_held_is_read() {
         export: ExportName::new(b"1234").unwrap(),
         file_system,
     };
-    let uuid = Some(*b"0123456789abcdef");
+    let uuid = Some(FileSystem::from_bytes(*b"0123456789abcdef"));
     for (attributes, hold) in [
         (&[NAME, EXPORT, FILE_SYSTEM][..], hold(Some("one"), uuid)),
         (&[FILE_SYSTEM, EXPORT, NAME], hold(Some("one"), uuid)),
@@ -66,7 +66,11 @@ fn what_was_held_is_told_in_the_end() {
     let all = [
         Told::Client(client(b"one"), Some(1)),
         Told::Client(client(b"two"), Some(0)),
-        export("1234", Some(*b"0123456789abcdef"), 1),
+        export(
+            "1234",
+            Some(FileSystem::from_bytes(*b"0123456789abcdef")),
+            1,
+        ),
         export("1234", None, 2),
         export("dev:8:1", None, 3),
     ];
@@ -103,6 +107,7 @@ prop_compose! {
         file_system in any::<Option<[u8; 16]>>(),
     ) -> Hold {
         let owner = name.map(|name| Owner::new(name).unwrap());
+        let file_system = file_system.map(FileSystem::from_bytes);
         Hold { owner, export: ExportName::new(export.as_bytes()).unwrap(), file_system }
     }
 }
@@ -112,7 +117,7 @@ proptest! {
     fn holds_are_read_as_they_were_written(hold in any_hold(), until in any::<u64>()) {
         let (export, until) = (hold.export.as_str().as_bytes(), until.to_ne_bytes());
         let name = hold.owner.iter().map(|owner| (1, owner.bytes()));
-        let uuid = hold.file_system.iter().map(|uuid| (7, &uuid[..]));
+        let uuid = hold.file_system.iter().map(|uuid| (7, &uuid.as_bytes()[..]));
         let attributes: Vec<_> = uuid.chain([(6, export)]).chain(name).collect();
         for command in [6, 7] {
             laws::upcall(&message(command, &attributes));

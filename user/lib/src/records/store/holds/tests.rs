@@ -4,9 +4,9 @@ use crate::owner::Owner;
 use crate::records::store::PURGED;
 use crate::records::{Client, ExportName, FileSystem, Holders};
 use rusqlite::Connection;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-const UUID: FileSystem = *b"0123456789abcdef";
+const UUID: FileSystem = FileSystem::from_bytes(*b"0123456789abcdef");
 
 fn place() -> (tempfile::TempDir, PathBuf, Store) {
     let directory = tempfile::tempdir().unwrap();
@@ -81,7 +81,7 @@ fn counts(store: &Store) -> Vec<(String, u32)> {
 }
 
 /// What is in the table: names, epochs and times.
-fn rows(file: &PathBuf) -> Vec<(Vec<u8>, i64, i64)> {
+fn rows(file: &Path) -> Vec<(Vec<u8>, i64, i64)> {
     let connection = Connection::open(file).unwrap();
     let mut rows = connection
         .prepare("SELECT name, epoch, since FROM holds")
@@ -90,7 +90,7 @@ fn rows(file: &PathBuf) -> Vec<(Vec<u8>, i64, i64)> {
     rows.unwrap().map(Result::unwrap).collect()
 }
 
-fn change(file: &PathBuf, sql: &str) {
+fn change(file: &Path, sql: &str) {
     Connection::open(file).unwrap().execute_batch(sql).unwrap();
 }
 
