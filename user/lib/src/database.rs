@@ -11,9 +11,11 @@
 //! that come out are names of clients, or are passed over. Time and memory have bounds.
 
 mod careful;
+mod holders;
 mod nfsdcld;
 
 pub(crate) use careful::Careful;
+pub use holders::{NotKnown, Taken, Wanted};
 
 use crate::owner::{digits, Owner};
 use crate::records::{self, Client, Epoch, Hold, Reader};

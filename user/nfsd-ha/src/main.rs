@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod commands;
+mod crashed;
 mod database;
 mod drain;
 mod failure;

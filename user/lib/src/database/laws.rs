@@ -3,9 +3,13 @@
 
 use super::careful::{JOURNAL, LOG, NAMES};
 use super::*;
+use crate::scope::Fsid;
+use std::collections::HashSet;
 use std::fs;
 use std::time::Instant;
 
+/// When that is, in seconds since 1970.
+const NOW: i64 = 1_800_000_000;
 /// How long reading may take here.
 const TIME: Duration = Duration::from_secs(2);
 
@@ -28,9 +32,29 @@ pub fn database(input: &[u8]) {
     let before = content(directory.path());
     let began = Instant::now();
     let _ = Database::within(directory.path(), TIME).and_then(|database| {
+        let mut all = HashSet::new();
         database.clients(|client, _| {
             assert!((1..=crate::owner::MAX).contains(&client.owner.bytes().len()));
-        })
+            all.insert(client.owner);
+        })?;
+        database.holds(|hold, _| {
+            assert!((1..=64).contains(&hold.export.as_str().len()));
+        })?;
+        let exports = Wanted::exports([Some(Fsid::Number(1234))]);
+        for wanted in [exports, Wanted::Unknown] {
+            // Who is left out is in doubt to nobody: it is a part of them.
+            let (mut listed, mut told) = (HashSet::new(), 0);
+            let taken = database.holders(&wanted, NOW, |owner, _| {
+                told += 1;
+                assert!(all.contains(&owner));
+                listed.insert(owner);
+            })?;
+            match taken {
+                Taken::Holders { taken, of } => assert!(taken == told && told <= of),
+                Taken::All(_) => assert_eq!(listed, all),
+            }
+        }
+        Ok(())
     });
     assert!(began.elapsed() < 5 * TIME);
     assert_eq!(content(directory.path()), before);

@@ -3,7 +3,7 @@
 
 use super::{Held, List};
 use crate::control::{self, Control, Listed, Nfs4Client, NlmClient, Progress, Reclaimer, Who};
-use crate::database::{self, Database};
+use crate::database::{self, Database, Taken, Wanted};
 use crate::owner::Owner;
 use crate::scope::{Fsid, Scope};
 use std::collections::HashMap;
@@ -35,14 +35,24 @@ pub enum CollectError {
 
 /// Who was on record of a server that has crashed: `database` is that of its nfsdcld or nfsd-had, or its directory.
 ///
-/// It names all its clients, as no record says which export it is about, and says nothing of NLM.
-pub fn of_database(database: &Path, scope: &Scope) -> Result<List, CollectError> {
+/// Names those who may have held something on what is wanted, if their server has said for now, in seconds since 1970, that
+/// it stores this; else all of them. Says nothing of NLM.
+pub fn of_database(
+    database: &Path,
+    scope: &Scope,
+    wanted: &Wanted,
+    now: i64,
+) -> Result<(List, Taken), CollectError> {
     let mut clients = Clients::default();
-    clients.add_recorded(&Database::of_other(database)?)?;
-    Ok(List {
+    let database = Database::of_other(database)?;
+    let taken = database.holders(wanted, now, |client, principal| {
+        clients.add(&client, principal.as_deref(), None);
+    })?;
+    let list = List {
         clients: clients.in_order(),
         ..List::new(*scope)
-    })
+    };
+    Ok((list, taken))
 }
 
 /// Who holds something on this server; in its own grace period also who is on record in its daemon's

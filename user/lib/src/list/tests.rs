@@ -256,6 +256,28 @@ fn who_holds_something_is_listed() {
 }
 
 #[test]
+fn who_held_something_on_a_server_that_crashed_is_listed() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("records.sqlite");
+    drop(crate::records::Store::open(&file).unwrap());
+    let sql = "INSERT INTO epochs VALUES (1, 1, 1, 10, 20);
+        INSERT INTO clients (name, principal, since, epoch) VALUES (x'6f6e65', zeroblob(32), 0, 1), (x'74776f', NULL, 0, 1);
+        INSERT INTO holds VALUES (x'6f6e65', '1234', x'', 1, 0)";
+    let connection = rusqlite::Connection::open(&file).unwrap();
+    connection.execute_batch(sql).unwrap();
+    let scope: Scope = "1234".parse().unwrap();
+    let listed = |now| of_database(&file, &scope, &(&scope).into(), now).unwrap().0;
+    let head = "# nfsd-ha clients 2\n# server-scope -\n# nlm-clients -\n# held -\n";
+    let one = format!("1234 one {}\n", "00".repeat(32));
+    assert_eq!(listed(15).to_string(), format!("{head}{one}# end 1\n"));
+    // Nobody knows what was held after that.
+    assert_eq!(
+        listed(21).to_string(),
+        format!("{head}{one}1234 two\n# end 2\n")
+    );
+}
+
+#[test]
 fn who_has_come_to_an_address_is_listed_by_its_name() {
     let nfs4 = "# fsid ...\n1 one@192.0.2.50 1 0 0 0 0 - - 2\n2 one@192.0.2.50 1 0 0 0 0 - - 2\n\
                 1 two@192.0.2.5 1 0 0 0 0 - - 2\n";

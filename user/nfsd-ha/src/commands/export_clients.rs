@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! `nfsd-ha export-clients`: write the list of the clients that hold something.
 
+use crate::crashed;
 use crate::output::{self, progress};
 use crate::Common;
 use anyhow::Result;
@@ -18,7 +19,7 @@ pub struct Args {
     /// The number in fsid=, a UUID, dev:MAJOR:MINOR or ip:ADDRESS
     scope: Scope,
     /// List those on record of a server that has crashed: the database of its nfsdcld or nfsd-had, or the directory
-    /// that it is in
+    /// that it is in. If nfsd-had knows who held something there, only these
     #[arg(long, value_name = "DIR|FILE")]
     database: Option<PathBuf>,
 }
@@ -35,7 +36,7 @@ impl Args {
 /// Those of this server, or of one that has crashed.
 fn collect(scope: &Scope, database: Option<&Path>) -> Result<List> {
     if let Some(database) = database {
-        return Ok(list::of_database(database, scope)?);
+        return crashed::list(database, scope, &scope.into());
     }
     let own = crate::database::own(None)?;
     Ok(list::of_server(&Control::open()?, &own, scope)?)

@@ -2,6 +2,7 @@
 //! `nfsd-ha move-in`: bring an export to this server.
 
 use super::move_out::NOTIFY;
+use crate::crashed;
 use crate::failure::{Failure, Status};
 use crate::moves::carried;
 use crate::moves::here::{self, Exports, Here};
@@ -11,6 +12,7 @@ use crate::output;
 use crate::Common;
 use anyhow::{Context, Result};
 use nfsd_ha::control::Control;
+use nfsd_ha::database::Wanted;
 use nfsd_ha::exports::Export;
 use nfsd_ha::journal::{Direction, Journal, Journals};
 use nfsd_ha::list::{self, List};
@@ -43,7 +45,8 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     list: Option<PathBuf>,
     /// The other server has crashed: the database of its nfsdcld or nfsd-had, or the directory that it is in. It is only
-    /// read. If the file system has left from here just before, those who were listed then may reclaim, too
+    /// read. If nfsd-had knows who held something there, by the fsid= of --export or of what is on the list, only these
+    /// may reclaim; else all. If the file system has left from here just before, those who were listed then may do so, too
     #[arg(long, value_name = "DIR|FILE")]
     database: Option<PathBuf>,
     /// Nobody is listed: clients of NLM may reclaim all the same
@@ -153,10 +156,6 @@ impl Args {
     fn given(&self) -> Result<Option<List>> {
         // It is written anew for the file system of this node.
         let scope = Scope::Export(Fsid::Number(0));
-        let database = self.database.as_deref();
-        let crashed = database
-            .map(|directory| list::of_database(directory, &scope))
-            .transpose()?;
         let list = match self.list.as_deref() {
             Some(file) if file == Path::new("-") => {
                 Some(list::read(std::io::stdin(), Path::new("standard input"))?)
@@ -168,6 +167,17 @@ impl Args {
             None if self.no_list => Some(List::new(scope)),
             None => None,
         };
+        let carried = list.as_ref().map(carried::exports).unwrap_or_default();
+        let exports = match &self.exports[..] {
+            [] => &carried,
+            given => given,
+        };
+        // Without them it is whatever this node exports when the file system is here.
+        let wanted = Wanted::exports(exports.iter().map(Export::fsid));
+        let database = self.database.as_deref();
+        let crashed = database
+            .map(|directory| crashed::list(directory, &scope, &wanted))
+            .transpose()?;
         Ok(match (crashed, list) {
             (Some(crashed), Some(list)) => Some(crashed.after_crash(list)),
             (crashed, list) => crashed.or(list),
