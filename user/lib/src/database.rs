@@ -17,8 +17,9 @@ mod nfsdcld;
 pub(crate) use careful::Careful;
 pub use holders::{NotKnown, Taken, Wanted};
 
+use crate::net::connections::Connection;
 use crate::owner::{digits, Owner};
-use crate::records::{self, Client, Epoch, Hold, Reader};
+use crate::records::{self, Client, Epoch, Hold, NlmRecord, Reader};
 use careful::{Place, TIME_MAX};
 use rusqlite::types::ValueRef;
 use std::io;
@@ -169,6 +170,25 @@ impl Database {
             })?;
         }
         Ok(())
+    }
+
+    /// The clients of NLM on record: nfsdcld has none, nor has an nfsd-had of version 1.
+    pub fn nlm(&self) -> Result<Vec<NlmRecord>, Error> {
+        match &self.0 {
+            Kind::Nfsdcld(_) => Ok(Vec::new()),
+            Kind::Had(reader) => Ok(reader.nlm()?),
+        }
+    }
+
+    /// Who was connected to floating addresses; nothing where there are no clients of NLM either.
+    pub fn connections(&self) -> Result<Vec<Connection>, Error> {
+        match &self.0 {
+            Kind::Nfsdcld(_) => Ok(Vec::new()),
+            Kind::Had(reader) => {
+                let all = reader.connections()?.into_iter();
+                Ok(all.map(|one| one.connection).collect())
+            }
+        }
     }
 }
 

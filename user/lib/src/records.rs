@@ -2,10 +2,12 @@
 //! The records of nfsd-had: who may reclaim after this server restarts, in one file of SQLite.
 //!
 //! ```text
-//!   schema    one row: the version of these tables
-//!   epochs    each start of the server that asked who may reclaim, and when its grace period was over
-//!   clients   NFSv4 clients, each with the epoch in which it was last stored
-//!   holds     on which exports clients have state, or clients of NLM have
+//!   schema       one row: the version of these tables
+//!   epochs       each start of the server that asked who may reclaim, and when its grace period was over
+//!   clients      NFSv4 clients, each with the epoch in which it was last stored
+//!   holds        on which exports clients have state, or clients of NLM have
+//!   nlm          clients of NLM: who must be told when somebody takes over after a crash
+//!   connections  who is connected to floating addresses
 //! ```
 //!
 //! An epoch begins when a server starts and asks for its records. Whoever is stored in it, because it is new or has
@@ -25,6 +27,7 @@ mod export;
 mod hold;
 mod import;
 mod in_use;
+mod nlm;
 mod place;
 mod reader;
 mod schema;
@@ -37,9 +40,10 @@ pub use export::{export, ExportError};
 pub use hold::{ExportName, FileSystem, Held, Hold, Holders};
 pub use import::{import, ImportError, Imported};
 pub use in_use::is_in_use;
+pub use nlm::{Connected, NlmRecord};
 pub use reader::{HoldRecord, Reader, Record, Start};
 pub use schema::VERSION;
-pub use store::{Batch, Store};
+pub use store::{Batch, NlmId, Store};
 pub use upgrade::upgrade;
 
 use crate::owner::Owner;

@@ -32,6 +32,11 @@ pub fn database(input: &[u8]) {
     let before = content(directory.path());
     let began = Instant::now();
     let _ = Database::within(directory.path(), TIME).and_then(|database| {
+        for one in database.nlm()? {
+            let printable = |byte| u8::is_ascii_graphic(&byte);
+            assert!(one.caller.len() < 256 && one.caller.bytes().all(printable));
+        }
+        database.connections()?;
         let mut all = HashSet::new();
         database.clients(|client, _| {
             assert!((1..=crate::owner::MAX).contains(&client.owner.bytes().len()));

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Is a file of records sound?
 
+mod nlm;
+
 use super::reader::{in_place, Reader};
 use super::schema;
 use super::Error;
@@ -120,6 +122,7 @@ fn look(reader: &Reader, faults: &mut Vec<Fault>) -> Result<(), Error> {
                 fix: by_hand(file, "UPDATE clients SET address = NULL"),
             });
         }
+        faults.extend(nlm::faults(reader)?);
         for (kind, name) in strangers(connection)? {
             faults.push(Fault {
                 what: format!("there is a {kind} {name:?}, which nfsd-had has not made"),
@@ -229,7 +232,10 @@ mod tests {
     const GOOD: &str = "INSERT INTO epochs VALUES (1, 10, 20, NULL, NULL);
         INSERT INTO clients (name, principal, minor, address, since, epoch) VALUES
             (x'6f6e65', zeroblob(32), 2, '192.0.2.50', 10, 1), (x'00', NULL, NULL, NULL, 10, 1);
-        INSERT INTO holds VALUES (x'6f6e65', '!1234~', x'', 1, 10), (x'', 'dev:8:1', zeroblob(16), 0, 10);";
+        INSERT INTO holds VALUES (x'6f6e65', '!1234~', x'', 1, 10), (x'', 'dev:8:1', zeroblob(16), 0, 10);
+        INSERT INTO nlm VALUES (1, '1234', '192.0.2.50', '192.0.2.17', 4, 'name', 10, NULL),
+            (2, 'dev:8:1', 'fd00::50', 'fd00::17', 4, '', 10, 20);
+        INSERT INTO connections VALUES ('192.0.2.50', 2049, '192.0.2.17', 878, 10);";
 
     #[test]
     fn what_is_as_it_should_be_is_sound() {
@@ -280,6 +286,20 @@ mod tests {
                 "trigger",
             ),
             ("CREATE VIEW v AS SELECT 1", "view"),
+            ("UPDATE nlm SET version = 2", "2 rows of the table nlm"),
+            ("UPDATE nlm SET export = '' WHERE id = 1", "nlm say nothing"),
+            (
+                "UPDATE nlm SET client = 'a' WHERE id = 1",
+                "nlm say nothing",
+            ),
+            (
+                "UPDATE connections SET client_port = 0",
+                "connections say nothing",
+            ),
+            (
+                "UPDATE connections SET server = '::1'",
+                "connections say nothing",
+            ),
         ] {
             let found = faults(&format!("{GOOD} {sql}"));
             assert_eq!(found.len(), 1, "{sql}: {found:?}");

@@ -2,6 +2,7 @@
 //! Records that are only read: while nfsd-had writes them, or from a file that nobody trusts.
 
 mod holds;
+mod nlm;
 
 pub use holds::HoldRecord;
 

@@ -43,6 +43,25 @@ CREATE TABLE holds (
     since INTEGER NOT NULL,
     PRIMARY KEY (name, export, file_system)
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE nlm (
+    id INTEGER PRIMARY KEY,
+    export TEXT NOT NULL,
+    server TEXT NOT NULL,
+    client TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    caller TEXT NOT NULL,
+    since INTEGER NOT NULL,
+    gone INTEGER,
+    UNIQUE (export, server, client, version)
+) STRICT;
+CREATE TABLE connections (
+    server TEXT NOT NULL,
+    server_port INTEGER NOT NULL,
+    client TEXT NOT NULL,
+    client_port INTEGER NOT NULL,
+    since INTEGER NOT NULL,
+    PRIMARY KEY (server, server_port, client, client_port)
+) STRICT, WITHOUT ROWID;
 ",
 ];
 
@@ -50,7 +69,7 @@ CREATE TABLE holds (
 pub(super) fn tables(version: i64) -> &'static [&'static str] {
     match version {
         FIRST => &["epochs", "clients"],
-        _ => &["epochs", "clients", "holds"],
+        _ => &["epochs", "clients", "holds", "nlm", "connections"],
     }
 }
 

@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The daemon's side of the records: one writer.
 
+mod connections;
 mod holds;
+mod nlm;
 mod purge;
 
+pub use nlm::NlmId;
 #[cfg(test)]
 pub(super) use purge::PURGED;
 

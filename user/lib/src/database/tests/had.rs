@@ -16,7 +16,10 @@ fn records(sql: &str) -> tempfile::TempDir {
 const RECORDS: &str =
     "INSERT INTO epochs (epoch, started, ended) VALUES (1, 1, 1), (2, 2, 2), (3, 3, NULL);
     INSERT INTO clients (name, principal, since, epoch) VALUES (x'6f6e65', zeroblob(32), 0, 3),
-        (x'74776f', NULL, 0, 2), (x'6f6c64', NULL, 0, 1);";
+        (x'74776f', NULL, 0, 2), (x'6f6c64', NULL, 0, 1);
+    INSERT INTO nlm (export, server, client, version, caller, since, gone) VALUES
+        ('1234', '192.0.2.50', '192.0.2.17', 4, 'one', 10, NULL), ('5678', 'fd00::50', 'fd00::17', 4, 'two', 10, 20);
+    INSERT INTO connections VALUES ('192.0.2.50', 2049, '192.0.2.17', 878, 10);";
 
 #[test]
 fn those_of_nfsd_had_are_read_by_file_or_directory() {
@@ -101,6 +104,38 @@ fn records_that_nfsd_had_has_not_written_are_passed_over_or_refused() {
         let error = all(made.path()).unwrap_err();
         assert!(matches!(error, Error::Records(_)), "{sql}: {error}");
     }
+}
+
+#[test]
+fn who_must_be_told_and_was_connected_is_read() {
+    let directory = records(RECORDS);
+    let seen = |directory: &Path| {
+        let database = Database::of_other(directory).unwrap();
+        let nlm = database.nlm().unwrap().into_iter();
+        let nlm = nlm.map(|one| format!("{} {} {}", one.fsid, one.peer, one.caller));
+        let connections = database.connections().unwrap();
+        let connections = connections.iter().map(ToString::to_string);
+        nlm.chain(connections).collect::<Vec<_>>()
+    };
+    let expected = [
+        "1234 192.0.2.50 192.0.2.17 4 one",
+        "5678 fd00::50 fd00::17 4 two",
+        "192.0.2.50:2049 192.0.2.17:878",
+    ];
+    assert_eq!(seen(directory.path()), expected);
+    // What nfsd-had has not written is passed over.
+    let file = directory.path().join(NAMES[1]);
+    let odd = "DROP TABLE nlm; DROP TABLE connections;
+        CREATE TABLE nlm (export, server, client, version, caller, since, gone);
+        CREATE TABLE connections (server, server_port, client, client_port, since);
+        INSERT INTO nlm VALUES ('1', '192.0.2.50', '192.0.2.17', 4, x'1b', 'x', 'x'), (1, '192.0.2.50', '192.0.2.17', 4, '', 0, 0),
+            ('1 2', '192.0.2.50', '192.0.2.17', 4, '', 0, 0), ('1', x'00', '192.0.2.17', 4, '', 0, 0),
+            ('1', '192.0.2.50', '$(reboot)', 4, '', 0, 0), ('1', '192.0.2.50', '192.0.2.17', '4', '', 0, 0);
+        INSERT INTO connections VALUES (NULL, 2049, '192.0.2.17', 878, 10), ('192.0.2.50', 2049, '192.0.2.17', 70000, 10),
+            ('192.0.2.50', 2049, '224.0.0.1', 878, 10), ('192.0.2.50', 2049, 'fd00::17', 878, 10), ('192.0.2.50', 1, '192.0.2.17', 1, 'x');";
+    Connection::open(&file).unwrap().execute_batch(odd).unwrap();
+    let expected = ["1 192.0.2.50 192.0.2.17 4 ", "192.0.2.50:1 192.0.2.17:1"];
+    assert_eq!(seen(directory.path()), expected);
 }
 
 proptest! {
