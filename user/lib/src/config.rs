@@ -4,6 +4,7 @@
 //! ```toml
 //! [records]
 //! file = "/var/lib/nfsd-ha/records.sqlite"
+//! nlm = true
 //!
 //! [kernel]
 //! pipefs = "/run/rpc_pipefs"
@@ -35,12 +36,15 @@ pub struct Config {
 pub struct Records {
     /// The file. Its directory has to be there.
     pub file: PathBuf,
+    /// Does nfsd-had record clients of NLM? Else `nfsd-ha record` may.
+    pub nlm: bool,
 }
 
 impl Default for Records {
     fn default() -> Self {
         Self {
             file: records::DEFAULT.into(),
+            nlm: true,
         }
     }
 }
@@ -115,6 +119,10 @@ mod tests {
         assert_eq!(config, Config::default());
         let config: Config = toml::from_str("[records]\nfile = '/x'\n").unwrap();
         assert_eq!(config.records.file, Path::new("/x"));
+        assert!(config.records.nlm);
+        let config: Config = toml::from_str("[records]\nnlm = false\n").unwrap();
+        assert_eq!(config.records.file, Path::new(records::DEFAULT));
+        assert!(!config.records.nlm);
         assert_eq!(config.kernel, Kernel::default());
     }
 
@@ -124,6 +132,7 @@ mod tests {
             ("[record]", "record"),
             ("[records]\nfiles = 'x'", "files"),
             ("[records]\nfile = 3", "file"),
+            ("[records]\nnlm = 'no'", "nlm"),
             ("records", "records"),
         ] {
             let error = toml::from_str::<Config>(text).unwrap_err().to_string();

@@ -3,6 +3,9 @@
 
 #![forbid(unsafe_code)]
 
+mod beside;
+mod connected;
+mod nlm;
 mod pipe;
 mod serve;
 mod service;

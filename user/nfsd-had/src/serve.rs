@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! What becomes of upcalls: those that came together are stored together, then answered.
 
+use crate::beside::Beside;
 use crate::trouble::Trouble;
 use nfsd_ha::cld::{Command, NoUpcall, Upcall};
 use nfsd_ha::records::{Batch, Epoch, Error, Held, Store};
@@ -45,13 +46,15 @@ impl Patience<'_> {
     }
 }
 
-/// Does what these messages ask for, in their order, and answers each.
+/// Does what these messages ask for, in their order, and answers each. What is to be stored beside that, is so with the
+/// last of it, and was not if this fails.
 ///
 /// An answer that says that it is done comes when that is on the disk. If the records fail, all that is not stored is
 /// answered with why, and that is returned; the module asks again later, and a stock kernel does not.
 pub fn serve(
     store: &mut Store,
     messages: &[Vec<u8>],
+    beside: &Beside,
     answers: &mut impl Answers,
     patience: &mut Patience<'_>,
 ) -> Result<(), Error> {
@@ -72,27 +75,29 @@ pub fn serve(
             Command::GetVersion { .. } => say(answers, &upcall.answer(Ok(()), store.epoch_name())),
             Command::GraceStart => {
                 // Who is stored before it, is among those who may reclaim.
-                result = result.and(change(store, &changes, answers, patience));
+                let nothing = Beside::default();
+                result = result.and(change(store, &changes, &nothing, answers, patience));
                 changes.clear();
                 result = result.and(start(store, &upcall, answers, patience));
             }
             _ => changes.push(upcall),
         }
     }
-    result.and(change(store, &changes, answers, patience))
+    result.and(change(store, &changes, beside, answers, patience))
 }
 
 /// Stores changes, all in one batch.
 fn change(
     store: &mut Store,
     upcalls: &[Upcall],
+    beside: &Beside,
     answers: &mut impl Answers,
     patience: &mut Patience<'_>,
 ) -> Result<(), Error> {
-    if upcalls.is_empty() {
+    if upcalls.is_empty() && beside.is_empty() {
         return Ok(());
     }
-    match patience.with(upcalls, || stored(store, upcalls)) {
+    match patience.with(upcalls, || stored(store, upcalls, beside)) {
         Ok(results) => {
             for (upcall, result) in upcalls.iter().zip(results) {
                 say(answers, &upcall.answer(result, store.epoch_name()));
@@ -111,7 +116,11 @@ fn change(
     }
 }
 
-fn stored(store: &mut Store, upcalls: &[Upcall]) -> Result<Vec<Result<(), Errno>>, Error> {
+fn stored(
+    store: &mut Store,
+    upcalls: &[Upcall],
+    beside: &Beside,
+) -> Result<Vec<Result<(), Errno>>, Error> {
     let mut batch = store.begin()?;
     let mut ended = Vec::new();
     let results: Result<Vec<_>, _> = upcalls
@@ -119,6 +128,7 @@ fn stored(store: &mut Store, upcalls: &[Upcall]) -> Result<Vec<Result<(), Errno>
         .map(|upcall| apply(&mut batch, &upcall.command, &mut ended))
         .collect();
     let results = results?;
+    beside.add_to(&mut batch)?;
     batch.commit()?;
     for epoch in ended {
         tracing::info!("the grace period of epoch {epoch} is over");

@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The daemon's loop: waits for the kernel, serves what has come, and waits again.
 //!
-//! There is one thread. What comes while it waits for the disk is queued in the pipe, and is the next batch.
+//! There is one thread. What comes while it waits for the disk is queued in the pipe and in `nlm_clients`, and is the next
+//! batch.
 
+use crate::beside::Beside;
+use crate::connected::Connected;
+use crate::nlm::Nlm;
 use crate::pipe::{Pipe, Place};
 use crate::serve::{serve, Answers, Patience};
 use crate::trouble::Trouble;
@@ -41,9 +45,12 @@ pub fn run(config: &Config) -> Result<()> {
         trouble: Trouble::default(),
         unwatched: false,
         watchdog: systemd::watchdog(),
+        nlm: config.records.nlm.then(Nlm::new),
+        connected: Connected::new(),
     };
     // A server that starts waits for us a second only, and whether the records can be had may take longer.
     service.open()?;
+    service.work(&News::default());
     systemd::notify("READY=1").context("cannot tell the service manager that it is ready")?;
     service.run(&signals)
 }
@@ -58,6 +65,9 @@ struct Service {
     unwatched: bool,
     /// How often the service manager wants to hear of us.
     watchdog: Option<Duration>,
+    /// If it is to record clients of NLM.
+    nlm: Option<Nlm>,
+    connected: Connected,
 }
 
 impl Service {
@@ -79,12 +89,17 @@ impl Service {
                 Some(_) if self.place.is_watched() => None,
                 _ => Some(AGAIN),
             };
-            let wait = pause.into_iter().chain(watchdog).min();
-            match self.wait(signals, wait)? {
-                News::End => return Ok(()),
-                News::Upcalls => self.serve()?,
-                News::None if !idle => self.purge(),
-                News::None => {}
+            let nexts = self.nlm.as_ref().map(Nlm::next).into_iter();
+            let next = nexts.chain([self.connected.next]).min();
+            let next = next.map(|next| next.saturating_duration_since(Instant::now()));
+            let wait = pause.into_iter().chain(watchdog).chain(next).min();
+            let news = self.wait(signals, wait)?;
+            if news.end {
+                return Ok(());
+            }
+            self.work(&news);
+            if !idle && !news.upcalls {
+                self.purge();
             }
         }
     }
@@ -153,7 +168,9 @@ impl Service {
 
     fn wait(&mut self, signals: &SignalFd, time: Option<Duration>) -> Result<News> {
         let (news, pipe) = (self.place.news(), self.pipe.as_ref());
+        let nlm = self.nlm.as_ref().and_then(Nlm::news);
         let mut files = vec![PollFd::new(signals, PollFlags::IN)];
+        files.extend(nlm.map(|nlm| PollFd::from_borrowed_fd(nlm, PollFlags::IN)));
         files.extend(news.map(|news| PollFd::new(news, PollFlags::IN)));
         files.extend(pipe.map(|pipe| PollFd::new(pipe, PollFlags::IN)));
         let time = time.map(|time| Timespec {
@@ -167,12 +184,10 @@ impl Service {
         let mut events = files.iter().map(PollFd::revents);
         let is = |events: PollFlags| !events.is_empty();
         let end = events.next().is_some_and(is);
+        let nlm = nlm.and_then(|_| events.next()).is_some_and(is);
         let changed = news.and_then(|_| events.next()).is_some_and(is);
         let pipe = pipe.and_then(|_| events.next());
         let pipe = pipe.unwrap_or(PollFlags::empty());
-        if end {
-            return Ok(News::End);
-        }
         if changed {
             self.place.seen().context("cannot watch rpc_pipefs")?;
         }
@@ -181,22 +196,52 @@ impl Service {
             // The server has stopped; another one may run already.
             let place = &self.place;
             self.pipe = self.pipe.take().filter(|pipe| !gone && place.has(pipe));
-            return Ok(News::None);
         }
-        Ok(if pipe.contains(PollFlags::IN) {
-            News::Upcalls
-        } else {
-            News::None
-        })
+        let upcalls = !gone && !changed && pipe.contains(PollFlags::IN);
+        Ok(News { end, upcalls, nlm })
     }
 
-    /// Serves all that has come.
-    fn serve(&mut self) -> Result<()> {
-        let (Some(pipe), Some(store)) = (&mut self.pipe, &mut self.store) else {
-            return Ok(());
+    /// Stores and answers what has come.
+    fn work(&mut self, news: &News) {
+        let mut beside = Beside::default();
+        if let Some(nlm) = &mut self.nlm {
+            nlm.listen(news.nlm, self.store.as_ref());
+            (beside.nlm, beside.gone) = nlm.take(self.store.as_ref());
+        }
+        self.connected.look();
+        // What cannot be stored keeps nothing else from the disk.
+        let alone = self.nlm.as_ref().is_some_and(Nlm::has_failed);
+        if self.store.is_some() && !alone {
+            beside.connections = self.connected.take();
+        }
+        let upcalls = if news.upcalls {
+            self.upcalls()
+        } else {
+            Vec::new()
         };
+        let with = if alone { &Beside::default() } else { &beside };
+        let served = !upcalls.is_empty() && self.serve(&upcalls, with);
+        let result = match &mut self.store {
+            _ if beside.is_empty() || served && !alone => Ok(()),
+            Some(store) => beside
+                .store(store)
+                .map_err(Box::<dyn std::error::Error>::from),
+            None => Err("the records cannot be opened".into()),
+        };
+        let result = result.as_ref().copied().map_err(|e| e.as_ref());
+        if let Some(seen) = beside.connections {
+            self.connected.done(seen, result);
+        }
+        if let Some(nlm) = &mut self.nlm {
+            nlm.done(beside.nlm.len(), result);
+            nlm.settle(self.store.as_ref());
+        }
+    }
+
+    /// The upcalls that have come.
+    fn upcalls(&mut self) -> Vec<Vec<u8>> {
         let mut messages = Vec::new();
-        while messages.len() < BATCH {
+        while let Some(pipe) = self.pipe.as_mut().filter(|_| messages.len() < BATCH) {
             match pipe.read() {
                 Ok(Some(message)) => messages.push(message),
                 Ok(None) => break,
@@ -204,10 +249,18 @@ impl Service {
                     // What was read is answered in vain, and wanted again.
                     tracing::debug!("the pipe: {e}");
                     self.pipe = None;
-                    return Ok(());
+                    return Vec::new();
                 }
             }
         }
+        messages
+    }
+
+    /// Serves upcalls. Returns whether all that is to be stored is.
+    fn serve(&mut self, messages: &[Vec<u8>], beside: &Beside) -> bool {
+        let (Some(pipe), Some(store)) = (&mut self.pipe, &mut self.store) else {
+            return false;
+        };
         // The service manager waits, too.
         let time = self
             .watchdog
@@ -216,13 +269,14 @@ impl Service {
             until: Instant::now() + time,
             trouble: &mut self.trouble,
         };
-        match serve(store, &messages, pipe, &mut patience) {
+        let served = serve(store, messages, beside, pipe, &mut patience);
+        match &served {
             // While there is something to remove, that may be what fails.
             Ok(()) if store.is_stale() => {}
             Ok(()) => self.trouble.over(),
-            Err(e) => self.trouble.is(&e),
+            Err(e) => self.trouble.is(e),
         }
-        Ok(())
+        served.is_ok()
     }
 
     /// Removes a part of what nobody asks for any more.
@@ -246,11 +300,12 @@ impl Service {
 }
 
 /// What has happened.
-enum News {
-    /// There are upcalls, or may be.
-    Upcalls,
-    /// Nothing that is not looked for anyway.
-    None,
+#[derive(Default)]
+struct News {
     /// We were told to end.
-    End,
+    end: bool,
+    /// There are upcalls.
+    upcalls: bool,
+    /// Clients of NLM have come, or gone.
+    nlm: bool,
 }

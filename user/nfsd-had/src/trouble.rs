@@ -6,23 +6,45 @@ use std::collections::BTreeSet;
 use std::error::Error;
 
 /// What is wrong. Each of it is said once until all is well, also if two take turns.
-#[derive(Debug, Default)]
-pub struct Trouble(BTreeSet<String>);
+#[derive(Debug)]
+pub struct Trouble {
+    /// With what, to begin a line.
+    with: &'static str,
+    /// What comes of it.
+    so: &'static str,
+    said: BTreeSet<String>,
+}
+
+impl Default for Trouble {
+    fn default() -> Self {
+        Self::with("", "clients wait")
+    }
+}
 
 impl Trouble {
+    /// Trouble with a part of the work, and what comes of it.
+    pub fn with(with: &'static str, so: &'static str) -> Self {
+        Self {
+            with,
+            so,
+            said: BTreeSet::new(),
+        }
+    }
+
     /// Something is wrong.
     pub fn is(&mut self, error: &(dyn Error + 'static)) {
         let text = causes::line(error);
-        if self.0.insert(text.clone()) {
-            tracing::error!("{text}; it is tried again, and clients wait");
+        if self.said.insert(text.clone()) {
+            let Self { with, so, .. } = self;
+            tracing::error!("{with}{text}; it is tried again, and {so}");
         }
     }
 
     /// Nothing is wrong any more.
     pub fn over(&mut self) {
-        if !self.0.is_empty() {
-            tracing::info!("all is well again");
-            self.0.clear();
+        if !self.said.is_empty() {
+            tracing::info!("{}all is well again", self.with);
+            self.said.clear();
         }
     }
 }
@@ -43,23 +65,30 @@ mod tests {
             .with_target(false)
             .finish();
         tracing::subscriber::with_default(log, || {
-            let mut trouble = Trouble::default();
-            trouble.over();
-            for _ in 0..2 {
-                for _ in 0..3 {
-                    trouble.is(&io::Error::other("one"));
-                    trouble.is(&io::Error::other("two"));
+            for mut trouble in [Trouble::default(), Trouble::with("a part: ", "others wait")] {
+                trouble.over();
+                for _ in 0..2 {
+                    for _ in 0..3 {
+                        trouble.is(&io::Error::other("one"));
+                        trouble.is(&io::Error::other("two"));
+                    }
+                    trouble.over();
+                    trouble.over();
                 }
-                trouble.over();
-                trouble.over();
             }
         });
         let said = std::fs::read_to_string(said.path()).unwrap();
-        let lines: Vec<_> = said
-            .lines()
-            .map(|line| line.split(';').next().unwrap().trim())
-            .collect();
-        let once = ["ERROR one", "ERROR two", "INFO all is well again"];
-        assert_eq!(lines, [once, once].concat());
+        let lines: Vec<_> = said.lines().map(str::trim).collect();
+        let once = [
+            "ERROR one; it is tried again, and clients wait",
+            "ERROR two; it is tried again, and clients wait",
+            "INFO all is well again",
+        ];
+        let part = [
+            "ERROR a part: one; it is tried again, and others wait",
+            "ERROR a part: two; it is tried again, and others wait",
+            "INFO a part: all is well again",
+        ];
+        assert_eq!(lines, [once, once, part, part].concat());
     }
 }

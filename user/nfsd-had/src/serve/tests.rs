@@ -45,7 +45,7 @@ fn serve_for(
         until: Instant::now() + time,
         trouble: &mut Trouble::default(),
     };
-    super::serve(store, messages, answers, &mut patience)
+    super::serve(store, messages, &Beside::default(), answers, &mut patience)
 }
 
 fn said(store: &mut Store, messages: &[Vec<u8>]) -> (Vec<(u8, i16, String)>, bool) {
@@ -404,4 +404,5 @@ fn who_does_not_ask_again_is_answered_later() {
     );
 }
 
+mod beside;
 mod holds;
