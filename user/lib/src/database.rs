@@ -109,6 +109,15 @@ impl Database {
         Self::new(Careful::in_place(&real, file)?)
     }
 
+    /// That of a server that has crashed, given as the others are. It may be this one, whose nfsd-had runs again and
+    /// writes: a copy would not be whole then.
+    pub fn of_crashed(path: &Path) -> Result<Self, Error> {
+        match records::is_in_use(&Place::of(path)?.file("")) {
+            true => Self::of_own(path),
+            false => Self::of_other(path),
+        }
+    }
+
     /// That of another server, as it was when it crashed: a copy is read. Give the file, or the directory that it is in.
     pub fn of_other(path: &Path) -> Result<Self, Error> {
         Self::within(path, TIME_MAX)

@@ -20,7 +20,7 @@ mod file;
 mod held;
 mod join;
 
-pub use collect::{of_database, of_server, CollectError};
+pub use collect::{of_database, of_server, CollectError, OnRecord};
 pub use file::{read, FileError, ListFile};
 pub use held::Held;
 

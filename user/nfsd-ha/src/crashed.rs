@@ -1,22 +1,22 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Who may reclaim of the clients of a server that has crashed, by what it had on record.
+//! What a server that has crashed had on record.
 
 use crate::output::{self, time};
 use anyhow::Result;
 use nfsd_ha::database::{NotKnown, Taken, Wanted};
-use nfsd_ha::list::{self, List};
+use nfsd_ha::list::{self, OnRecord};
 use nfsd_ha::scope::Scope;
 use std::path::Path;
 use std::time::UNIX_EPOCH;
 
-/// Lists those who may have held something on what is wanted, and says on standard error who that is.
-pub fn list(database: &Path, scope: &Scope, wanted: &Wanted) -> Result<List> {
+/// Reads it, and says on standard error which of the clients of NFSv4 are listed.
+pub fn read(database: &Path, scope: &Scope, wanted: &Wanted) -> Result<OnRecord> {
     let now = UNIX_EPOCH.elapsed().unwrap_or_default().as_secs() as i64;
-    let (list, taken) = list::of_database(database, scope, wanted, now)?;
-    if let Some(text) = said(&taken) {
+    let found = list::of_database(database, scope, wanted, now)?;
+    if let Some(text) = said(&found.taken) {
         output::note(&text);
     }
-    Ok(list)
+    Ok(found)
 }
 
 fn said(taken: &Taken) -> Option<String> {

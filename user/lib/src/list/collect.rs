@@ -4,9 +4,11 @@
 use super::{Held, List};
 use crate::control::{self, Control, Listed, Nfs4Client, NlmClient, Progress, Reclaimer, Who};
 use crate::database::{self, Database, Taken, Wanted};
+use crate::net::connections::Connection;
 use crate::owner::Owner;
+use crate::records::NlmRecord;
 use crate::scope::{Fsid, Scope};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::path::Path;
 
@@ -33,26 +35,68 @@ pub enum CollectError {
     },
 }
 
-/// Who was on record of a server that has crashed: `database` is that of its nfsdcld or nfsd-had, or its directory.
+/// What is on record of a server that has crashed.
+#[derive(Debug)]
+pub struct OnRecord {
+    /// Its clients of NFSv4 that may reclaim what is wanted.
+    pub nfs4: List,
+    /// Who these are.
+    pub taken: Taken,
+    /// Its clients of NLM, of all exports.
+    pub nlm: Vec<NlmRecord>,
+    /// Who was connected to its floating addresses.
+    pub connections: Vec<Connection>,
+}
+
+/// Who was on record of a server that has crashed: `database` is that of its nfsdcld or nfsd-had, or its directory. nfsdcld
+/// knows only clients of NFSv4.
 ///
 /// Names those who may have held something on what is wanted, if their server has said for now, in seconds since 1970, that
-/// it stores this; else all of them. Says nothing of NLM.
+/// it stores this; else all of them.
 pub fn of_database(
     database: &Path,
     scope: &Scope,
     wanted: &Wanted,
     now: i64,
-) -> Result<(List, Taken), CollectError> {
+) -> Result<OnRecord, CollectError> {
     let mut clients = Clients::default();
-    let database = Database::of_other(database)?;
+    let database = Database::of_crashed(database)?;
     let taken = database.holders(wanted, now, |client, principal| {
         clients.add(&client, principal.as_deref(), None);
     })?;
-    let list = List {
+    let nfs4 = List {
         clients: clients.in_order(),
         ..List::new(*scope)
     };
-    Ok((list, taken))
+    Ok(OnRecord {
+        nfs4,
+        taken,
+        nlm: database.nlm()?,
+        connections: database.connections()?,
+    })
+}
+
+impl OnRecord {
+    /// The list of the scope that was asked for: clients of NLM are on it if they are on record for that scope. Nobody
+    /// knows how much they held.
+    pub fn list(self) -> List {
+        let mut list = self.nfs4;
+        let is_wanted = |one: &NlmRecord| {
+            let scope = list.scope.as_ref();
+            scope.is_some_and(|scope| is_of(scope, one.fsid, Some(one.peer.server)))
+        };
+        let peers: BTreeSet<_> = self
+            .nlm
+            .iter()
+            .filter(|one| is_wanted(one))
+            .map(|one| one.peer)
+            .collect();
+        list.clients.extend(peers.into_iter().map(|peer| Reclaimer {
+            who: Who::Nlm(peer),
+            holds: None,
+        }));
+        list
+    }
 }
 
 /// Who holds something on this server; in its own grace period also who is on record in its daemon's
@@ -199,5 +243,58 @@ impl Clients {
         let mut all: Vec<_> = self.0.into_iter().map(reclaimer).collect();
         all.sort_by_cached_key(ToString::to_string);
         all
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::NlmClients;
+    use crate::records::{Client, Store};
+
+    #[test]
+    fn a_list_after_a_crash_has_the_clients_of_nlm_of_its_scope() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("records.sqlite");
+        let mut store = Store::open(&file).unwrap().0;
+        let mut batch = store.begin().unwrap();
+        batch.begin_epoch().unwrap();
+        let owner = Owner::new("one").unwrap();
+        batch.store(&Client::new(owner, None)).unwrap();
+        let lines = "sequence 3\n1234 192.0.2.50 192.0.2.17 4 - - - a -\n5678 192.0.2.50 192.0.2.17 4 - - - a -\n\
+            1234 192.0.2.51 192.0.2.18 1 - - - b -\ndev:8:1 fd00::50 fd00::17 4 - - - c -\n";
+        for one in NlmClients::parse(lines).unwrap().clients {
+            batch.store_nlm(&one).unwrap();
+        }
+        let connection = "192.0.2.50:2049 192.0.2.17:878".parse().unwrap();
+        let address = "192.0.2.50".parse().unwrap();
+        batch.store_connections(&[address], &[connection]).unwrap();
+        batch.commit().unwrap();
+        drop(store);
+        for (scope, nlm) in [
+            (
+                "1234",
+                &["192.0.2.50 192.0.2.17 4", "192.0.2.51 192.0.2.18 1"][..],
+            ),
+            ("5678", &["192.0.2.50 192.0.2.17 4"]),
+            ("dev:8:1", &["fd00::50 fd00::17 4"]),
+            ("ip:192.0.2.50", &["192.0.2.50 192.0.2.17 4"]),
+            ("9", &[]),
+        ] {
+            let scope: Scope = scope.parse().unwrap();
+            let found = of_database(directory.path(), &scope, &(&scope).into(), 0).unwrap();
+            assert_eq!(
+                (found.nlm.len(), &found.connections[..]),
+                (4, &[connection][..])
+            );
+            let list = found.list();
+            let listed: Vec<_> = list.clients.iter().map(Reclaimer::to_string).collect();
+            let nlm = nlm.iter().map(|peer| format!("nlm {peer}"));
+            let expected: Vec<_> = ["one".to_owned()].into_iter().chain(nlm).collect();
+            assert_eq!(listed, expected, "{scope}");
+            // Others may come, and nothing says what they held.
+            assert_eq!((list.nlm_clients, list.released), (None, false));
+            assert_eq!(List::parse(list.to_string().as_bytes()), Ok(list));
+        }
     }
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The list of one export.
 
+use super::store::{sync, write};
 use super::{Record, State};
 use crate::files::{Directory, Error};
 use std::fs::File;
@@ -102,6 +103,23 @@ impl List {
         self.sm.sync()?;
         drop(locked);
         self.being_told()
+    }
+
+    /// These are to be told now, too: they are on record somewhere else. Nothing is written of those who are being told
+    /// already.
+    pub fn add(&self, records: &[Record]) -> Result<(), Error> {
+        let (_locked, bak) = (self.lock()?, self.bak()?);
+        let mut records = records.to_vec();
+        records.sort();
+        records.dedup();
+        let mut files = Vec::new();
+        for of_client in records.chunk_by(|one, other| one.client == other.client) {
+            let of_client: Vec<_> = of_client.iter().collect();
+            files.push(write(&bak, &of_client)?);
+            // Of several none is needed, and there are not so many open files.
+            files.truncate(2);
+        }
+        sync(&bak, &files)
     }
 
     /// Who must be told when the export moves, and who is being told.

@@ -173,7 +173,7 @@ impl Known {
                 }
             }
         }
-        let version = sync(list, &files).and_then(|()| list.sm().version());
+        let version = sync(list.sm(), &files).and_then(|()| list.sm().version());
         drop(locked);
         match version {
             Ok(version) => {
@@ -191,7 +191,7 @@ impl Known {
 }
 
 /// Has a client's file have these records, which it may have already. It is to be synced then.
-fn write(sm: &Directory, records: &[&Record]) -> Result<File, Error> {
+pub(super) fn write(sm: &Directory, records: &[&Record]) -> Result<File, Error> {
     let name = records[0].file();
     let Some(file) = sm.find(&name)? else {
         return sm.create(&name, &lines(records.iter().copied()));
@@ -212,19 +212,19 @@ fn write(sm: &Directory, records: &[&Record]) -> Result<File, Error> {
     })
 }
 
-/// Returns when files of a list are on the disk, with their names.
-fn sync(list: &List, files: &[File]) -> Result<(), Error> {
+/// Returns when files in a directory of a list are on the disk, with their names.
+pub(super) fn sync(directory: &Directory, files: &[File]) -> Result<(), Error> {
     match files {
         [] => Ok(()),
         [file] => {
             let error = |source| Error::Io {
-                path: list.sm().path().to_owned(),
+                path: directory.path().to_owned(),
                 source,
             };
             file.sync_all().map_err(error)?;
-            list.sm().sync()
+            directory.sync()
         }
         // One after the other, each would be a transaction of the file system.
-        _ => list.sm().sync_file_system(),
+        _ => directory.sync_file_system(),
     }
 }

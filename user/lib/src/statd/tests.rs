@@ -242,6 +242,34 @@ fn who_was_not_reached_is_told_the_next_time_too() {
 }
 
 #[test]
+fn who_is_on_record_elsewhere_is_told_now() {
+    let place = tempfile::tempdir().unwrap();
+    let all = Directory::open(place.path()).unwrap();
+    let list = List::open(all.make_child("1234").unwrap()).unwrap();
+    let [one, two, three] = [
+        record("10.0.0.1", "10.0.0.50"),
+        record("10.0.0.1", "10.0.0.51"),
+        record("fd00::1", "fd00::50"),
+    ];
+    list.add(&[]).unwrap();
+    assert_eq!(list.being_told().unwrap(), []);
+    list.add(&[two]).unwrap();
+    list.add(&[three, one, one]).unwrap();
+    let told = |list: &List| {
+        let mut told = list.being_told().unwrap();
+        told.sort();
+        told
+    };
+    assert_eq!(told(&list), [one, two, three]);
+    // Beside those of this node's own.
+    let own = record("10.0.0.9", "10.0.0.50");
+    std::fs::write(place.path().join("1234/sm/10.0.0.9"), own.line()).unwrap();
+    assert_eq!(list.retire().unwrap().len(), 4);
+    list.told(&one).unwrap();
+    assert_eq!(told(&list), [two, own, three]);
+}
+
+#[test]
 fn a_disk_that_is_not_mounted_keeps_only_its_own_clients_waiting() {
     let place = tempfile::tempdir().unwrap();
     let base = Directory::make(place.path().join("lists")).unwrap();

@@ -2,6 +2,7 @@
 //! `nfsd-ha export-clients`: write the list of the clients that hold something.
 
 use crate::crashed;
+use crate::moves::carried;
 use crate::output::{self, progress};
 use crate::Common;
 use anyhow::Result;
@@ -36,7 +37,11 @@ impl Args {
 /// Those of this server, or of one that has crashed.
 fn collect(scope: &Scope, database: Option<&Path>) -> Result<List> {
     if let Some(database) = database {
-        return crashed::list(database, scope, &scope.into());
+        let found = crashed::read(database, scope, &scope.into())?;
+        let connections = found.connections.clone();
+        let mut list = found.list();
+        carried::note_connections(&mut list, &connections);
+        return Ok(list);
     }
     let own = crate::database::own(None)?;
     Ok(list::of_server(&Control::open()?, &own, scope)?)

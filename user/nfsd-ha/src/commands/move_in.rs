@@ -15,7 +15,7 @@ use nfsd_ha::control::Control;
 use nfsd_ha::database::Wanted;
 use nfsd_ha::exports::Export;
 use nfsd_ha::journal::{Direction, Journal, Journals};
-use nfsd_ha::list::{self, List};
+use nfsd_ha::list::{self, List, OnRecord};
 use nfsd_ha::mounts::{Mounts, Source};
 use nfsd_ha::net::address;
 use nfsd_ha::net::connections::{self, Connection};
@@ -24,6 +24,7 @@ use nfsd_ha::net::spec::Spec;
 use nfsd_ha::scope::{Fsid, Scope};
 use std::ffi::OsString;
 use std::fs::File;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -174,14 +175,28 @@ impl Args {
         };
         // Without them it is whatever this node exports when the file system is here.
         let wanted = Wanted::exports(exports.iter().map(Export::fsid));
-        let database = self.database.as_deref();
-        let crashed = database
-            .map(|directory| crashed::list(directory, &scope, &wanted))
-            .transpose()?;
+        let crashed = match &self.database {
+            Some(database) => Some(self.of_addresses(crashed::read(database, &scope, &wanted)?)),
+            None => None,
+        };
         Ok(match (crashed, list) {
             (Some(crashed), Some(list)) => Some(crashed.after_crash(list)),
             (crashed, list) => crashed.or(list),
         })
+    }
+
+    /// The clients of NFSv4 on record, with what is on record of the addresses that come.
+    fn of_addresses(&self, found: OnRecord) -> List {
+        let mut list = found.nfs4;
+        let comes = |server: IpAddr| self.addresses.iter().any(|spec| spec.address == server);
+        let nlm = found.nlm.iter();
+        carried::note_recorded(&mut list, nlm.filter(|one| comes(one.peer.server)));
+        let connections = found.connections.iter();
+        carried::note_connections(
+            &mut list,
+            connections.filter(|one| comes(one.server().ip())),
+        );
+        list
     }
 
     /// The list of a move-in that is repeated.
@@ -217,6 +232,9 @@ impl Args {
                 return Err(Failure::new(Status::Usage, text));
             }
         }
+        let mut connections = self.connected(list)?;
+        let comes = |server: IpAddr| addresses.iter().any(|placed| placed.address == server);
+        connections.retain(|one| comes(one.server().ip()));
         let source = self.device.clone().map(|device| Source {
             device,
             kind: self.kind.clone(),
@@ -230,7 +248,7 @@ impl Args {
             list: Some(list),
             exports,
             addresses,
-            connections: self.connected(list)?,
+            connections,
             seconds: self.grace,
             force: self.force,
             later: self.export_later,
@@ -279,4 +297,61 @@ fn with_our_own(
     ));
     let ours = List::parse(&ours).context("the list of the move-out before")?;
     Ok(crashed.after_crash(ours))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::commands::Command;
+    use clap::Parser;
+    use nfsd_ha::control::NlmClients;
+    use nfsd_ha::records::Store;
+
+    #[test]
+    fn what_is_on_record_of_the_addresses_that_come_is_on_the_list() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut store = Store::open(&directory.path().join("records.sqlite"))
+            .unwrap()
+            .0;
+        let mut batch = store.begin().unwrap();
+        let lines = "sequence 3\n1234 192.0.2.50 192.0.2.17 4 - - - a -\n5678 192.0.2.50 192.0.2.17 4 - - - a -\n\
+            1234 192.0.2.2 192.0.2.18 4 - - - b -\n";
+        for one in NlmClients::parse(lines).unwrap().clients {
+            batch.store_nlm(&one).unwrap();
+        }
+        let connections = [
+            "192.0.2.50:2049 192.0.2.17:878".parse().unwrap(),
+            "192.0.2.51:2049 192.0.2.17:879".parse().unwrap(),
+        ];
+        let addresses = ["192.0.2.50", "192.0.2.51"].map(|address| address.parse().unwrap());
+        batch.store_connections(&addresses, &connections).unwrap();
+        batch.commit().unwrap();
+        drop(store);
+        let words = [
+            "nfsd-ha",
+            "move-in",
+            "/srv/ha",
+            "--address",
+            "192.0.2.50/24",
+            "--database",
+        ];
+        let words = words.iter().map(OsString::from);
+        let words = words.chain([directory.path().into()]);
+        let Command::MoveIn(args) = crate::Cli::parse_from(words).command else {
+            panic!("it is a move-in");
+        };
+        let list = args.given().unwrap().unwrap();
+        // As it is kept for who repeats this.
+        let list = List::parse(list.to_string().as_bytes()).unwrap();
+        let recorded: Vec<_> = carried::recorded(&list)
+            .iter()
+            .map(|(fsid, peer)| format!("{fsid} {peer}"))
+            .collect();
+        let expected = [
+            "1234 192.0.2.50 192.0.2.17 4",
+            "5678 192.0.2.50 192.0.2.17 4",
+        ];
+        assert_eq!(recorded, expected);
+        assert_eq!(carried::connections(&list), connections[..1]);
+    }
 }

@@ -6,13 +6,15 @@ use crate::output;
 use crate::Common;
 use anyhow::{Context, Result};
 use indicatif::ProgressBar;
+use nfsd_ha::database::Database;
 use nfsd_ha::files::Directory;
 use nfsd_ha::nsm::{self, Event, Told};
 use nfsd_ha::scope::Fsid;
-use nfsd_ha::statd::{self, List};
+use nfsd_ha::statd::{self, List, Record};
 use serde_json::json;
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// Tell the clients on the lists of some exports to reclaim their NLM locks here.
@@ -28,12 +30,21 @@ use std::time::{Duration, Instant};
   nfsd-ha notify 1234              the clients on the list of the export with fsid=1234
   nfsd-ha notify 1234 5678         exports that have come here together
   nfsd-ha notify /srv/ha/nsm       a list in another directory
+  nfsd-ha notify --database /srv/a/nfsd-had --address 192.0.2.50 1234
+                                   also those on record of a server that has crashed
   nfsd-ha notify --name 192.0.2.50=nfs-ha.example 1234
                                    clients that do not run Linux may want the name that they mount from")]
 pub struct Args {
     /// An export (an fsid number, a UUID or dev:MAJOR:MINOR), or the directory of a list, with a slash.
     #[arg(required = true, value_name = "SCOPE|DIRECTORY")]
     lists: Vec<String>,
+    /// Also those who have used these exports by the database of an nfsd-had: of a server that has crashed, or of this one
+    /// before it has booted. It is the file, or the directory that it is in, and is only read; they are put on the lists.
+    #[arg(long, value_name = "DIR|FILE")]
+    database: Option<PathBuf>,
+    /// Of the database, only those who have used one of these addresses of the server.
+    #[arg(long = "address", value_name = "ADDRESS", requires = "database")]
+    addresses: Vec<IpAddr>,
     /// Give up after so many seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=86400))]
     limit: u32,
@@ -60,11 +71,13 @@ fn name(text: &str) -> Result<(IpAddr, String), String> {
 impl Args {
     pub fn run(&self, common: &Common) -> Result<()> {
         let began = Instant::now();
-        let lists = self
-            .lists
-            .iter()
-            .map(|list| open(list))
-            .collect::<Result<Vec<_>>>()?;
+        let lists = match &self.database {
+            Some(database) => self.recorded(database, &Directory::make(statd::directory())?)?,
+            None => {
+                let lists = self.lists.iter().map(|list| open(list));
+                lists.collect::<Result<Vec<_>>>()?
+            }
+        };
         let names = self.names.iter().cloned().collect::<HashMap<_, _>>();
         let deadline = began + Duration::from_secs(self.limit.into());
         let progress = if common.json {
@@ -92,6 +105,34 @@ impl Args {
             Some(left) => Err(Failure::new(Status::Failed, left)),
         }
     }
+
+    /// Opens the lists, and puts those on them who are on record.
+    fn recorded(&self, database: &Path, node: &Directory) -> Result<Vec<List>> {
+        let nlm = Database::of_crashed(database)?.nlm()?;
+        let addresses: Vec<_> = self.addresses.iter().map(IpAddr::to_canonical).collect();
+        let is_wanted = |server| addresses.is_empty() || addresses.contains(&server);
+        let mut lists = Vec::new();
+        for name in &self.lists {
+            let scope = export(name)?;
+            let of_scope = nlm
+                .iter()
+                .filter(|one| one.fsid == scope && is_wanted(one.peer.server));
+            let records = of_scope.map(|one| Record {
+                client: one.peer.client,
+                server: one.peer.server,
+            });
+            let list = List::open(node.make_child(&scope.to_string())?)?;
+            list.add(&Vec::from_iter(records))?;
+            lists.push(list);
+        }
+        Ok(lists)
+    }
+}
+
+/// The export that a scope is.
+fn export(name: &str) -> Result<Fsid> {
+    let scope = name.parse();
+    scope.map_err(|e| Failure::new(Status::Usage, format!("{e}")))
 }
 
 /// Opens the list of an export, or that in a directory. Nothing is made where there is none.
@@ -99,9 +140,7 @@ fn open(name: &str) -> Result<List> {
     let directory = if name.contains('/') {
         Directory::open(name)?
     } else {
-        let scope: Fsid = name
-            .parse()
-            .map_err(|e| Failure::new(Status::Usage, format!("{e}")))?;
+        let scope = export(name)?;
         Directory::open(statd::directory()).and_then(|all| all.child(&scope.to_string())).with_context(|| {
             format!("nobody has recorded the clients of {scope} on this node, or moved their list to here")
         })?
@@ -193,6 +232,47 @@ fn what_is_left(told: &Told) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::commands::Command;
+    use clap::Parser;
+    use nfsd_ha::control::NlmClients;
+    use nfsd_ha::records::Store;
+
+    #[test]
+    fn those_on_record_are_put_on_the_lists_of_their_exports() {
+        let place = tempfile::tempdir().unwrap();
+        let node = Directory::open(place.path()).unwrap();
+        let file = place.path().join("records.sqlite");
+        let mut store = Store::open(&file).unwrap().0;
+        let mut batch = store.begin().unwrap();
+        let lines = "sequence 3\n1234 192.0.2.50 192.0.2.17 4 - - - a -\n1234 192.0.2.50 192.0.2.17 1 - - - a -\n\
+            1234 192.0.2.2 192.0.2.18 4 - - - b -\n5678 192.0.2.50 192.0.2.19 4 - - - c -\n";
+        for one in NlmClients::parse(lines).unwrap().clients {
+            batch.store_nlm(&one).unwrap();
+        }
+        batch.commit().unwrap();
+        drop(store);
+        let told = |words: &[&str]| -> Result<Vec<Vec<String>>> {
+            let words = ["nfsd-ha", "notify", "--database", file.to_str().unwrap()]
+                .into_iter()
+                .chain(words.iter().copied());
+            let Command::Notify(args) = crate::Cli::parse_from(words).command else {
+                panic!("it is notify");
+            };
+            let lists = args.recorded(args.database.as_deref().unwrap(), &node)?;
+            let clients = |list: &List| {
+                let told = list.being_told().unwrap().into_iter();
+                let mut clients: Vec<_> = told.map(|record| record.client.to_string()).collect();
+                clients.sort();
+                clients
+            };
+            Ok(lists.iter().map(clients).collect())
+        };
+        let first = told(&["--address", "192.0.2.50", "1234"]).unwrap();
+        assert_eq!(first, [["192.0.2.17"]]);
+        let both = told(&["1234", "9"]).unwrap();
+        assert_eq!(both, [vec!["192.0.2.17", "192.0.2.18"], vec![]]);
+        assert!(told(&["./1234"]).is_err());
+    }
 
     #[test]
     fn names_of_addresses() {

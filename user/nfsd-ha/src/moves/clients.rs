@@ -86,8 +86,15 @@ impl Here<'_> {
                 .filter(|peer| moves(&peer.server))
                 .map(|peer| notice(peer.client, peer.server)),
         );
+        let come = self.recorded(list);
+        let recorded = carried::recorded(list).into_iter();
+        notices.extend(
+            recorded
+                .filter(|(fsid, peer)| come.contains(fsid) && moves(&peer.server))
+                .map(|(_, peer)| notice(peer.client, peer.server)),
+        );
         let mut records = Vec::new();
-        for fsid in self.recorded(list) {
+        for fsid in come {
             let directory = statd::directory().join(fsid.to_string());
             if !directory.exists() {
                 continue;
@@ -120,5 +127,57 @@ impl Here<'_> {
                 .filter(|export| export.path.starts_with(&self.path)),
         ));
         all
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nfsd_ha::control::Control;
+    use nfsd_ha::net::place::Placed;
+
+    #[test]
+    fn clients_on_record_are_told_of_what_comes_and_of_nothing_else() {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("reclaim_clients"), "").unwrap();
+        let control = Control::at(directory.path()).unwrap();
+        let mut list = List::new("dev:8:1".parse().unwrap());
+        let nlm = |client: &str, server: &str| format!("nlm {server} {client} 4");
+        for (fsid, who) in [
+            ("1234", nlm("192.0.2.17", "192.0.2.50")),
+            ("1234", nlm("192.0.2.18", "192.0.2.51")),
+            ("5678", nlm("192.0.2.19", "192.0.2.50")),
+            ("1235", nlm("192.0.2.17", "192.0.2.50")),
+            ("1234", nlm("192.0.2.17", "192.0.2.50").replace(" 4", " 3")),
+        ] {
+            list.notes
+                .push(("recorded".into(), format!("{fsid} {who}")));
+        }
+        list.clients
+            .push(nlm("192.0.2.20", "192.0.2.50").parse().unwrap());
+        let here = Here {
+            path: "/srv/ha".into(),
+            source: None,
+            mounts: true,
+            control: &control,
+            list: Some(&list),
+            exports: Exports::These(vec![
+                "*:/srv/ha(rw,fsid=1234)".parse().unwrap(),
+                "*:/srv/ha/x(rw,fsid=1235)".parse().unwrap(),
+            ]),
+            addresses: vec![Placed::new("192.0.2.50".parse().unwrap(), 24, "eth0")],
+            connections: Vec::new(),
+            seconds: None,
+            force: false,
+            later: false,
+            notify: Duration::ZERO,
+        };
+        let mut warnings = Vec::new();
+        let (notices, _) = here.notices(&mut warnings);
+        let told: Vec<_> = notices.iter().map(|one| one.client.to_string()).collect();
+        assert_eq!(told, ["192.0.2.17", "192.0.2.20"]);
+        assert!(notices
+            .iter()
+            .all(|one| one.server.to_string() == "192.0.2.50"));
     }
 }

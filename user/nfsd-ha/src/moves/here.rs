@@ -264,6 +264,12 @@ impl Here<'_> {
         steps.line(&format!(
             "may reclaim:      {nfs4} clients of NFSv4 and {nlm} of NLM"
         ));
+        let recorded = self.list.map_or(0, |list| carried::recorded(list).len());
+        if recorded > 0 {
+            steps.line(&format!(
+                "would be told:    those of {recorded} clients of NLM on record that have used these exports"
+            ));
+        }
         steps.line(&format!("would export:     {exports}"));
         steps.line(&format!("would add:        {}", joined(&self.addresses)));
     }

@@ -107,6 +107,22 @@ fn records_that_nfsd_had_has_not_written_are_passed_over_or_refused() {
 }
 
 #[test]
+fn one_that_a_daemon_of_this_machine_writes_is_read_where_it_is() {
+    let directory = records(RECORDS);
+    let is_copy = || {
+        let database = Database::of_crashed(directory.path()).unwrap();
+        let Kind::Had(reader) = database.0 else {
+            panic!("it is nfsd-had's");
+        };
+        let path = reader.opened().connection.path().map(PathBuf::from);
+        path != Some(directory.path().join(NAMES[1]))
+    };
+    assert!(is_copy());
+    let _daemon = records::Store::open(&directory.path().join(NAMES[1])).unwrap();
+    assert!(!is_copy());
+}
+
+#[test]
 fn who_must_be_told_and_was_connected_is_read() {
     let directory = records(RECORDS);
     let seen = |directory: &Path| {
