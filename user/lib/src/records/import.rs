@@ -9,6 +9,7 @@
 
 use super::{Batch, Client, Error, Hold, Store};
 use crate::checks::{self, Tree};
+use crate::control::NlmClient;
 use crate::database::{self, Database, Standing};
 use crate::owner::Owner;
 use std::collections::{HashMap, HashSet};
@@ -21,6 +22,8 @@ pub struct Imported {
     pub clients: u64,
     /// Of these, clients that have not come back yet in the server's grace period.
     pub waiting: u64,
+    /// Clients of NLM that are on record there, once for each export and address of the server that they have used.
+    pub nlm: u64,
     /// Was anything changed? If not, all of them were on record here already.
     pub changed: bool,
 }
@@ -87,9 +90,11 @@ pub fn import(from: &Database, to: &Path) -> Result<Imported, ImportError> {
         Standing::Stored => stored.holds.push(hold),
         Standing::Waiting => waiting.holds.push(hold),
     })?;
+    let nlm: Vec<NlmClient> = from.nlm()?.into_iter().map(NlmClient::from).collect();
     let imported = Imported {
         clients: found.len() as u64,
         waiting: waiting.clients.len() as u64,
+        nlm: nlm.len() as u64,
         changed: false,
     };
     let mut known = HashSet::new();
@@ -98,10 +103,13 @@ pub fn import(from: &Database, to: &Path) -> Result<Imported, ImportError> {
         true
     })?;
     let missing = found.keys().filter(|owner| !known.contains(owner)).count() as u64;
-    if missing == 0 && known.len() == found.len() {
+    let are_there = missing == 0 && known.len() == found.len();
+    // Who must be told is told by whichever record: these may be mixed.
+    let nlm = to.nlm_missing(&nlm)?;
+    if are_there && nlm.is_empty() {
         return Ok(imported);
     }
-    if !known.is_empty() {
+    if !are_there && !known.is_empty() {
         return Err(ImportError::Others {
             file: to.file().to_owned(),
             clients: known.len() as u64,
@@ -109,7 +117,10 @@ pub fn import(from: &Database, to: &Path) -> Result<Imported, ImportError> {
         });
     }
     let mut batch = to.begin()?;
-    if waiting == Part::default() {
+    nlm.iter().try_for_each(|one| batch.store_nlm(one))?;
+    if are_there {
+        // Nothing else is missing.
+    } else if waiting == Part::default() {
         stored.store_ended(&mut batch)?;
     } else {
         waiting.store_ended(&mut batch)?;
@@ -149,6 +160,7 @@ impl Part {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::control::NlmClients;
     use crate::records::{export, Reader};
     use rusqlite::Connection;
 
@@ -354,5 +366,35 @@ mod tests {
         };
         assert_eq!(clients(&again), clients(&file));
         assert_eq!(clients(&again)[0].principal, Some([0; 32]));
+    }
+
+    #[test]
+    fn who_must_be_told_is_taken_over_too() {
+        let directory = tempfile::tempdir().unwrap();
+        let [from, to] = ["saved.sqlite", "records.sqlite"].map(|name| directory.path().join(name));
+        let come = |file: &Path, client: &str| {
+            let mut store = Store::open(file).unwrap().0;
+            let text = format!("sequence 1\n1234 192.0.2.50 {client} 4 - - - name -\n");
+            let mut batch = store.begin().unwrap();
+            batch
+                .store_nlm(&NlmClients::parse(&text).unwrap().clients[0])
+                .unwrap();
+            batch.commit().unwrap();
+        };
+        let import = || {
+            let imported = imported(&from, &to).unwrap();
+            (imported.nlm, imported.changed)
+        };
+        come(&from, "192.0.2.17");
+        assert_eq!(import(), (1, true));
+        assert_eq!(import(), (1, false));
+        // Others may have come here meanwhile.
+        come(&to, "192.0.2.18");
+        come(&from, "192.0.2.19");
+        assert_eq!(import(), (2, true));
+        let all = Reader::open(&to).unwrap().nlm().unwrap();
+        let clients: Vec<_> = all.iter().map(|one| one.peer.client.to_string()).collect();
+        assert_eq!(clients, ["192.0.2.17", "192.0.2.18", "192.0.2.19"]);
+        assert!(all.iter().all(|one| one.caller == "name"));
     }
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Clients of NLM and connections on record. Both are written by nfsd-had alone, and read from files that nobody trusts.
 
-use crate::control::NlmPeer;
+use crate::control::{NlmClient, NlmPeer};
 use crate::net::connections::Connection;
 use crate::scope::Fsid;
 use rusqlite::Row;
@@ -68,6 +68,21 @@ impl NlmRecord {
             since: row.get_ref(5)?.as_i64().unwrap_or_default(),
             gone: row.get_ref(6)?.as_i64_or_null().unwrap_or_default(),
         }))
+    }
+}
+
+/// As it came; what it holds is not on record.
+impl From<NlmRecord> for NlmClient {
+    fn from(record: NlmRecord) -> Self {
+        Self {
+            fsid: record.fsid,
+            peer: record.peer,
+            locks: None,
+            blocks: None,
+            shares: None,
+            caller: record.caller,
+            holds: None,
+        }
     }
 }
 

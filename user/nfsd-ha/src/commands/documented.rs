@@ -3,9 +3,9 @@
 
 use super::{check, drain, records, status};
 use nfsd_ha::checks::{self, Node, Tree};
-use nfsd_ha::control::Control;
+use nfsd_ha::control::{Control, NlmPeer};
 use nfsd_ha::journal::Step;
-use nfsd_ha::records::{ExportName, Fault, Imported, Start};
+use nfsd_ha::records::{ExportName, Fault, Imported, NlmRecord, Start};
 use nfsd_ha::statd::{self, Waiting};
 use nfsd_ha::takeover::TakenOver;
 use serde_json::Value;
@@ -188,6 +188,31 @@ fn records() {
         holds: Some(vec![hold()]),
     };
     compare("records show", &shown);
+    let nlm = || NlmRecord {
+        fsid: "1234".parse().unwrap(),
+        peer: NlmPeer {
+            server: "192.0.2.50".parse().unwrap(),
+            client: "192.0.2.17".parse().unwrap(),
+            version: 4,
+        },
+        caller: "name".to_owned(),
+        since: 0,
+        gone: None,
+    };
+    let connected = || records::Connected {
+        server: "192.0.2.50".parse().unwrap(),
+        server_port: 2049,
+        client: "192.0.2.17".parse().unwrap(),
+        client_port: 878,
+        since: 0,
+    };
+    compare("records list --nlm", &[nlm()]);
+    compare("records list --connections", &[connected()]);
+    let shown = records::ShownNlm {
+        nlm: vec![nlm()],
+        connections: vec![connected()],
+    };
+    compare("records show --nlm", &shown);
     let start = Start {
         epoch: 1,
         started: 0,
@@ -200,11 +225,14 @@ fn records() {
         epochs: vec![start],
         clients: vec![client()],
         holds: Some(vec![hold()]),
+        nlm: Some(vec![nlm()]),
+        connections: Some(vec![connected()]),
     };
     compare("records export", &all);
     let imported = Imported {
         clients: 0,
         waiting: 0,
+        nlm: 0,
         changed: false,
     };
     compare("records import", &imported);

@@ -5,12 +5,13 @@ mod check;
 mod export;
 mod import;
 mod list;
+mod nlm;
 mod report;
 mod show;
 mod upgrade;
 
 #[cfg(test)]
-pub(super) use report::{All, Checked, Client, Hold, Shown};
+pub(super) use report::{All, Checked, Client, Connected, Hold, Shown, ShownNlm};
 
 use crate::Common;
 use anyhow::Result;
@@ -27,6 +28,7 @@ use std::path::PathBuf;
 #[command(after_help = "\
 Examples:
   nfsd-ha records list
+  nfsd-ha records list --nlm
   nfsd-ha records show 'Linux\\040NFSv4.2\\040client'
   nfsd-ha records import /var/lib/nfs/nfsdcld                   nfsd-had comes in place of nfsdcld
   nfsd-ha records export --nfsdcld /root/nfsdcld                and the way back
@@ -43,7 +45,7 @@ pub struct Args {
 /// What to do with them.
 #[derive(clap::Subcommand)]
 enum Command {
-    /// Show the clients that may reclaim after a restart.
+    /// Show the clients that may reclaim after a restart, those of NLM, or who is connected.
     List(list::Args),
     /// Show all that is known of one client.
     Show(show::Args),

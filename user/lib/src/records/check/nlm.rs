@@ -3,12 +3,11 @@
 
 use super::{by_hand, Fault, Reader, LINES};
 use crate::records::nlm::{Connected, NlmRecord};
-use crate::records::schema::FIRST;
 use rusqlite::Row;
 
 /// What is wrong with the rows of both tables; a file of version 1 has none.
 pub(super) fn faults(reader: &Reader) -> rusqlite::Result<Vec<Fault>> {
-    if reader.version() == FIRST {
+    if !reader.has_nlm() {
         return Ok(Vec::new());
     }
     let fault = |table: &str, rows: usize, sql: &str| Fault {

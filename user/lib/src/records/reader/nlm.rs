@@ -10,6 +10,11 @@ use rusqlite::Row;
 const MOST: usize = 1 << 20;
 
 impl Reader {
+    /// Can there be clients of NLM in a file of its version?
+    pub fn has_nlm(&self) -> bool {
+        self.version > FIRST
+    }
+
     /// The clients of NLM on record, in the order of exports and addresses, a million at most. What is no client is
     /// passed over; a file of version 1 has none.
     pub fn nlm(&self) -> Result<Vec<NlmRecord>, Error> {
@@ -32,7 +37,7 @@ impl Reader {
         columns: &str,
         read: impl Fn(&Row<'_>) -> rusqlite::Result<Option<T>>,
     ) -> Result<Vec<T>, Error> {
-        if self.version == FIRST {
+        if !self.has_nlm() {
             return Ok(Vec::new());
         }
         let rows = || {

@@ -2,7 +2,7 @@
 //! `nfsd-ha records export`: for nfsdcld, or for other programs.
 
 use super::report::All;
-use super::{clients, holds};
+use super::{clients, holds, nlm};
 use crate::output;
 use crate::Common;
 use anyhow::Result;
@@ -24,11 +24,14 @@ impl Args {
     pub fn run(&self, file: &Path, common: &Common) -> Result<()> {
         let reader = Reader::open(file)?;
         let Some(directory) = &self.nfsdcld else {
+            let has_nlm = reader.has_nlm();
             return output::json(&All {
                 version: reader.version(),
                 epochs: reader.starts()?,
                 clients: clients(&reader, |_| true)?,
                 holds: holds(&reader, |_| true)?,
+                nlm: has_nlm.then(|| reader.nlm()).transpose()?,
+                connections: has_nlm.then(|| nlm::connections(&reader)).transpose()?,
             });
         };
         let clients = records::export(&reader, directory)?;

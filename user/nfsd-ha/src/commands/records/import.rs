@@ -37,16 +37,19 @@ impl Args {
 fn said(imported: &Imported, file: &Path) -> String {
     let file = file.display();
     match imported {
-        Imported { clients: 0, .. } => {
-            "nobody may reclaim by it: there is nothing to do".to_owned()
-        }
+        Imported {
+            clients: 0, nlm: 0, ..
+        } => "nobody may reclaim by it: there is nothing to do".to_owned(),
         Imported {
             clients,
             changed: false,
             ..
         } => format!("all {clients} clients are in {file} already: there is nothing to do"),
         Imported {
-            clients, waiting, ..
+            clients,
+            waiting,
+            nlm,
+            ..
         } => {
             let waiting = match waiting {
                 0 => String::new(),
@@ -54,7 +57,13 @@ fn said(imported: &Imported, file: &Path) -> String {
                     "; the server is in its grace period, and {some} have not come back yet"
                 ),
             };
-            format!("{clients} clients are in {file} now, and may reclaim after the next start{waiting}")
+            let nlm = match nlm {
+                0 => String::new(),
+                some => format!("; {some} clients of NLM are, too"),
+            };
+            format!(
+                "{clients} clients are in {file} now, and may reclaim after the next start{waiting}{nlm}"
+            )
         }
     }
 }

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 //! `nfsd-ha records list`: who may reclaim after a restart.
 
-use super::clients;
 use super::report::Client;
+use super::{clients, nlm};
 use crate::output::{self, or_dash, time, Table};
 use crate::Common;
 use anyhow::Result;
 use nfsd_ha::records::Reader;
+use serde::Serialize;
 use std::path::Path;
 
 /// How much of a principal's SHA-256 is enough to tell it from others, in digits.
@@ -14,23 +15,34 @@ const PRINCIPAL: usize = 8;
 
 #[derive(clap::Args)]
 #[command(
-    after_help = "Examples:\n  nfsd-ha records list\n  nfsd-ha --json records list | jq '.[].client'"
+    after_help = "Examples:\n  nfsd-ha records list\n  nfsd-ha records list --nlm\n  nfsd-ha --json records list | jq '.[].client'"
 )]
 pub struct Args {
     /// Also show those that did not reclaim in time, and are not removed yet
     #[arg(long)]
     all: bool,
+    /// Show the clients of NLM, who must be told if another server takes over after a crash
+    #[arg(long)]
+    nlm: bool,
+    /// Show who is connected to floating addresses
+    #[arg(long, conflicts_with_all = ["all", "nlm"])]
+    connections: bool,
 }
 
 impl Args {
     pub fn run(&self, file: &Path, common: &Common) -> Result<()> {
-        let clients = clients(&Reader::open(file)?, |record| {
-            self.all || record.may_reclaim
-        })?;
+        let reader = Reader::open(file)?;
+        if self.nlm {
+            return show(&reader.nlm()?, nlm::table, common);
+        }
+        if self.connections {
+            return show(&nlm::connections(&reader)?, nlm::connections_table, common);
+        }
+        let clients = clients(&reader, |record| self.all || record.may_reclaim)?;
         if common.json {
             return output::json(&clients);
         }
-        output::print(&self.table(clients).to_string())
+        output::print(&(self.table(clients).to_string() + &others(&reader)?))
     }
 
     fn table(&self, clients: Vec<Client>) -> Table {
@@ -69,6 +81,24 @@ impl Args {
     }
 }
 
+/// Prints rows.
+fn show<T: Serialize>(rows: &[T], table: impl Fn(&[T]) -> Table, common: &Common) -> Result<()> {
+    match common.json {
+        true => output::json(&rows),
+        false => output::print(&table(rows).to_string()),
+    }
+}
+
+/// What is on record besides, if there is something.
+fn others(reader: &Reader) -> Result<String> {
+    let (nlm, connections) = (reader.nlm()?.len(), reader.connections()?.len());
+    let line = |number, what, option| match number {
+        0 => String::new(),
+        _ => format!("{what} on record: {number} (nfsd-ha records list {option})\n"),
+    };
+    Ok(line(nlm, "clients of NLM", "--nlm") + &line(connections, "connections", "--connections"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -92,7 +122,12 @@ mod tests {
             exports: Some(10),
             ..unknown()
         };
-        let table = Args { all: true }.table(vec![known, unknown()]).to_string();
+        let args = Args {
+            all: true,
+            nlm: false,
+            connections: false,
+        };
+        let table = args.table(vec![known, unknown()]).to_string();
         let lines: Vec<Vec<_>> = table
             .lines()
             .map(|line| line.split_whitespace().collect())

@@ -2,7 +2,7 @@
 //! What is printed as JSON.
 
 use nfsd_ha::owner::Owner;
-use nfsd_ha::records::{self, ExportName, Fault, HoldRecord, Record, Start};
+use nfsd_ha::records::{self, ExportName, Fault, HoldRecord, NlmRecord, Record, Start};
 use serde::Serialize;
 use std::fmt::Write;
 use std::net::IpAddr;
@@ -75,6 +75,38 @@ pub struct All {
     pub epochs: Vec<Start>,
     pub clients: Vec<Client>,
     pub holds: Option<Vec<Hold>>,
+    pub nlm: Option<Vec<NlmRecord>>,
+    pub connections: Option<Vec<Connected>>,
+}
+
+/// A client of NLM on record.
+#[derive(Serialize)]
+pub struct ShownNlm {
+    pub nlm: Vec<NlmRecord>,
+    pub connections: Vec<Connected>,
+}
+
+/// A connection to a floating address.
+#[derive(Serialize)]
+pub struct Connected {
+    pub server: IpAddr,
+    pub server_port: u16,
+    pub client: IpAddr,
+    pub client_port: u16,
+    pub since: i64,
+}
+
+impl From<records::Connected> for Connected {
+    fn from(record: records::Connected) -> Self {
+        let (server, client) = (record.connection.server(), record.connection.client());
+        Self {
+            server: server.ip(),
+            server_port: server.port(),
+            client: client.ip(),
+            client_port: client.port(),
+            since: record.since,
+        }
+    }
 }
 
 /// What is wrong with a file.

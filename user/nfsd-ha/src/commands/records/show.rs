@@ -2,32 +2,47 @@
 //! `nfsd-ha records show`: all that is known of one client.
 
 use super::report::Shown;
-use super::{clients, holds};
+use super::{clients, holds, nlm};
 use crate::failure::{Failure, Status};
 use crate::output::{self, or_dash, time};
 use crate::Common;
 use anyhow::Result;
 use nfsd_ha::owner::Owner;
 use nfsd_ha::records::Reader;
+use std::net::IpAddr;
 use std::path::Path;
 
 #[derive(clap::Args)]
-#[command(after_help = "Example: nfsd-ha records show 'Linux\\040NFSv4.2\\040client@192.0.2.50'")]
+#[command(after_help = "\
+Examples:
+  nfsd-ha records show 'Linux\\040NFSv4.2\\040client@192.0.2.50'
+  nfsd-ha records show --nlm 192.0.2.17")]
 pub struct Args {
     /// Its name, as list shows it
-    #[arg(value_name = "NAME")]
-    client: Owner,
+    #[arg(value_name = "NAME", required_unless_present = "nlm")]
+    client: Option<Owner>,
+    /// The address of a client of NLM, whose name is none: what it has used, and its connections
+    #[arg(long, value_name = "ADDRESS", conflicts_with = "client")]
+    nlm: Option<IpAddr>,
 }
 
 impl Args {
     pub fn run(&self, file: &Path, common: &Common) -> Result<()> {
         let reader = Reader::open(file)?;
-        let mut found = clients(&reader, |record| record.client.owner == self.client)?;
+        if let Some(address) = self.nlm {
+            let shown = nlm::client(&reader, address)?;
+            if common.json {
+                return output::json(&shown);
+            }
+            let connections = nlm::connections_table(&shown.connections);
+            return output::print(&format!("{}{connections}", nlm::table(&shown.nlm)));
+        }
+        let Some(wanted) = &self.client else {
+            return Err(Failure::new(Status::Usage, "of which client?"));
+        };
+        let mut found = clients(&reader, |record| record.client.owner == *wanted)?;
         let Some(client) = found.pop() else {
-            let text = format!(
-                "{} is not on record: nfsd-ha records list --all says who is",
-                self.client
-            );
+            let text = format!("{wanted} is not on record: nfsd-ha records list --all says who is");
             return Err(Failure::new(Status::Failed, text));
         };
         let holds = holds(&reader, |record| {
