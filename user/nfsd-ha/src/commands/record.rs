@@ -5,6 +5,7 @@ use crate::failure::{Failure, Status};
 use crate::output;
 use crate::Common;
 use anyhow::{Context, Result};
+use nfsd_ha::config;
 use nfsd_ha::control::{Control, NlmClients, Recorder};
 use nfsd_ha::files::Directory;
 use nfsd_ha::scope::Fsid;
@@ -42,7 +43,11 @@ impl Args {
         let signals = systemd::end_signals().context("cannot wait for signals")?;
         let run = Report::directory()?;
         let Some(_only) = Report::only_one(&run)? else {
-            let message = "another recorder is running: there is nothing to do";
+            let message = format!(
+                "another recorder is running, an nfsd-had or an nfsd-ha record: there is nothing to do. If it is nfsd-had and \
+                 should not be, say nlm = false in [records] of {}, and start that again",
+                config::FILE
+            );
             return Err(Failure::new(Status::Busy, message));
         };
         let directory = self.directory.clone().unwrap_or_else(statd::directory);

@@ -21,7 +21,7 @@ pub struct Report {
     pub floating_addresses: Vec<IpAddr>,
     /// Addresses that drain; null if the module cannot drain any.
     pub drains: Option<Vec<Drain>>,
-    /// What `nfsd-ha record` says; null if it does not run.
+    /// What the recorder says, nfsd-had or `nfsd-ha record`; null if there is none.
     pub recorder: Option<statd::Report>,
     /// The scopes in grace.
     pub grace: Vec<InGrace>,
