@@ -266,7 +266,11 @@ fn who_held_something_on_a_server_that_crashed_is_listed() {
     let connection = rusqlite::Connection::open(&file).unwrap();
     connection.execute_batch(sql).unwrap();
     let scope: Scope = "1234".parse().unwrap();
-    let listed = |now| of_database(&file, &scope, &(&scope).into(), now).unwrap().nfs4;
+    let listed = |now| {
+        of_database(&file, &scope, &(&scope).into(), now)
+            .unwrap()
+            .nfs4
+    };
     let head = "# nfsd-ha clients 2\n# server-scope -\n# nlm-clients -\n# held -\n";
     let one = format!("1234 one {}\n", "00".repeat(32));
     assert_eq!(listed(15).to_string(), format!("{head}{one}# end 1\n"));
