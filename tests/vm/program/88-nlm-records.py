@@ -210,10 +210,21 @@ server.daemon.send_signal(signal.SIGCONT)
 check("it goes on: they get their locks", wait_until(lambda: lock(4, a) == "GRANTED") and lock(5, a) == "GRANTED")
 check("and are on record", on_record() >= {record(4, "1234"), record(5, "1234")})
 
-# Another recorder.
+# It ends, and begins while its file system is not mounted.
 server.stop_daemon()
 check("it ends: its report goes", not os.path.exists(REPORT))
 at_once("nobody records: a client does not wait", 6, a, "GRANTED")
+sh(f"umount {DISK}")
+server.start_daemon()
+check("it begins without its file system", wait_until(records), said())
+at_once("a new client gets no lock", 11, a, "NOLOCKS")
+check("why is said", said("clients of NLM", "cannot be opened"), said())
+sh(f"mount /dev/disk/data {DISK}")
+check("it is mounted: the client gets its lock", wait_until(lambda: lock(11, a) == "GRANTED"), said())
+check("it is on record, with the other one", on_record() >= {record(6, "1234"), record(11, "1234")})
+server.stop_daemon()
+
+# Another recorder.
 other = subprocess.Popen(["/test/nfsd-ha", "record"])  # pylint: disable=consider-using-with
 check("nfsd-ha record runs", wait_until(lambda: report()["pid"] == other.pid))
 server.start_daemon()
@@ -228,7 +239,7 @@ began = harness.clock()
 equal("nfsd-ha record ends", other.wait(patience(10)), 0)
 check("nfsd-had takes its place", wait_until(records), said())
 check("within some seconds", harness.clock() - began < 7 * SLOW)
-check("who came meanwhile is on record", on_record() >= {record(6, "1234"), record(7, "1234")})
+check("who came meanwhile is on record", record(7, "1234") in on_record())
 equal("and who comes now", (lock(8, a), record(8, "1234") in on_record()), ("GRANTED", True))
 check("it says that all is well", wait_until(lambda: said("clients of NLM: all is well again")), said())
 
