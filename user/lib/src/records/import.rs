@@ -106,6 +106,10 @@ pub fn import(from: &Database, to: &Path) -> Result<Imported, ImportError> {
     let are_there = missing == 0 && known.len() == found.len();
     // Who must be told is told by whichever record: these may be mixed.
     let nlm = to.nlm_missing(&nlm)?;
+    // Another daemon had the server meanwhile: what was held then is not all on record.
+    let mut batch = to.begin()?;
+    batch.doubt_holds()?;
+    batch.commit()?;
     if are_there && nlm.is_empty() {
         return Ok(imported);
     }
@@ -241,6 +245,23 @@ mod tests {
         let epoch = store.epoch();
         batch(&mut store, |batch| batch.end_grace(epoch));
         assert_eq!(who(&store), ["back"]);
+    }
+
+    #[test]
+    fn what_was_held_meanwhile_is_not_known() {
+        let (_directory, there, file) = places(&format!("{GRACE} INSERT INTO grace VALUES (5, 4)"));
+        imported(&there, &file).unwrap();
+        let is_all_held = || {
+            let mut store = Store::open(&file).unwrap().0;
+            let held = store.begin().unwrap().is_all_held().unwrap();
+            held
+        };
+        let mut store = Store::open(&file).unwrap().0;
+        batch(&mut store, |batch| batch.all_held(u64::MAX));
+        drop(store);
+        assert!(is_all_held());
+        imported(&there, &file).unwrap();
+        assert!(!is_all_held());
     }
 
     #[test]

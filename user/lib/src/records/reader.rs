@@ -40,7 +40,7 @@ pub struct Start {
     pub ended: Option<i64>,
     /// Since when what is held in it is on record, in seconds since 1970; nothing if that was never so.
     pub held_from: Option<i64>,
-    /// Until when, if that was not said anew; `i64::MAX` is for ever, as the server has stopped.
+    /// Until when, if that was not said anew.
     pub held_until: Option<i64>,
 }
 

@@ -26,13 +26,19 @@ impl Batch<'_> {
         Ok(self.execute(sql, key(hold))? > 0)
     }
 
-    /// All that is held in the current epoch is on record, and will be until this time, in seconds since 1970; all ones
-    /// are for ever.
+    /// All that is held in the current epoch is on record, and will be until this time, in seconds since 1970; 0 takes that
+    /// back.
     pub fn all_held(&mut self, until: u64) -> Result<(), Error> {
         let sql = "UPDATE epochs SET held_from = ?1, held_until = ?2 WHERE epoch = ?3";
         let until = i64::try_from(until).unwrap_or(i64::MAX);
         self.execute(sql, (self.now, until, self.current.epoch))
             .map(drop)
+    }
+
+    /// Not all that is held in the current epoch may be on record.
+    pub fn doubt_holds(&mut self) -> Result<(), Error> {
+        let sql = "UPDATE epochs SET held_until = NULL WHERE epoch = ?1";
+        self.execute(sql, (self.current.epoch,)).map(drop)
     }
 
     /// Is all that is held in the current epoch on record now? If this is asked when the next one begins, it was so until the
