@@ -27,6 +27,7 @@ use crate::drain::{drainer, incoming};
 use crate::nlm::{clients, statd};
 use crate::replaced;
 use crate::scopes::in_grace;
+use crate::tracking::tracker::Tracker;
 use kernel::ffi::{c_int, c_void};
 use kernel::prelude::*;
 
@@ -73,7 +74,7 @@ static SUNRPC: Funcs<1> = unsafe {
     )
 };
 
-// SAFETY: The types are those of fs/nfs_common/grace.c. They do not sleep.
+// SAFETY: The types are those of fs/nfs_common/grace.c. They sleep only in a request of nfsd or lockd, and with our function on the stack.
 static GRACE: Funcs<2> = unsafe {
     Funcs::new(
         Some(c"grace"),
@@ -178,6 +179,7 @@ extern "C" fn post_patch(_object: *mut klp_object) {
 /// For livepatch: we shall be switched off, or nfsd is unloaded. From here on, some threads run nfsd's own functions.
 extern "C" fn pre_unpatch(_object: *mut klp_object) {
     in_force::set(false);
+    Tracker::switched();
     drainer::switched_off();
     in_grace::report_ending();
     clients::wake();

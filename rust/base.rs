@@ -24,6 +24,7 @@ pub(crate) mod siphash;
 pub(crate) mod sockaddr;
 pub(crate) mod submounts;
 pub(crate) mod syscall;
+pub(crate) mod table;
 pub(crate) mod tasks;
 pub(crate) mod text;
 pub(crate) mod transport;

@@ -9,6 +9,7 @@ pub(crate) mod floating;
 pub(crate) mod held;
 pub(crate) mod identity;
 pub(crate) mod in_use;
+pub(crate) mod look;
 pub(crate) mod nfs4_client;
 pub(crate) mod nfs4_clients;
 pub(crate) mod nfs4_release;

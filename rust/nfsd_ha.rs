@@ -44,7 +44,7 @@ use kernel::prelude::*;
 use kernel::sync::Arc;
 use nfs4::{clientids, floating, reclaimers};
 use nlm::{clients, statd};
-use scopes::{exported, in_grace};
+use scopes::{exempt, exported, in_grace};
 use tracking::tracker;
 
 module! {
@@ -97,6 +97,7 @@ impl kernel::Module for NfsdHa {
         tracker::init_module(&setup);
         exported::init_module(&setup);
         in_grace::init_module(&setup);
+        exempt::init_module(&setup);
         reclaimers::init_module(&setup);
         floating::init_module(&setup);
         clientids::init_module(&setup);
@@ -142,6 +143,7 @@ impl Drop for NfsdHa {
         floating::exit_module();
         reclaimers::exit_module();
         in_grace::exit_module();
+        exempt::exit_module();
         exported::exit_module();
         clients::exit_module();
         statd::exit_module();

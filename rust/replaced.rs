@@ -22,15 +22,17 @@ use crate::nfs4::nfsd::Changing;
 use crate::nfs4::reclaimers::{self, Refusal};
 use crate::nlm::host::Host;
 use crate::nlm::monitor;
+use crate::scopes::exempt;
 use crate::scopes::expected::{self, Answer};
 use crate::scopes::exported;
 use crate::scopes::exports::{self, Question};
-use crate::scopes::in_grace;
+use crate::scopes::in_grace::{self, Reason};
 use crate::scopes::local;
 use crate::scopes::received::Received;
 use crate::scopes::request::{Request, Thread};
 use crate::scopes::scope::Fsid;
 use crate::scopes::svc_export::ExportRef;
+use crate::tracking::grants;
 use crate::tracking::tracker::Tracker;
 use core::hint::black_box;
 use core::ptr::NonNull;
@@ -354,7 +356,8 @@ pub(crate) unsafe extern "C" fn set_client_by_id(
     }
 }
 
-/// Replaces `locks_in_grace()`. Does not sleep.
+/// Replaces `locks_in_grace()`. Does not sleep, but where a lock or a share of NLM is put on record before: lockd asks in
+/// a request's procedure, with a file's `f_mutex` at most.
 ///
 /// # Safety
 ///
@@ -362,7 +365,7 @@ pub(crate) unsafe extern "C" fn set_client_by_id(
 pub(crate) unsafe extern "C" fn locks_in_grace(net: *mut private::net) -> bool {
     // SAFETY: The namespace is alive, and this is a function of `grace`.
     unsafe {
-        if in_grace::may_be() {
+        if in_grace::any_reason() {
             return black_box(is_in_grace(net, false));
         }
         // Each lock and unlock asks up to three times, so this needs no stack: it leaves for good.
@@ -370,7 +373,8 @@ pub(crate) unsafe extern "C" fn locks_in_grace(net: *mut private::net) -> bool {
     }
 }
 
-/// Replaces `opens_in_grace()`. Does not sleep.
+/// Replaces `opens_in_grace()`. Does not sleep, but where an OPEN is put on record before: nfsd asks in its procedure,
+/// without a lock.
 ///
 /// # Safety
 ///
@@ -378,14 +382,15 @@ pub(crate) unsafe extern "C" fn locks_in_grace(net: *mut private::net) -> bool {
 pub(crate) unsafe extern "C" fn opens_in_grace(net: *mut private::net) -> bool {
     // SAFETY: As in `locks_in_grace()`.
     unsafe {
-        if in_grace::may_be() {
+        if in_grace::any_reason() {
             return black_box(is_in_grace(net, true));
         }
         private::__state_in_grace(net, true)
     }
 }
 
-/// Is the server in grace, or the scope of the current request? Does not sleep.
+/// Is the server in grace, and the current request not exempt from that, or its scope? If not, is what it asks for on record,
+/// so that it may be granted? May sleep for that.
 ///
 /// # Safety
 ///
@@ -393,9 +398,18 @@ pub(crate) unsafe extern "C" fn opens_in_grace(net: *mut private::net) -> bool {
 #[inline(never)]
 unsafe fn is_in_grace(net: *mut private::net, opens: bool) -> bool {
     // SAFETY: By this function's requirement.
-    unsafe {
-        private::__state_in_grace(net, opens)
-            || in_grace::in_grace(Net::from_raw(net), || Request::current())
+    let (is_server, net, request) = unsafe {
+        let request = || Request::current();
+        let is_server = private::__state_in_grace(net, opens);
+        (is_server, Net::from_raw(net), request)
+    };
+    let is_in_grace =
+        is_server && !exempt::is_exempt(net, opens, request) || in_grace::in_grace(net, request);
+    match request() {
+        Some(request) if in_grace::has_reason(Reason::Holds) => {
+            grants::answer(&request, is_in_grace)
+        }
+        _ => is_in_grace,
     }
 }
 
@@ -407,10 +421,15 @@ unsafe fn is_in_grace(net: *mut private::net, opens: bool) -> bool {
 pub(crate) unsafe extern "C" fn nsm_monitor(host: *const private::nlm_host) -> c_int {
     // SAFETY: This is where lockd calls it: for its server side while it processes a request.
     let (host, request) = unsafe { (Host::new(host), Request::current()) };
-    match monitor::monitor(host, request.as_ref()) {
-        Ok(()) => 0,
-        Err(e) => e.to_errno(),
+    if let Err(e) = monitor::monitor(host, request.as_ref()) {
+        return e.to_errno();
     }
+    if let Some(request) = request.as_ref().filter(|_| host.is_server()) {
+        if in_grace::has_reason(Reason::Holds) {
+            grants::prepare(request);
+        }
+    }
+    0
 }
 
 /// Replaces `nsm_unmonitor()`. Called under `nlm_host_mutex`. May sleep.

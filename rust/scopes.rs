@@ -2,6 +2,8 @@
 
 //! What a command or a request is about: scopes, those in grace, and exports.
 
+pub(crate) mod compound;
+pub(crate) mod exempt;
 pub(crate) mod expected;
 pub(crate) mod exported;
 pub(crate) mod exports;
@@ -16,4 +18,5 @@ pub(crate) mod scope;
 pub(crate) mod scoped;
 pub(crate) mod subject;
 pub(crate) mod svc_export;
+pub(crate) mod was_held;
 pub(crate) mod wish;

@@ -79,14 +79,11 @@ enum nfsd_ha_cld_command {
 	NFSD_HA_CLD_UNHOLD = 7,
 	/*
 	 * Whatever is held in this EPOCH is stored. Before the time UNTIL, nothing will be granted on an export on which no
-	 * Hold is stored. A later one takes the place of an earlier one. Of another epoch than the last, it changes
+	 * Hold is stored. A later one takes the place of an earlier one; 0 takes it back. Of another epoch than the last, it changes
 	 * nothing, and is no error.
 	 */
 	NFSD_HA_CLD_ALL_HELD = 8,
 };
-
-/* UNTIL that the server starts again: it has stopped. */
-#define NFSD_HA_CLD_FOR_EVER	(~0ULL)
 
 /* The first bytes of GetVersion and of its answer, which has the same length; the rest is zeros. */
 struct nfsd_ha_cld_version {

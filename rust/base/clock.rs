@@ -4,11 +4,16 @@
 //! clock is a device (a virtual machine's HPET), and else the clock.
 
 use kernel::bindings;
-use kernel::time::{BootTime, ClockSource, Jiffies};
+use kernel::time::{BootTime, ClockSource, Jiffies, RealTime};
 
 /// Nanoseconds since boot, suspension included. May be called anywhere but in an NMI.
 pub(crate) fn since_boot() -> i64 {
     BootTime::ktime_get()
+}
+
+/// Seconds since 1970, as the machine's clock says. May be called anywhere but in an NMI.
+pub(crate) fn since_1970() -> u64 {
+    (RealTime::ktime_get() / 1_000_000_000).unsigned_abs()
 }
 
 /// A moment, as exact as the tick: 1 to 10 ms.

@@ -19,14 +19,22 @@
 //! nfsd's callbacks are those that count: the other modules are loaded before it and unloaded after it, and livepatch
 //! calls `post_patch` of all of them when the transition of all is over.
 
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use kernel::prelude::*;
 
 static IN_FORCE: AtomicBool = AtomicBool::new(false);
+/// How often that has changed.
+static CHANGES: AtomicU64 = AtomicU64::new(0);
 
 /// Notes that all threads run our functions, or that this ends. For livepatch's callbacks.
 pub(crate) fn set(in_force: bool) {
     IN_FORCE.store(in_force, Ordering::Release);
+    CHANGES.fetch_add(1, Ordering::AcqRel);
+}
+
+/// How often that was noted. Does not sleep.
+pub(crate) fn changes() -> u64 {
+    CHANGES.load(Ordering::Acquire)
 }
 
 /// Do all threads run our functions? Does not sleep.

@@ -89,6 +89,12 @@ impl<'a> Nfsd<'a> {
         self.0
     }
 
+    /// Is its server in a grace period: nfsd's, or lockd's unless it is asked for `opens`? Does not sleep.
+    pub(crate) fn is_in_grace(self, opens: bool) -> bool {
+        // SAFETY: The namespace is alive, and `grace` is loaded, by the type's invariant.
+        unsafe { private::__state_in_grace(self.net().as_ptr(), opens) }
+    }
+
     /// nfsd's state of the namespace, which stays for `'a`.
     pub(crate) fn nfsd_net(self) -> *mut private::nfsd_net {
         self.generic(Owner::Nfsd).cast()

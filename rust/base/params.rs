@@ -21,6 +21,11 @@ pub(crate) fn upcalls_in_flight() -> usize {
     UPCALLS_IN_FLIGHT.load(Ordering::Relaxed) as usize
 }
 
+/// How long after a crash a server that starts knows which exports were held, in seconds.
+pub(crate) fn holds_valid() -> u32 {
+    HOLDS_VALID.load(Ordering::Relaxed)
+}
+
 /// The group, in the initial user namespace, whose members may read our files; 0 if nobody but root may.
 pub(crate) fn readers_gid() -> u32 {
     READERS_GID.load(Ordering::Relaxed)
@@ -136,6 +141,13 @@ param!(
     128,
     1..=4096,
     "Requests that the client tracking daemon has to answer at a time; more wait in line"
+);
+param!(
+    holds_valid,
+    HOLDS_VALID,
+    300,
+    10..=86400,
+    "Seconds after a crash in which a server that starts still knows which exports were held"
 );
 param!(
     readers_gid,

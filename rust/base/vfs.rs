@@ -21,6 +21,8 @@ pub(crate) struct Inode {
     pub(crate) address: usize,
     /// The number of its file system's device (`s_dev`).
     pub(crate) device: u32,
+    /// The UUID of its file system (`s_uuid`); zeros if it has none.
+    pub(crate) file_system: [u8; 16],
 }
 
 /// An open file.
@@ -51,10 +53,13 @@ impl<'a> OpenFile<'a> {
     /// Its inode.
     pub(crate) fn inode(self) -> Inode {
         let inode = self.inode_ptr();
-        // SAFETY: The file is open, so its inode is there, with its file system.
-        let device = unsafe { (*(*inode).i_sb).s_dev };
-        let address = inode.addr();
-        Inode { address, device }
+        // SAFETY: The file is open, so its inode is there, with its file system, whose UUID was set when it was mounted.
+        let (device, uuid) = unsafe { ((*(*inode).i_sb).s_dev, (*(*inode).i_sb).s_uuid) };
+        Inode {
+            address: inode.addr(),
+            device,
+            file_system: uuid.b,
+        }
     }
 
     /// Its operations.
@@ -144,6 +149,7 @@ impl<'a> Path<'a> {
                 inode: Inode {
                     address: inode.addr(),
                     device: (*sb).s_dev,
+                    file_system: (*sb).s_uuid.b,
                 },
                 number: (*inode).i_ino,
                 generation: (*inode).i_generation,

@@ -11,6 +11,7 @@ use crate::scopes::in_grace;
 use crate::scopes::scope::command;
 use crate::scopes::scoped::Scoped;
 use crate::scopes::wish::{self, Wish, MAX_SECONDS};
+use crate::tracking::tracker::Tracker;
 use core::fmt::Write;
 use kernel::prelude::*;
 
@@ -45,6 +46,8 @@ pub(crate) fn write(net: Net<'_>, default: u32, data: &[u8], out: &mut Text) -> 
         reclaimers::forget(cookie, &scope);
     }
     if !in_grace::start(cookie, &scope, seconds, device)? {
+        // Who has yet to come back holds something there, after a crash, too.
+        Tracker::with(net, Tracker::distrust);
         exported::note_again();
         clients::forget_scope(net, &scope);
         pr_info!(

@@ -46,14 +46,14 @@ impl<'a> ClientTable<'a> {
         self.find_after(None, f).map(|(_, found)| found)
     }
 
-    /// The same, with those only that come after the client `last` in the table's order; and which client that was.
+    /// The same, with those only that come after the client named `last` in the table's order; and which client that was.
     pub(crate) fn find_after<R>(
         &self,
-        last: Option<&Nfs4Client>,
+        last: Option<&[u8]>,
         mut f: impl FnMut(&Confirmed<'_>) -> Option<R>,
     ) -> Option<(Confirmed<'_>, R)> {
         let is_past = |node: &Node<'_>| {
-            last.is_none_or(|last| order(node.client().name(), last.name()) == Ordering::Greater)
+            last.is_none_or(|last| order(node.client().name(), last) == Ordering::Greater)
         };
         // A tree of 2^32 clients is 64 levels deep at most.
         let mut rest = [None; 64];
@@ -186,7 +186,7 @@ impl Confirmed<'_> {
 
 impl Tracked<'_> {
     /// The confirmed clients. Takes `client_lock`.
-    fn clients(&self) -> ClientTable<'_> {
+    pub(crate) fn clients(&self) -> ClientTable<'_> {
         // SAFETY: nfsd makes the table before it starts its tracking, which does not end meanwhile, by the type's
         // invariant; nor does the server stop before that.
         unsafe { ClientTable::lock(self) }

@@ -106,7 +106,7 @@ impl Server<'_> {
         loop {
             let after = last.as_ref().map(InUse::client);
             let table = self.clients();
-            let found = table.find_after(after, |client| {
+            let found = table.find_after(after.map(|client| client.name()), |client| {
                 if client.is_expired() || !want(client) {
                     return None;
                 }

@@ -154,8 +154,7 @@ impl Nfs4Client {
 
     /// Is its server in grace, for opens? Does not sleep.
     pub(crate) fn is_server_in_grace(&self) -> bool {
-        // SAFETY: The namespace outlives the client. nfsd, whose client this is, needs `grace`.
-        unsafe { private::__state_in_grace(self.nfsd().net().as_ptr(), true) }
+        self.nfsd().is_in_grace(true)
     }
 
     /// Has it recorded, as one that has reclaimed. May sleep.

@@ -55,7 +55,7 @@ impl<H: KeyedHash> List<H> {
         let due = match &line.who {
             Who::Nfs4(name, hash) => {
                 self.dues.reserve(1, GFP_KERNEL)?;
-                self.clients.insert(Client { name, hash })?;
+                self.clients.insert(Client { name, hash }, true)?;
                 if self.clients.counts().known > self.dues.len() {
                     self.dues.push(Due::default(), GFP_KERNEL)?;
                 }

@@ -20,6 +20,8 @@ struct Record {
     client: OwnedClient,
     claimed: bool,
     complete: bool,
+    /// It may have held something.
+    holds: bool,
 }
 
 /// How far a client on record is.
@@ -93,6 +95,14 @@ pub(crate) struct RecordTable<H> {
     records: KVVec<Record>,
     reclaimed: usize,
     complete: usize,
+    /// Of those who held something, if that is known.
+    awaited: Option<Awaited>,
+}
+
+/// Who is waited for.
+struct Awaited {
+    all: usize,
+    complete: usize,
 }
 
 impl<H: KeyedHash> RecordTable<H> {
@@ -104,7 +114,23 @@ impl<H: KeyedHash> RecordTable<H> {
             records: KVVec::new(),
             reclaimed: 0,
             complete: 0,
+            awaited: None,
         }
+    }
+
+    /// How many of them are waited for: those who may reclaim something.
+    pub(crate) fn awaited(&self) -> usize {
+        let known = self.awaited.as_ref().map(|awaited| awaited.all);
+        known.unwrap_or(self.records.len())
+    }
+
+    /// Is it known who held something? Who did not is not waited for then.
+    pub(crate) fn know(&mut self, known: bool) {
+        let holding = || self.records.iter().filter(|record| record.holds);
+        self.awaited = known.then(|| Awaited {
+            all: holding().count(),
+            complete: holding().filter(|record| record.complete).count(),
+        });
     }
 
     /// How many records there are, and what became of them.
@@ -178,11 +204,12 @@ impl<H: KeyedHash> RecordTable<H> {
 
     /// Adds a record.
     ///
-    /// A name that is there already stays one record; a principal's hash completes it if it
+    /// `holds` says whether it may have held something. A name that is there already stays one record; a principal's hash completes it if it
     /// had none (as `nfs4_client_to_reclaim()` does). Fails with `ENOMEM` and changes nothing.
     /// May sleep.
-    pub(crate) fn insert(&mut self, client: Client<'_>) -> Result {
+    pub(crate) fn insert(&mut self, client: Client<'_>, holds: bool) -> Result {
         if let Some(record) = self.find(client.name) {
+            record.holds |= holds;
             if record.client.get().hash.is_empty() {
                 record.client.set_hash(client.hash)?;
             }
@@ -195,6 +222,7 @@ impl<H: KeyedHash> RecordTable<H> {
             client: OwnedClient::new(client)?,
             claimed: false,
             complete: false,
+            holds,
         };
         self.records.push(record, GFP_KERNEL)?;
         self.names
@@ -241,14 +269,21 @@ impl<H: KeyedHash> RecordTable<H> {
     }
 
     /// The client `name` has sent RECLAIM_COMPLETE, with the principal of its record if that has one. Returns
-    /// whether it was the last one: all clients on record are done.
+    /// whether it was the last one: all that are waited for are done.
     pub(crate) fn complete(&mut self, name: &[u8], principal: Option<&[u8]>) -> bool {
         let Some(record) = self.record(name, principal) else {
             return false;
         };
         let first = !core::mem::replace(&mut record.complete, true);
+        let holds = record.holds;
         self.complete += usize::from(first);
-        first && self.complete == self.records.len()
+        match &mut self.awaited {
+            Some(awaited) => {
+                awaited.complete += usize::from(first && holds);
+                first && holds && awaited.complete == awaited.all
+            }
+            None => first && self.complete == self.records.len(),
+        }
     }
 
     /// The clients on record.
@@ -269,5 +304,6 @@ impl<H: KeyedHash> RecordTable<H> {
         self.records = KVVec::new();
         self.reclaimed = 0;
         self.complete = 0;
+        self.awaited = None;
     }
 }

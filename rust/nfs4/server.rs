@@ -87,7 +87,8 @@ impl<'a> Server<'a> {
         let mut in_use: Option<Confirmed<'_>> = None;
         loop {
             let after = in_use.as_deref().or(last.map(Expired::client));
-            let (client, picked) = table.find_after(after, &mut pick)?;
+            let (client, picked) =
+                table.find_after(after.map(|client| client.name()), &mut pick)?;
             let raw = client.as_ptr();
             // SAFETY: It is in its server's table, of which we hold the lock, and nobody looks for what comes after it once
             // it has left that. It is not freed then, until we do.

@@ -123,12 +123,12 @@ struct Fields {
 impl Stateid<'_> {
     fn fields(&self) -> Fields {
         let raw = self.0.as_ptr();
-        // SAFETY: A valid stateid; its client's lock is held.
+        // SAFETY: A valid stateid; its client's lock is held. Its export is set once, in one go, by who makes it.
         unsafe {
             Fields {
                 status: (*raw).sc_status,
                 kind: (*raw).sc_type,
-                export: (*raw).sc_export,
+                export: (&raw const (*raw).sc_export).read_volatile(),
             }
         }
     }

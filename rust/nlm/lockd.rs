@@ -112,29 +112,47 @@ impl Lockd {
         want: impl Fn(&Place) -> bool,
     ) -> Result<KVVec<NlmFile<'_>>> {
         let mut files = KVVec::new();
+        self.each_listed(|listed| {
+            if want(&listed.place(net)) {
+                // The room first, as a pin cannot be given back under the lock.
+                files.reserve(1, GFP_KERNEL)?;
+                // SAFETY: The file is in the table, whose lock is held: its count changes under this lock and its own. The
+                // pin is the new value's.
+                unsafe {
+                    let file = listed.0.as_ptr();
+                    let _lock = MutexGuard::new(addr_of_mut!((*file).f_mutex));
+                    (*file).f_count += 1;
+                    files.push(NlmFile::from_raw(self, listed.0), GFP_KERNEL)?;
+                }
+            }
+            Ok(())
+        })?;
+        Ok(files)
+    }
+
+    /// Calls `f` with where each of its files is, as a net namespace's exports are, under the table's lock. Fails as `f` does.
+    /// May sleep.
+    pub(crate) fn each_place(&self, net: Net<'_>, mut f: impl FnMut(&Place) -> Result) -> Result {
+        self.each_listed(|listed| f(&listed.place(net)))
+    }
+
+    /// Calls `f` with each of its files, under the table's lock. Fails as `f` does. May sleep.
+    fn each_listed(&self, mut f: impl FnMut(Listed<'_>) -> Result) -> Result {
         for chain in 0..FILE_CHAINS {
             // The lock is held for one chain only, as lockd needs it for every request.
             let _table = self.table_lock();
             // SAFETY: lockd is loaded, and the table has so many chains. Its lock is held, so that the
-            // files that the chain's nodes are in stay listed; their count changes under this lock and the
-            // file's.
+            // files that the chain's nodes are in stay listed.
             unsafe {
                 let mut node = (&raw const private::nlm_files[chain].first).read_volatile();
                 while !node.is_null() {
                     let file: *mut nlm_file = kernel::container_of!(node, nlm_file, f_list);
                     node = (*file).f_list.next;
-                    let listed = Listed(NonNull::new_unchecked(file), PhantomData);
-                    if want(&listed.place(net)) {
-                        // The room first, as a pin cannot be given back under the lock.
-                        files.reserve(1, GFP_KERNEL)?;
-                        let _lock = MutexGuard::new(addr_of_mut!((*file).f_mutex));
-                        (*file).f_count += 1;
-                        files.push(NlmFile::from_raw(self, listed.0), GFP_KERNEL)?;
-                    }
+                    f(Listed(NonNull::new_unchecked(file), PhantomData))?;
                 }
             }
         }
-        Ok(files)
+        Ok(())
     }
 }
 
@@ -183,8 +201,10 @@ impl<'a> Listed<'a> {
             .data
             .get(..usize::from(handle.size))
             .and_then(Form::of_handle);
+        let inode = self.any_open().inode();
         Place {
-            device: Some(Fsid::of_device(self.any_open().inode().device)),
+            device: Some(Fsid::of_device(inode.device)),
+            file_system: Some(inode.file_system),
             ..form.map_or_else(Place::default, |form| {
                 exported::place_of_form(net, &form, None)
             })

@@ -12,7 +12,7 @@ use crate::base::net::Net;
 use crate::base::recent::{Digest, Recent};
 use crate::base::setup::Setup;
 use crate::base::vfs::{Path, PathRef};
-use crate::scopes::place::{Form, Place};
+use crate::scopes::place::{ExportId, Form, Place};
 use crate::scopes::roots::{Export, Room, Root, Roots, MAX_DEPTH};
 use crate::scopes::scope::{Fsid, Scope};
 use crate::scopes::svc_export::{root, Domain, ExportRef, SvcExport};
@@ -179,6 +179,7 @@ pub(crate) fn place_of(net: Net<'_>, handle: Option<Fsid>, export: Option<SvcExp
     let place = known.unwrap_or(Place {
         export: Some(own.fsid),
         device: Some(own.root.device),
+        file_system: Some(own.file_system),
         ..Place::default()
     });
     Place { handle, ..place }
@@ -189,6 +190,28 @@ pub(crate) fn shows_below(net: Net<'_>, scope: &Scope) -> bool {
     let roots = ROOTS.lock();
     let mut all = roots.iter().flat_map(|roots| roots.all(net.cookie()));
     all.any(|(place, crossmnt)| crossmnt && scope.covers(&place))
+}
+
+/// The exports of a scope, as they are noted; of an address all. Fails with `ENOMEM`. May sleep.
+pub(crate) fn exports_of(net: u64, scope: &Scope) -> Result<KVVec<ExportId>> {
+    let mut found = KVVec::new();
+    loop {
+        let roots = ROOTS.lock();
+        let all = || roots.iter().flat_map(|roots| roots.all(net));
+        let is_of = |place: &Place| matches!(scope, Scope::Server(_)) || scope.covers(place);
+        let of_scope = || all().filter(|(place, _)| is_of(place));
+        let count = of_scope().count();
+        if count <= found.capacity() {
+            for (place, _) in of_scope() {
+                if let Some(export) = place.export_id() {
+                    found.push(export, GFP_ATOMIC)?;
+                }
+            }
+            return Ok(found);
+        }
+        drop(roots);
+        found = KVVec::with_capacity(count, GFP_KERNEL)?;
+    }
 }
 
 /// Is a directory exported, or was it? Does not sleep.
@@ -234,6 +257,7 @@ pub(crate) fn place_of_mount(net: Net<'_>, at: Path<'_>) -> Option<Place> {
         export: roots.as_ref()?.by_directory(net.cookie(), &root),
         device: Some(root.device),
         above: None,
+        file_system: Some(at.inode().file_system),
     })
 }
 

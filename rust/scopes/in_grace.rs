@@ -17,7 +17,7 @@ use crate::scopes::request::Request;
 use crate::scopes::scope::{Fsid, Scope};
 use crate::scopes::scoped::Scoped;
 use crate::scopes::subject::Subject;
-use core::sync::atomic::{AtomicI64, Ordering};
+use core::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 use kernel::prelude::*;
 use kernel::sync::{new_spinlock, SpinLock};
 
@@ -37,9 +37,36 @@ static DEADLINE: AtomicI64 = AtomicI64::new(0);
 /// The same for local processes: [`GraceTable::local_deadline`], or 0 once somebody has seen that it is over.
 static LOCAL_DEADLINE: AtomicI64 = AtomicI64::new(0);
 
+/// Why nfsd's and lockd's question must not be answered by the kernel alone.
+#[derive(Clone, Copy)]
+pub(crate) enum Reason {
+    /// A scope may be in grace.
+    Scopes = 1,
+    /// Some exports are exempt from a server's grace period.
+    Exempt = 2,
+    /// What is granted is put on record before.
+    Holds = 4,
+}
+
+/// Those that there are now, a bit each.
+static REASONS: AtomicU32 = AtomicU32::new(0);
+
+/// There is a reason from now on, or none of this kind. Who calls this for one has a lock of its own. Does not sleep.
+pub(crate) fn ask_for(reason: Reason, is_there: bool) {
+    let bit = reason as u32;
+    if is_there {
+        REASONS.fetch_or(bit, Ordering::AcqRel);
+    } else {
+        REASONS.fetch_and(!bit, Ordering::AcqRel);
+    }
+}
+
 /// Says what the table says now to those who ask without the lock, which is held.
 fn publish(table: &GraceTable<SipHash>) {
-    DEADLINE.store(table.deadline(), Ordering::Release);
+    let deadline = table.deadline();
+    if (DEADLINE.swap(deadline, Ordering::AcqRel) == 0) != (deadline == 0) {
+        ask_for(Reason::Scopes, deadline != 0);
+    }
     LOCAL_DEADLINE.store(table.local_deadline(), Ordering::Release);
 }
 
@@ -56,10 +83,15 @@ pub(crate) fn exit_module() {
     drop(table);
 }
 
-/// May a scope be in grace? Costs a load. Does not sleep.
+/// Is there any reason? Costs a load. Does not sleep.
 #[inline]
-pub(crate) fn may_be() -> bool {
-    DEADLINE.load(Ordering::Acquire) != 0
+pub(crate) fn any_reason() -> bool {
+    REASONS.load(Ordering::Acquire) != 0
+}
+
+/// Is there this one? Does not sleep.
+pub(crate) fn has_reason(reason: Reason) -> bool {
+    REASONS.load(Ordering::Acquire) & reason as u32 != 0
 }
 
 /// Is the scope in grace that a request is about? While no scope is, `request` is not called.

@@ -86,6 +86,19 @@ fn padded<const N: usize>(data: &[u8]) -> Option<[u8; FSID_MAX]> {
     Some(bytes)
 }
 
+/// The UUID of a file system; zeros for all that have none.
+pub(crate) type FileSystem = [u8; 16];
+
+/// An export, as a daemon has it on record when the server has stopped. File systems are exported by other fsids one day,
+/// and one by several at a time: so that can be told by the file system, too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct ExportId {
+    /// Its fsid.
+    pub(crate) fsid: Fsid,
+    /// Its file system.
+    pub(crate) file_system: FileSystem,
+}
+
 /// Where a file is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Place {
@@ -98,6 +111,8 @@ pub(crate) struct Place {
     /// The fsid of the export that its own one is a part of: what is mounted below an export with `crossmnt`, or is
     /// exported with `nohide`, and has no number of its own.
     pub(crate) above: Option<Fsid>,
+    /// Its file system.
+    pub(crate) file_system: Option<FileSystem>,
 }
 
 impl Place {
@@ -120,6 +135,14 @@ impl Place {
             .above
             .filter(|_| ![self.handle, self.export, self.device].contains(&self.above));
         [self.handle, export, device, above].into_iter().flatten()
+    }
+
+    /// Its export, if it is known.
+    pub(crate) fn export_id(&self) -> Option<ExportId> {
+        Some(ExportId {
+            fsid: self.shown()?,
+            file_system: self.file_system?,
+        })
     }
 
     /// Its export, as lists show it: the same by whatever handle it was reached, if that is known.

@@ -9,10 +9,10 @@
 
 use crate::base::net::Net;
 use crate::base::private::{self, opaque, svc_rqst};
+use crate::scopes::compound::{Compound, Handle};
 use crate::scopes::exported;
 use crate::scopes::place::{Form, Place};
 use crate::scopes::received::Received;
-use crate::scopes::scope::Fsid;
 use crate::scopes::subject::Subject;
 use crate::scopes::svc_export::{Domain, SvcExport};
 use core::ops::Deref;
@@ -102,6 +102,23 @@ impl<'a> Deref for Request<'a> {
     }
 }
 
+/// A request of NLM for a lock or a share.
+pub(crate) struct NlmGrant {
+    /// What its file handle says of its export.
+    pub(crate) form: Form,
+    /// It reclaims.
+    pub(crate) reclaims: bool,
+    /// It is for a share.
+    pub(crate) is_share: bool,
+}
+
+/// What a request of NLM wants to have.
+struct Wants {
+    reclaims: bool,
+    /// How often lockd asks whether it may have it.
+    asks: u32,
+}
+
 /// What does not change while a request is processed, beside what is known when it is received.
 struct Fixed<'a> {
     procedure: u32,
@@ -170,13 +187,13 @@ impl<'a> Request<'a> {
         let mut subject = match self.thread.kind {
             Kind::Nfsd if self.is_nfs4() => self.compound()?.subject(),
             Kind::Lockd if self.program() == private::NLM_PROGRAM => {
-                let (handle, reclaim_asks) = self.nlm_arguments()?;
+                let (handle, wants) = self.nlm_arguments()?;
                 let place = Form::of_handle(handle)
                     .map(|form| exported::place_of_form(self.net(), &form, self.domain()));
                 Subject {
                     files: [place.unwrap_or_default(), Place::default()],
                     server: None,
-                    reclaim_asks,
+                    reclaim_asks: wants.filter(|wants| wants.reclaims).map(|wants| wants.asks),
                 }
             }
             _ => return None,
@@ -192,12 +209,29 @@ impl<'a> Request<'a> {
 
     /// What the file handle of an NLM request says of its export, and whether the request reclaims. Does not sleep.
     pub(crate) fn nlm_form(&self) -> Option<(Form, bool)> {
-        let (handle, reclaim_asks) = self.nlm_arguments()?;
-        Some((Form::of_handle(handle)?, reclaim_asks.is_some()))
+        let (handle, wants) = self.nlm_arguments()?;
+        let reclaims = wants.is_some_and(|wants| wants.reclaims);
+        Some((Form::of_handle(handle)?, reclaims))
+    }
+
+    /// The same, if it is a request of NLM for a lock or a share that can be reclaimed: nobody is told of a restart who has not
+    /// asked to be monitored. Does not sleep.
+    pub(crate) fn nlm_grant(&self) -> Option<NlmGrant> {
+        let (handle, wants) = self.nlm_arguments()?;
+        let reclaims = wants?.reclaims;
+        let procedure = self.fixed().procedure;
+        if procedure == private::NLMPROC_NM_LOCK {
+            return None;
+        }
+        Some(NlmGrant {
+            form: Form::of_handle(handle)?,
+            reclaims,
+            is_share: procedure == private::NLMPROC_SHARE,
+        })
     }
 
     /// The compound that it is, of NFSv4.
-    fn compound(&self) -> Option<Compound<'_>> {
+    pub(crate) fn compound(&self) -> Option<Compound<'_>> {
         let fixed = self.fixed();
         if !self.is_nfs4() || fixed.procedure != COMPOUND {
             return None;
@@ -213,22 +247,18 @@ impl<'a> Request<'a> {
             }
             (&raw const (*response).cstate, (*arguments).ops.add(at))
         };
-        // INVARIANT: They are those of this request.
-        Some(Compound {
-            net: self.net(),
-            state,
-            op,
-        })
+        // SAFETY: They are those of this request.
+        Some(unsafe { Compound::new(self.net(), state, op) })
     }
 
-    /// The file handle of an NLM request; and if it reclaims, how often lockd asks for it.
-    fn nlm_arguments(&self) -> Option<(&[u8], Option<u32>)> {
+    /// The file handle of an NLM request, and what it wants, if that is a lock or a share.
+    fn nlm_arguments(&self) -> Option<(&[u8], Option<Wants>)> {
         // lockd has the program NLM only.
         let Kind::Lockd = self.thread.kind else {
             return None;
         };
         let fixed = self.fixed();
-        /// The handle, and for a request that can reclaim whether it does.
+        /// The handle, and what is wanted.
         macro_rules! arguments {
             ($test:ident, $lock:ident, $cancel:ident, $unlock:ident, $share:ident) => {{
                 let arguments = fixed.arguments;
@@ -245,7 +275,8 @@ impl<'a> Request<'a> {
                         | private::NLMPROC_LOCK_MSG
                         | private::NLMPROC_NM_LOCK => {
                             let args = &(*arguments.cast::<private::$lock>()).xdrgen;
-                            (&args.alock.fh, args.reclaim.then_some(2))
+                            let (reclaims, asks) = (args.reclaim, 2);
+                            (&args.alock.fh, Some(Wants { reclaims, asks }))
                         }
                         private::NLMPROC_CANCEL | private::NLMPROC_CANCEL_MSG => {
                             let args = &(*arguments.cast::<private::$cancel>()).xdrgen;
@@ -257,15 +288,16 @@ impl<'a> Request<'a> {
                         }
                         private::NLMPROC_SHARE | private::NLMPROC_UNSHARE => {
                             let args = &(*arguments.cast::<private::$share>()).xdrgen;
+                            let (reclaims, asks) = (args.reclaim, 1);
                             let shares = fixed.procedure == private::NLMPROC_SHARE;
-                            (&args.share.fh, (shares && args.reclaim).then_some(1))
+                            (&args.share.fh, Some(Wants { reclaims, asks }).filter(|_| shares))
                         }
                         _ => return None,
                     }
                 }
             }};
         }
-        let (handle, reclaim_asks): (&opaque, Option<u32>) = match self.version() {
+        let (handle, wants): (&opaque, Option<Wants>) = match self.version() {
             1 | 3 => arguments!(
                 nlm_testargs_wrapper,
                 nlm_lockargs_wrapper,
@@ -288,101 +320,6 @@ impl<'a> Request<'a> {
         // SAFETY: The decoder made it so: `len` bytes in the pages of the request, which stay as they are
         // while it is processed.
         let handle = unsafe { core::slice::from_raw_parts(handle.data, handle.len as usize) };
-        Some((handle, reclaim_asks))
-    }
-}
-
-/// A compound of NFSv4 that is being processed.
-///
-/// # Invariants
-///
-/// The state and the current operation are those of a request of the current thread, which stays for `'a`, in its
-/// namespace.
-struct Compound<'a> {
-    net: Net<'a>,
-    state: *const private::nfsd4_compound_state,
-    op: *const private::nfsd4_op,
-}
-
-/// What a file handle of a compound says, and leads to.
-struct At<'a> {
-    fsid: Option<Fsid>,
-    export: Option<SvcExport<'a>>,
-}
-
-/// One of a compound's file handles.
-#[derive(Clone, Copy)]
-enum Handle {
-    Current,
-    Saved,
-}
-
-impl<'a> Compound<'a> {
-    #[inline]
-    fn at(&self, which: Handle) -> At<'a> {
-        // SAFETY: The state is the current thread's, so nobody changes it now. `fh_verify()` has set the export of a handle,
-        // or it is null. The handle has a reference to it until the request is answered.
-        unsafe {
-            let handle = match which {
-                Handle::Current => &raw const (*self.state).current_fh,
-                Handle::Saved => &raw const (*self.state).save_fh,
-            };
-            let own = &(*handle).fh_handle;
-            At {
-                fsid: own
-                    .fh_raw
-                    .get(..own.fh_size as usize)
-                    .and_then(Fsid::of_handle),
-                export: SvcExport::from_raw((*handle).fh_export),
-            }
-        }
-    }
-
-    /// The export that a file handle leads to, if it is known.
-    fn export(&self, which: Handle) -> Option<SvcExport<'a>> {
-        self.at(which).export
-    }
-
-    /// Where the file of a file handle is.
-    fn place(&self, which: Handle) -> Place {
-        let at = self.at(which);
-        exported::place_of(self.net, at.fsid, at.export)
-    }
-
-    /// Its operation.
-    fn operation(&self) -> u32 {
-        // SAFETY: The operation is the current thread's, and decoded.
-        unsafe { (*self.op).opnum }
-    }
-
-    /// Does its operation reclaim?
-    fn reclaims(&self) -> bool {
-        let of_open = private::open_claim_type4_NFS4_OPEN_CLAIM_PREVIOUS;
-        // SAFETY: The arguments of the operation are decoded, and are of its kind.
-        unsafe {
-            match self.operation() {
-                private::nfs_opnum4_OP_OPEN => (*self.op).u.open.op_claim_type == of_open,
-                private::nfs_opnum4_OP_LOCK => (*self.op).u.lock.lk_reclaim != 0,
-                private::nfs_opnum4_OP_LAYOUTCOMMIT => (*self.op).u.layoutcommit.lc_reclaim != 0,
-                _ => false,
-            }
-        }
-    }
-
-    /// What its operation is about.
-    fn subject(&self) -> Subject {
-        let saved = match self.operation() {
-            private::nfs_opnum4_OP_RENAME
-            | private::nfs_opnum4_OP_LINK
-            | private::nfs_opnum4_OP_COPY
-            | private::nfs_opnum4_OP_CLONE => self.place(Handle::Saved),
-            _ => Place::default(),
-        };
-        Subject {
-            files: [self.place(Handle::Current), saved],
-            server: None,
-            // OPEN, LOCK and LAYOUTCOMMIT ask twice, once for each answer that they may have to give.
-            reclaim_asks: self.reclaims().then_some(2),
-        }
+        Some((handle, wants))
     }
 }

@@ -13,7 +13,7 @@
 //!
 //! This file makes no kernel calls; it is also compiled and tested on the host.
 
-use crate::scopes::place::{Form, Place};
+use crate::scopes::place::{FileSystem, Form, Place};
 use crate::scopes::scope::{Fsid, Scope};
 use kernel::prelude::*;
 use kernel::rbtree::{RBTree, RBTreeNodeReservation};
@@ -55,6 +55,8 @@ pub(crate) struct Export {
     pub(crate) below: Option<Root>,
     /// How it is exported.
     pub(crate) how: How,
+    /// Its file system.
+    pub(crate) file_system: FileSystem,
 }
 
 /// How something is exported.
@@ -91,6 +93,7 @@ struct Last {
     sequence: u64,
     below: Option<Root>,
     how: How,
+    file_system: FileSystem,
 }
 
 fn is_number(last: Last) -> bool {
@@ -179,6 +182,7 @@ impl Roots {
             sequence: self.sequence + 1,
             below: export.below,
             how: export.how,
+            file_system: export.file_system,
         };
         let root_was = by_form.and_then(|form| self.forms.get(&form).copied());
         let fsid_was = self.exports.get(&by_root).map(|last| last.fsid);
@@ -227,6 +231,7 @@ impl Roots {
             above: last
                 .filter(|_| number.is_none())
                 .and_then(|last| self.above(net, last)),
+            file_system: last.map(|last| last.file_system),
         }
     }
 
@@ -242,6 +247,7 @@ impl Roots {
             export: Some(last.fsid),
             device: Some(root.device),
             above: self.above(net, last),
+            file_system: Some(last.file_system),
         }
     }
 

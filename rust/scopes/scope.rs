@@ -92,6 +92,20 @@ impl Fsid {
         })
     }
 
+    /// Reads one as it is shown; `None` if it is none, or one that nobody shows so.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        if let Some(digits) = text.strip_prefix("uuid8:") {
+            return folded(digits).map(Fsid::Uuid8);
+        }
+        if let Some(digits) = text.strip_prefix("uuid4:") {
+            return folded(digits).map(Fsid::Uuid4);
+        }
+        match Scope::parse(text).ok()? {
+            Scope::Export(fsid) => Some(fsid),
+            Scope::Server(_) => None,
+        }
+    }
+
     /// The fsid of a device's number (`dev_t` in `include/linux/kdev_t.h`).
     pub(crate) fn of_device(device: u32) -> Self {
         Fsid::Dev {
@@ -121,6 +135,11 @@ pub(crate) fn address_key(address: IpAddr) -> [u8; KEY_LEN] {
         IpAddr::V4(a) => key(b'4', &a.octets()),
         IpAddr::V6(a) => key(b'6', &a.octets()),
     }
+}
+
+/// A key for the UUID of a file system.
+pub(crate) fn file_system_key(uuid: &[u8; 16]) -> [u8; KEY_LEN] {
+    key(b's', uuid)
 }
 
 fn key(kind: u8, bytes: &[u8]) -> [u8; KEY_LEN] {
@@ -242,6 +261,18 @@ fn number(digits: &str, radix: u32, max: u32) -> Result<u32> {
         Ok(n) if n <= max => Ok(n),
         _ => Err(EINVAL),
     }
+}
+
+/// A folded UUID: two hexadecimal digits for each byte.
+fn folded<const N: usize>(digits: &str) -> Option<[u8; N]> {
+    if digits.len() != 2 * N || !digits.bytes().all(|c| c.is_ascii_hexdigit()) {
+        return None;
+    }
+    let mut bytes = [0; N];
+    for (at, byte) in bytes.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(&digits[2 * at..2 * at + 2], 16).ok()?;
+    }
+    Some(bytes)
 }
 
 /// A UUID: 32 hexadecimal digits, or these with dashes in the usual places.

@@ -149,6 +149,7 @@ impl<'a> SvcExport<'a> {
             fsid: self.fsid(),
             below: None,
             how: self.how(),
+            file_system: self.path().inode().file_system,
         }
     }
 

@@ -14,20 +14,23 @@
 //! This file makes no kernel calls; it is also compiled and tested on the host.
 
 use crate::nfs4::record::{Client, HASH_LEN, NAME_MAX};
+use crate::scopes::place::{ExportId, FileSystem};
+use crate::scopes::scope::Fsid;
+use crate::scopes::was_held;
 use core::fmt::{self, Write};
 use kernel::prelude::*;
 
 /// What names an epoch of the daemon's: bytes to compare, and to say back.
 pub(crate) type Epoch = [u8; 16];
 
-/// The longest text of an address, in bytes.
-const ADDRESS_MAX: usize = 64;
+/// The longest text of an address or an export, in bytes.
+const TEXT_MAX: usize = 64;
 
 /// A type that we know (`enum nfsd_ha_cld_type`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u16)]
 pub(crate) enum Type {
-    /// A client's name: each one begins a client.
+    /// A client's name: each one begins a client in the records of GraceStart.
     Name = 1,
     /// SHA-256 of its principal.
     Principal = 2,
@@ -37,25 +40,59 @@ pub(crate) enum Type {
     Address = 4,
     /// An epoch of the daemon's.
     Epoch = 5,
+    /// The fsid of an export, as text: each one begins an export in the records of GraceStart.
+    Export = 6,
+    /// The UUID of its file system.
+    FileSystem = 7,
+    /// A time, in seconds since 1970.
+    Until = 8,
+    /// Who held something on an export: bits.
+    Holders = 9,
+    /// On how many exports a client held something.
+    Holds = 10,
+    /// The exports are all that somebody held something on.
+    Known = 11,
 }
 
 impl Type {
-    const ALL: [Type; 5] = [
+    const ALL: [Type; 11] = [
         Type::Name,
         Type::Principal,
         Type::Minor,
         Type::Address,
         Type::Epoch,
+        Type::Export,
+        Type::FileSystem,
+        Type::Until,
+        Type::Holders,
+        Type::Holds,
+        Type::Known,
     ];
+
+    /// Does it begin a record?
+    fn begins(self) -> bool {
+        matches!(self, Type::Name | Type::Export)
+    }
+
+    /// The type of the number that a record has which begins so.
+    fn number(self) -> Self {
+        match self {
+            Type::Export => Type::Holders,
+            _ => Type::Holds,
+        }
+    }
 
     /// May a value have so many bytes?
     fn fits(self, len: usize) -> bool {
         match self {
             Type::Name => (1..=NAME_MAX).contains(&len),
             Type::Principal => len == HASH_LEN,
-            Type::Minor => len == size_of::<u32>(),
-            Type::Address => (1..=ADDRESS_MAX).contains(&len),
+            Type::Minor | Type::Holders | Type::Holds => len == size_of::<u32>(),
+            Type::Address | Type::Export => (1..=TEXT_MAX).contains(&len),
             Type::Epoch => len == size_of::<Epoch>(),
+            Type::FileSystem => len == size_of::<FileSystem>(),
+            Type::Until => len == size_of::<u64>(),
+            Type::Known => len == 0,
         }
     }
 }
@@ -73,7 +110,7 @@ pub(crate) fn push(message: &mut KVec<u8>, kind: Type, value: &[u8]) -> Result {
 /// The same, with a value that is written as text.
 pub(crate) fn push_text(message: &mut KVec<u8>, kind: Type, value: impl fmt::Display) -> Result {
     let mut text = Short {
-        bytes: [0; ADDRESS_MAX],
+        bytes: [0; TEXT_MAX],
         len: 0,
     };
     write!(text, "{value}").map_err(|_| EINVAL)?;
@@ -82,7 +119,7 @@ pub(crate) fn push_text(message: &mut KVec<u8>, kind: Type, value: impl fmt::Dis
 
 /// A text that is not longer than an address.
 struct Short {
-    bytes: [u8; ADDRESS_MAX],
+    bytes: [u8; TEXT_MAX],
     len: usize,
 }
 
@@ -117,13 +154,13 @@ impl<'a> Attributes<'a> {
     }
 
     /// Looks through all. Returns the type of the first. Fails with `EINVAL` as reading does, and if one is there twice
-    /// of one client.
+    /// of one record.
     fn check(self) -> Result<Option<Type>> {
         let (mut first, mut seen) = (None, 0u32);
         for attribute in self {
             let (kind, _) = attribute?;
             first = first.or(Some(kind));
-            if kind == Type::Name {
+            if kind.begins() {
                 seen = 0;
             }
             let bit = 1 << kind as u16;
@@ -135,27 +172,37 @@ impl<'a> Attributes<'a> {
         Ok(first)
     }
 
-    /// The epoch, if it is there. Fails with `EINVAL` as reading does, and if one is there twice.
-    pub(crate) fn epoch(self) -> Result<Option<Epoch>> {
+    /// What the end of an answer says. Fails with `EINVAL` as reading does, and if one is there twice.
+    pub(crate) fn end(self) -> Result<End> {
         self.check()?;
-        let mut epoch = None;
+        let mut end = End::default();
         for attribute in self {
-            let (kind, value) = attribute?;
-            if kind == Type::Epoch {
-                epoch = value.first_chunk().copied();
+            match attribute? {
+                (Type::Epoch, value) => end.epoch = value.first_chunk().copied(),
+                (Type::Known, _) => end.known = true,
+                _ => {}
             }
         }
-        Ok(epoch)
+        Ok(end)
     }
 
-    /// The clients. Fails with `EINVAL` as reading does, and if there is none, something before the first, or something
+    /// The records. Fails with `EINVAL` as reading does, and if there is none, something before the first, or something
     /// twice of one.
-    pub(crate) fn clients(self) -> Result<Clients<'a>> {
+    pub(crate) fn records(self) -> Result<Records<'a>> {
         match self.check()? {
-            Some(Type::Name) => Ok(Clients(self)),
+            Some(first) if first.begins() => Ok(Records(self)),
             _ => Err(EINVAL),
         }
     }
+}
+
+/// The end of an answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct End {
+    /// An epoch.
+    pub(crate) epoch: Option<Epoch>,
+    /// The exports of the records are all that somebody held something on.
+    pub(crate) known: bool,
 }
 
 impl<'a> Iterator for Attributes<'a> {
@@ -182,24 +229,50 @@ impl<'a> Iterator for Attributes<'a> {
     }
 }
 
-/// Clients, of attributes that were looked through.
+/// Records, of attributes that were looked through.
 #[derive(Clone, Copy)]
-pub(crate) struct Clients<'a>(Attributes<'a>);
+pub(crate) struct Records<'a>(Attributes<'a>);
 
-impl<'a> Iterator for Clients<'a> {
-    type Item = Client<'a>;
+/// A record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Record<'a> {
+    /// A client that may reclaim, and on how many exports it held something, if that is said.
+    Client(Client<'a>, Option<u32>),
+    /// An export that somebody held something on, if its fsid is one that we know, and who: bits, see `was_held.rs`.
+    Export(Option<ExportId>, u32),
+}
 
-    fn next(&mut self) -> Option<Client<'a>> {
-        let (_, name) = self.0.next()?.ok()?;
-        let mut client = Client { name, hash: &[] };
+impl<'a> Iterator for Records<'a> {
+    type Item = Record<'a>;
+
+    fn next(&mut self) -> Option<Record<'a>> {
+        let (kind, first) = self.0.next()?.ok()?;
+        let (mut hash, mut number): (&[u8], Option<u32>) = (&[], None);
+        let mut file_system = FileSystem::default();
         loop {
             let mut rest = self.0;
             match rest.next() {
-                Some(Ok((Type::Name, _)) | Err(_)) | None => return Some(client),
-                Some(Ok((Type::Principal, hash))) => client.hash = hash,
+                Some(Ok((kind, _))) if kind.begins() => break,
+                Some(Ok((Type::Principal, value))) => hash = value,
+                Some(Ok((of, value))) if of == kind.number() => {
+                    number = value.first_chunk().map(|value| u32::from_ne_bytes(*value));
+                }
+                Some(Ok((Type::FileSystem, value))) => {
+                    file_system = value.first_chunk().copied().unwrap_or_default();
+                }
                 Some(Ok(_)) => {}
+                Some(Err(_)) | None => break,
             }
             self.0 = rest;
         }
+        Some(match kind {
+            Type::Export => {
+                let fsid = core::str::from_utf8(first).ok().and_then(Fsid::parse);
+                let export = fsid.map(|fsid| ExportId { fsid, file_system });
+                // Of whom nobody says anything, it may be both.
+                Record::Export(export, number.unwrap_or(was_held::NFS4 | was_held::NLM))
+            }
+            _ => Record::Client(Client { name: first, hash }, number),
+        })
     }
 }

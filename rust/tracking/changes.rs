@@ -2,9 +2,9 @@
 
 //! Changes of the daemon's records that it has not confirmed.
 //!
-//! nfsd wants the record of a client stored or removed. Until the daemon says that it has done
-//! so, that is a change in this table; there is one for a name at most, and one upcall for it
-//! at a time, so that no request overtakes an earlier one for the same client:
+//! nfsd wants the record of a client stored or removed, or a client holds something on an export, or nothing any more.
+//! Until the daemon says that it has done so, that is a change in this table; there is one for a [`Row`] at most, and one
+//! upcall for it at a time, so that no request overtakes an earlier one for the same row:
 //!
 //! ```text
 //!   store(), remove() --> wanted --> begin() --> busy --> end(done) --> forgotten
@@ -12,21 +12,23 @@
 //!                           +----------------------+  end(failed), or wanted otherwise meanwhile
 //! ```
 //!
+//! As to remove a client removes its holds, one that is wanted waits for a Remove of the same name.
+//!
 //! This file makes no kernel calls; it is also compiled and tested on the host.
 
-use crate::base::index::{Index, KeyedHash};
+use crate::base::index::KeyedHash;
+use crate::base::table::Table;
 use crate::nfs4::record::{Client, OwnedClient};
+use crate::scopes::place::ExportId;
 use crate::tracking::cld::{About, Command, Details};
+use crate::tracking::holds::Row;
 use kernel::prelude::*;
-
-/// Places that are kept when there is no change, for the next ones.
-const KEPT: usize = 64;
 
 /// What a record is to become.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Want<O> {
-    /// Stored, of which this client is to hear.
-    Stored(O),
+    /// Stored, of which this client is to hear, or which is a hold of this client's; nobody's are those of NLM.
+    Stored(Option<O>),
     /// Removed.
     Removed,
 }
@@ -35,7 +37,8 @@ enum Want<O> {
 struct Change<O> {
     client: OwnedClient,
     details: Details,
-    key: u64,
+    /// It is a hold of this.
+    export: Option<ExportId>,
     want: Want<O>,
     /// How often `want` has changed.
     generation: u32,
@@ -47,11 +50,13 @@ struct Change<O> {
     owed: bool,
 }
 
-/// A place for a change.
-enum Slot<O> {
-    /// Without one; the next free place, if there is one.
-    Free(Option<u32>),
-    Used(Change<O>),
+impl<O: PartialEq> Change<O> {
+    fn row(&self) -> Row<'_> {
+        Row {
+            name: self.client.get().name,
+            export: self.export,
+        }
+    }
 }
 
 /// A change whose upcall is on its way.
@@ -59,11 +64,19 @@ enum Slot<O> {
 pub(crate) struct Job {
     at: usize,
     generation: u32,
-    /// The upcall: `Create` or `Remove`.
+    /// The upcall.
     pub(crate) command: Command,
 }
 
-/// What is to be done for a name.
+/// What the daemon has on record now.
+pub(crate) enum Done<O> {
+    /// This client.
+    Stored(O),
+    /// A hold of this export, by the client of this name, which is this one unless it is all of NLM.
+    Held(OwnedClient, ExportId, Option<O>),
+}
+
+/// What is to be done for a row.
 #[derive(Debug)]
 pub(crate) enum Next {
     /// Nothing: its record is as it should be.
@@ -83,14 +96,14 @@ pub(crate) struct Counts {
     pub(crate) removed: usize,
     /// Records to store before the grace period may end.
     pub(crate) owed: usize,
+    /// Holds among the records to store.
+    pub(crate) holds: usize,
 }
 
 /// The table of changes. `O` names a client of nfsd.
 pub(crate) struct Changes<H, O> {
     hash: H,
-    index: Index,
-    slots: KVVec<Slot<O>>,
-    free: Option<u32>,
+    table: Table<Change<O>>,
     /// Where [`Changes::begin_next`] goes on.
     cursor: usize,
     counts: Counts,
@@ -103,14 +116,13 @@ impl<H: KeyedHash, O: Copy + PartialEq> Changes<H, O> {
     pub(crate) const fn new(hash: H) -> Self {
         Changes {
             hash,
-            index: Index::new(),
-            slots: KVVec::new(),
-            free: None,
+            table: Table::new(),
             cursor: 0,
             counts: Counts {
                 stored: 0,
                 removed: 0,
                 owed: 0,
+                holds: 0,
             },
             ended: 0,
         }
@@ -126,9 +138,16 @@ impl<H: KeyedHash, O: Copy + PartialEq> Changes<H, O> {
         self.counts
     }
 
-    /// A number for a name, which the other functions take beside it, so that it is hashed once.
-    pub(crate) fn key(&self, name: &[u8]) -> u64 {
-        self.hash.hash(name)
+    /// A number for a row, which the other functions take beside it, so that it is hashed once.
+    pub(crate) fn key(&self, row: Row<'_>) -> u64 {
+        let name = self.hash.hash(row.name);
+        match row.export {
+            None => name,
+            Some(ExportId { fsid, file_system }) => {
+                let export = self.hash.hash(&fsid.key()) ^ self.hash.hash(&file_system);
+                name.rotate_left(1) ^ export
+            }
+        }
     }
 
     /// Wants the record of `client` stored, and `owner` told; `key` is that of its name.
@@ -143,11 +162,11 @@ impl<H: KeyedHash, O: Copy + PartialEq> Changes<H, O> {
         owner: O,
     ) -> Result {
         let owned = OwnedClient::new(client)?;
-        let Some(at) = self.find(key, client.name) else {
-            return self.insert(key, owned, details, Want::Stored(owner));
+        let Some(at) = self.find(key, of_client(client.name)) else {
+            return self.insert(key, owned, details, None, Want::Stored(Some(owner)));
         };
-        self.want(at, Want::Stored(owner));
-        if let Slot::Used(change) = &mut self.slots[at] {
+        self.want(at, Want::Stored(Some(owner)));
+        if let Some(change) = self.table.get_mut(at) {
             change.client = owned;
             change.details = details;
         }
@@ -166,19 +185,19 @@ impl<H: KeyedHash, O: Copy + PartialEq> Changes<H, O> {
         owner: O,
         on_record: bool,
     ) -> Result<bool> {
-        let Some(at) = self.find(key, name) else {
+        let Some(at) = self.find(key, of_client(name)) else {
             if on_record {
                 let owned = OwnedClient::new(Client { name, hash: &[] })?;
-                self.insert(key, owned, Details::default(), Want::Removed)?;
+                self.insert(key, owned, Details::default(), None, Want::Removed)?;
             }
             return Ok(on_record);
         };
-        let Slot::Used(change) = &mut self.slots[at] else {
+        let Some(change) = self.table.get_mut(at) else {
             return Ok(false);
         };
         match change.want {
             Want::Removed => Ok(true),
-            Want::Stored(other) if other != owner => {
+            Want::Stored(other) if other != Some(owner) => {
                 // The record of this one is there until that of the other one takes its place.
                 change.doubtful |= on_record;
                 Ok(false)
@@ -188,15 +207,72 @@ impl<H: KeyedHash, O: Copy + PartialEq> Changes<H, O> {
                 Ok(true)
             }
             Want::Stored(_) => {
-                self.forget(at);
+                drop(self.forget(at));
                 Ok(false)
             }
         }
     }
 
-    /// Begins the upcall that `name` needs, if it needs one.
-    pub(crate) fn begin(&mut self, key: u64, name: &[u8]) -> Next {
-        match self.find(key, name) {
+    /// Wants a hold stored, for a client unless it is one of NLM. Fails with `ENOMEM` and changes nothing. May sleep.
+    pub(crate) fn hold(&mut self, row: Row<'_>, owner: Option<O>) -> Result {
+        self.want_hold(row, Want::Stored(owner))
+    }
+
+    /// Wants a hold removed. The same holds.
+    pub(crate) fn unhold(&mut self, row: Row<'_>) -> Result {
+        self.want_hold(row, Want::Removed)
+    }
+
+    fn want_hold(&mut self, row: Row<'_>, want: Want<O>) -> Result {
+        let key = self.key(row);
+        match self.find(key, row) {
+            Some(at) => {
+                self.want(at, want);
+                Ok(())
+            }
+            None => {
+                let (name, hash): (_, &[u8]) = (row.name, &[]);
+                let owned = OwnedClient::new(Client { name, hash })?;
+                self.insert(key, owned, Details::default(), row.export, want)
+            }
+        }
+    }
+
+    /// Does not want a hold any more, if it is that of a client that has gone. What the daemon may have of it is to be
+    /// removed.
+    pub(crate) fn drop_hold(&mut self, row: Row<'_>, owner: O) {
+        if self.counts.holds == 0 {
+            return;
+        }
+        let Some(at) = self.find(self.key(row), row) else {
+            return;
+        };
+        match self.table.get(at) {
+            Some(change) if change.want != Want::Stored(Some(owner)) => {}
+            Some(change) if change.busy || change.doubtful => self.want(at, Want::Removed),
+            _ => drop(self.forget(at)),
+        }
+    }
+
+    /// The daemon of a job does not know holds: this one is not wanted any more.
+    pub(crate) fn cancel(&mut self, job: Job) {
+        self.ended += 1;
+        let _ = self.forget(job.at);
+    }
+
+    /// The daemon is one that does not know holds: none is wanted, or on its way.
+    pub(crate) fn drop_all_holds(&mut self) {
+        for at in 0..self.table.places() {
+            let is_hold = |change: &Change<O>| change.export.is_some() && !change.busy;
+            if self.table.get(at).is_some_and(is_hold) {
+                let _ = self.forget(at);
+            }
+        }
+    }
+
+    /// Begins the upcall that a row needs, if it needs one.
+    pub(crate) fn begin(&mut self, key: u64, row: Row<'_>) -> Next {
+        match self.find(key, row) {
             Some(at) => self.begin_at(at).map_or(Next::Busy, Next::Upcall),
             None => Next::Settled,
         }
@@ -204,8 +280,8 @@ impl<H: KeyedHash, O: Copy + PartialEq> Changes<H, O> {
 
     /// Begins an upcall of any change that has none on its way, each in its turn.
     pub(crate) fn begin_next(&mut self) -> Option<Job> {
-        for _ in 0..self.slots.len() {
-            let at = self.cursor % self.slots.len();
+        for _ in 0..self.table.places() {
+            let at = self.cursor % self.table.places();
             self.cursor = at + 1;
             if let Some(job) = self.begin_at(at) {
                 return Some(job);
@@ -215,99 +291,116 @@ impl<H: KeyedHash, O: Copy + PartialEq> Changes<H, O> {
     }
 
     fn begin_at(&mut self, at: usize) -> Option<Job> {
-        let Slot::Used(change) = &mut self.slots[at] else {
-            return None;
-        };
-        if core::mem::replace(&mut change.busy, true) {
+        let change = self.table.get(at)?;
+        if change.busy || change.export.is_some() && self.is_to_go(change.row().name) {
             return None;
         }
+        let change = self.table.get_mut(at)?;
+        change.busy = true;
         Some(Job {
             at,
             generation: change.generation,
-            command: match change.want {
-                Want::Stored(_) => Command::Create,
-                Want::Removed => Command::Remove,
+            command: match (change.export, change.want) {
+                (None, Want::Stored(_)) => Command::Create,
+                (None, Want::Removed) => Command::Remove,
+                (Some(_), Want::Stored(_)) => Command::Hold,
+                (Some(_), Want::Removed) => Command::Unhold,
             },
         })
     }
 
+    /// Is a client of this name to be removed? What is on its way comes to the daemon before what is sent after it.
+    fn is_to_go(&self, name: &[u8]) -> bool {
+        let row = of_client(name);
+        self.counts.removed > 0
+            && self
+                .find(self.key(row), row)
+                .and_then(|at| self.table.get(at))
+                .is_some_and(|change| change.want == Want::Removed)
+    }
+
     /// What the upcall of a job is about.
     pub(crate) fn about(&self, job: &Job) -> About<'_> {
-        match &self.slots[job.at] {
-            Slot::Used(change) => About {
-                client: Some(change.client.get()),
+        // A change stays while it is busy.
+        self.table
+            .get(job.at)
+            .map_or_else(About::default, |change| About {
+                client: Some(change.client.get()).filter(|client| !client.name.is_empty()),
                 details: change.details,
-                epoch: None,
-            },
-            // Not so: a change stays while it is busy.
-            Slot::Free(_) => About::default(),
-        }
+                export: change.export,
+                ..About::default()
+            })
     }
 
     /// The upcall of a job ended; `done` if the daemon has done what it asked for.
     ///
-    /// Returns the client whose record is stored now.
-    pub(crate) fn end(&mut self, job: Job, done: bool) -> Option<O> {
+    /// Returns what is stored now.
+    pub(crate) fn end(&mut self, job: Job, done: bool) -> Option<Done<O>> {
         self.ended += 1;
-        let Slot::Used(change) = &mut self.slots[job.at] else {
-            return None;
-        };
+        let change = self.table.get_mut(job.at)?;
         change.busy = false;
         if !done || change.generation != job.generation {
             // Also if it failed: an answer may have been lost.
             change.doubtful = true;
             return None;
         }
-        let owner = match change.want {
-            Want::Stored(owner) => Some(owner),
-            Want::Removed => None,
-        };
-        self.forget(job.at);
-        owner
+        let (want, export) = (change.want, change.export);
+        let client = self.forget(job.at)?;
+        match (want, export) {
+            (Want::Removed, _) => None,
+            (Want::Stored(owner), Some(export)) => Some(Done::Held(client, export, owner)),
+            (Want::Stored(owner), None) => owner.map(Done::Stored),
+        }
     }
 
     /// From now on, [`Counts::owed`] counts those of the records to store that are known now.
     pub(crate) fn owe(&mut self) {
         self.counts.owed = 0;
-        for slot in &mut *self.slots {
-            if let Slot::Used(change) = slot {
-                change.owed = matches!(change.want, Want::Stored(_));
-                self.counts.owed += usize::from(change.owed);
-            }
+        for change in self.table.iter_mut() {
+            change.owed = matches!(change.want, Want::Stored(_));
+            self.counts.owed += usize::from(change.owed);
         }
     }
 
     /// A daemon has come that may have any records: what another one is about to say, or has said, is no answer of its.
     pub(crate) fn doubt(&mut self) {
-        for slot in &mut *self.slots {
-            if let Slot::Used(change) = slot {
-                change.doubtful = true;
-                if change.busy {
-                    change.generation = change.generation.wrapping_add(1);
-                }
+        for change in self.table.iter_mut() {
+            change.doubtful = true;
+            if change.busy {
+                change.generation = change.generation.wrapping_add(1);
             }
         }
     }
 
-    fn find(&self, key: u64, name: &[u8]) -> Option<usize> {
-        let is =
-            |at: usize| matches!(&self.slots[at], Slot::Used(c) if c.client.get().name == name);
-        self.index.find(key, is)
+    fn find(&self, key: u64, row: Row<'_>) -> Option<usize> {
+        self.table.find(key, |change| change.row() == row)
     }
 
-    fn count(&mut self, want: Want<O>) -> &mut usize {
+    /// Counts a change that has come, or one that goes.
+    fn count(&mut self, want: Want<O>, is_hold: bool, comes: bool) {
+        let add = |count: &mut usize| match comes {
+            true => *count += 1,
+            false => *count -= 1,
+        };
         match want {
-            Want::Stored(_) => &mut self.counts.stored,
-            Want::Removed => &mut self.counts.removed,
+            Want::Stored(_) => add(&mut self.counts.stored),
+            Want::Removed => add(&mut self.counts.removed),
+        }
+        if is_hold && matches!(want, Want::Stored(_)) {
+            add(&mut self.counts.holds);
         }
     }
 
     /// Changes what is wanted.
     fn want(&mut self, at: usize, want: Want<O>) {
-        let Slot::Used(change) = &mut self.slots[at] else {
+        let Some(change) = self.table.get_mut(at) else {
             return;
         };
+        if change.export.is_some() && change.want == want {
+            return;
+        }
         let before = core::mem::replace(&mut change.want, want);
+        let is_hold = change.export.is_some();
         change.generation = change.generation.wrapping_add(1);
         // There was a record to remove, or there may be one by the upcall that is on its way.
         change.doubtful |= before == Want::Removed;
@@ -315,74 +408,42 @@ impl<H: KeyedHash, O: Copy + PartialEq> Changes<H, O> {
         if want == Want::Removed && core::mem::take(&mut change.owed) {
             self.counts.owed -= 1;
         }
-        *self.count(before) -= 1;
-        *self.count(want) += 1;
+        self.count(before, is_hold, false);
+        self.count(want, is_hold, true);
     }
 
-    fn insert(&mut self, key: u64, client: OwnedClient, details: Details, want: Want<O>) -> Result {
-        if !self.index.has_room(1) {
-            self.grow()?;
-        }
-        let slot = Slot::Used(Change {
+    fn insert(
+        &mut self,
+        key: u64,
+        client: OwnedClient,
+        details: Details,
+        export: Option<ExportId>,
+        want: Want<O>,
+    ) -> Result {
+        let change = Change {
             client,
             details,
-            key,
+            export,
             want,
             generation: 0,
             busy: false,
             doubtful: want == Want::Removed,
             owed: false,
-        });
-        let at = match self.free {
-            Some(at) => {
-                let at = at as usize;
-                if let Slot::Free(next) = core::mem::replace(&mut self.slots[at], slot) {
-                    self.free = next;
-                }
-                at
-            }
-            None => {
-                self.slots.push(slot, GFP_KERNEL)?;
-                self.slots.len() - 1
-            }
         };
-        self.index.insert(key, at);
-        *self.count(want) += 1;
+        self.table.insert(key, change)?;
+        self.count(want, export.is_some(), true);
         Ok(())
     }
 
-    /// Makes room for twice the changes.
-    fn grow(&mut self) -> Result {
-        let mut index = Index::with_room((self.slots.len() + 1) * 2)?;
-        for (at, slot) in self.slots.iter().enumerate() {
-            if let Slot::Used(change) = slot {
-                index.insert(change.key, at);
-            }
-        }
-        self.index = index;
-        Ok(())
-    }
-
-    fn forget(&mut self, at: usize) {
-        let free = Slot::Free(self.free);
-        let Slot::Used(change) = core::mem::replace(&mut self.slots[at], free) else {
-            return;
-        };
-        self.free = Some(at as u32);
-        *self.count(change.want) -= 1;
+    fn forget(&mut self, at: usize) -> Option<OwnedClient> {
+        let change = self.table.take(at)?;
+        self.count(change.want, change.export.is_some(), false);
         self.counts.owed -= usize::from(change.owed);
-        if self.counts.stored + self.counts.removed == 0 && self.slots.len() > KEPT {
-            // An outage is over: what it took is free again.
-            self.index = Index::new();
-            self.slots = KVVec::new();
-            self.free = None;
-            return;
-        }
-        let slots = &self.slots;
-        self.index
-            .remove(change.key, at, |other| match &slots[other] {
-                Slot::Used(change) => change.key,
-                Slot::Free(_) => 0,
-            });
+        Some(change.client)
     }
+}
+
+/// The row of a client's record.
+fn of_client(name: &[u8]) -> Row<'_> {
+    Row { name, export: None }
 }

@@ -19,6 +19,7 @@
 
 use crate::base::clock::Moment;
 use crate::base::params;
+use crate::tracking::attributes::Record;
 use crate::tracking::cld::{self, Body, Command, Downcall, Said, Version, ANSWER_LEN, HEADER_LEN};
 use crate::tracking::pipe::{Handler, Message, Pipe};
 use crate::tracking::state::{Call, Phase, Stage, State, Upcall};
@@ -290,7 +291,10 @@ impl State {
             Body::Records(_) if self.grace_done_due => {}
             // nfsdcld does not look whether a record was taken.
             Body::Records(records) => {
-                let stored = records.iter().try_for_each(|one| self.records.insert(one));
+                let stored = records.iter().try_for_each(|one| match one {
+                    Record::Client(client, holds) => self.records.insert(client, holds != Some(0)),
+                    Record::Export(export, holders) => self.was_held.add(export, holders),
+                });
                 if let Err(e) = stored {
                     self.end(pipe, &upcall, Err(e));
                 }

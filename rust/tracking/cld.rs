@@ -20,7 +20,8 @@
 //! This file makes no kernel calls; it is also compiled and tested on the host.
 
 use crate::nfs4::record::{Client, HASH_LEN, NAME_MAX};
-use crate::tracking::attributes::{self, Attributes, Epoch, Type};
+use crate::scopes::place::ExportId;
+use crate::tracking::attributes::{self, Attributes, End, Epoch, Record, Type};
 use core::net::IpAddr;
 use kernel::prelude::*;
 
@@ -105,16 +106,25 @@ pub(crate) enum Command {
     GraceStart = 4,
     /// Say the highest version that the daemon knows.
     GetVersion = 5,
+    /// Store that a client has state on an export.
+    Hold = 6,
+    /// It has none there any more.
+    Unhold = 7,
+    /// All that is held is stored.
+    AllHeld = 8,
 }
 
 impl Command {
     /// All commands, in the order in which status lists them.
-    pub(crate) const ALL: [Command; 5] = [
+    pub(crate) const ALL: [Command; 8] = [
         Command::GetVersion,
         Command::GraceStart,
         Command::Create,
         Command::Remove,
         Command::GraceDone,
+        Command::Hold,
+        Command::Unhold,
+        Command::AllHeld,
     ];
 
     /// The command's name in status and log.
@@ -125,7 +135,15 @@ impl Command {
             Command::GraceDone => "grace_done",
             Command::GraceStart => "grace_start",
             Command::GetVersion => "get_version",
+            Command::Hold => "hold",
+            Command::Unhold => "unhold",
+            Command::AllHeld => "all_held",
         }
+    }
+
+    /// Is it one that version 3 alone has?
+    pub(crate) fn is_new(self) -> bool {
+        matches!(self, Command::Hold | Command::Unhold | Command::AllHeld)
     }
 }
 
@@ -136,8 +154,12 @@ pub(crate) struct About<'a> {
     pub(crate) client: Option<Client<'a>>,
     /// What else is known of that.
     pub(crate) details: Details,
-    /// The epoch whose grace period is over, if the daemon has named it.
+    /// The export that is held, or is no more.
+    pub(crate) export: Option<ExportId>,
+    /// The epoch that it is said of, if the daemon has named it.
     pub(crate) epoch: Option<Epoch>,
+    /// Until when all is held: seconds since 1970.
+    pub(crate) until: Option<u64>,
 }
 
 /// What is known of a client beside its name and its principal.
@@ -156,7 +178,7 @@ pub(crate) struct Details {
 pub(crate) fn encode(version: Version, command: Command, about: &About<'_>) -> Result<KVec<u8>> {
     let client = about.client;
     let fits = |c: Client<'_>| (1..=NAME_MAX).contains(&c.name.len()) && c.hash.len() <= HASH_LEN;
-    if !client.is_none_or(fits) {
+    if !client.is_none_or(fits) || version < Version::V3 && command.is_new() {
         return Err(EINVAL);
     }
     let mut msg = KVec::new();
@@ -207,8 +229,17 @@ fn push_attributes(msg: &mut KVec<u8>, command: Command, about: &About<'_>) -> R
             }
         }
     }
-    match about.epoch {
-        Some(epoch) => attributes::push(msg, Type::Epoch, &epoch),
+    if let Some(ExportId { fsid, file_system }) = about.export {
+        attributes::push_text(msg, Type::Export, fsid)?;
+        if file_system != [0; 16] {
+            attributes::push(msg, Type::FileSystem, &file_system)?;
+        }
+    }
+    if let Some(epoch) = about.epoch {
+        attributes::push(msg, Type::Epoch, &epoch)?;
+    }
+    match about.until {
+        Some(until) => attributes::push(msg, Type::Until, &until.to_ne_bytes()),
         None => Ok(()),
     }
 }
@@ -225,14 +256,20 @@ pub(crate) struct Said {
     pub(crate) version: Version,
     /// The epoch that it names: its last one in the answer to GetVersion, the one that has begun in that to GraceStart.
     pub(crate) epoch: Option<Epoch>,
+    /// The exports of GraceStart are all that somebody held something on.
+    pub(crate) known: bool,
 }
 
 impl Said {
     /// Reads it. `body` is what follows the header.
     fn parse(version: Version, body: &[u8]) -> Result<Self> {
         if version == Version::V3 {
-            let epoch = Attributes::new(body).epoch()?;
-            return Ok(Said { version, epoch });
+            let End { epoch, known } = Attributes::new(body).end()?;
+            return Ok(Said {
+                version,
+                epoch,
+                known,
+            });
         }
         let (highest, whose) = (body[0], &body[1..9]);
         let version = Version::negotiate(highest, whose);
@@ -240,6 +277,7 @@ impl Said {
         Ok(Said {
             version,
             epoch: epoch.filter(|_| version == Version::V3),
+            known: false,
         })
     }
 }
@@ -254,21 +292,21 @@ pub(crate) enum Body<'a> {
     Records(Records<'a>),
 }
 
-/// Clients on record, one or more.
+/// Records, one or more.
 #[derive(Clone, Copy)]
 pub(crate) enum Records<'a> {
     /// Of version 1 or 2.
     One(Client<'a>),
     /// Of version 3.
-    Many(attributes::Clients<'a>),
+    Many(attributes::Records<'a>),
 }
 
 impl<'a> Records<'a> {
     /// All of them, as they come.
-    pub(crate) fn iter(self) -> impl Iterator<Item = Client<'a>> {
+    pub(crate) fn iter(self) -> impl Iterator<Item = Record<'a>> {
         let (one, many) = match self {
-            Records::One(client) => (Some(client), None),
-            Records::Many(clients) => (None, Some(clients)),
+            Records::One(client) => (Some(Record::Client(client, None)), None),
+            Records::Many(records) => (None, Some(records)),
         };
         Iterator::chain(one.into_iter(), many.into_iter().flatten())
     }
@@ -306,7 +344,7 @@ impl<'a> Downcall<'a> {
                 return Err(EINVAL);
             }
             Body::Records(match version {
-                Version::V3 => Records::Many(Attributes::new(body).clients()?),
+                Version::V3 => Records::Many(Attributes::new(body).records()?),
                 _ => Records::One(parse_client(version, body)?),
             })
         } else if status < 0 {

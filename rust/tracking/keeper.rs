@@ -20,10 +20,13 @@
 
 use crate::base::clock::Moment;
 use crate::base::params;
+use crate::nfs4::nfs4_client::ClientRef;
 use crate::nfs4::server::Expiring;
-use crate::tracking::changes::{Job, Next};
+use crate::scopes::was_held::WasHeld;
+use crate::tracking::changes::{Done, Job, Next};
 use crate::tracking::channel::{Channel, Locked, UNKNOWN};
 use crate::tracking::cld::{self, About, Command, Details, Said, Version};
+use crate::tracking::holds::Row;
 use crate::tracking::state::{Stage, State};
 use crate::tracking::tracker::Tracker;
 use kernel::bindings;
@@ -52,7 +55,7 @@ impl Tracker {
     /// Has the keeper look at what is left to do. Does not sleep.
     pub(crate) fn wake_keeper(self: &Arc<Self>) {
         // If it is to run already, it will see this, too.
-        let _ = workqueue::system_long().enqueue(self.clone());
+        let _ = workqueue::system_long().enqueue::<Arc<Self>, 0>(self.clone());
     }
 
     /// Does what is left to do, until nothing is, or the server stops.
@@ -114,9 +117,12 @@ impl Tracker {
             state.changes.doubt();
             state.is_another = false;
         }
+        if state.all_held.is_on {
+            self.watch();
+        }
         if state.grace_done_due {
             state.changes.owe();
-        } else if state.records.counts().known == 0 {
+        } else if state.records.awaited() == 0 {
             self.end_grace(&state);
         }
         self.changed(&mut state);
@@ -157,7 +163,10 @@ impl Tracker {
             // it, nfsd calls `remove` first, which needs that lock, and the channel is not closed.
             let confirmed = unsafe { client.get() };
             confirmed.with_record(|record| {
-                let key = state.changes.key(record.name);
+                let key = state.changes.key(Row {
+                    name: record.name,
+                    export: None,
+                });
                 let details = Details {
                     minor: Some(confirmed.minor_version()),
                     server: None,
@@ -200,6 +209,7 @@ impl Tracker {
             answer = Ok(Said {
                 version: Version::V1,
                 epoch: None,
+                known: false,
             });
         }
         if answer.is_ok_and(|said| said.version != state.version) {
@@ -213,8 +223,11 @@ impl Tracker {
     /// Gets the records of a daemon that speaks `version`.
     fn load<'a>(&'a self, mut state: Locked<'a>, version: Version) -> (Locked<'a>, bool) {
         state.loading = true;
+        state.was_held = WasHeld::default();
         let (mut state, answer) = self.ask(state, Command::GraceStart);
         state.loading = false;
+        let held = core::mem::take(&mut state.was_held);
+        let known = answer.is_ok_and(|said| said.known);
         let result = match answer {
             Ok(said) if version == Version::V3 => said.epoch.map(Some).ok_or(EINVAL),
             Ok(_) => Ok(None),
@@ -226,6 +239,7 @@ impl Tracker {
             state.stage = Stage::Ready;
             state.silent = None;
             state.epoch = result.unwrap_or(None);
+            self.begin_holds(&mut state, held, known);
         } else if state.stage == Stage::Waiting {
             state.version = Version::V1;
             if !state.is_another {
@@ -256,7 +270,10 @@ impl Tracker {
         let (mut state, result) = self.ask(state, Command::GraceDone);
         let done = result.is_ok();
         match result {
-            Ok(_) => state.grace_done_due = false,
+            Ok(_) => {
+                state.grace_done_due = false;
+                state.all_held.is_over = true;
+            }
             // If it was done, nfsdcld would drop the records of all clients for another one. So it
             // gets a new epoch, and the clients again.
             Err(UNKNOWN) if state.stage == Stage::Ready => state.stage = Stage::Waiting,
@@ -280,19 +297,25 @@ impl Tracker {
         }
     }
 
-    /// Makes the upcall that the record of `name` needs, or waits for who is doing so, and leaves
-    /// to the keeper what cannot be done in time.
-    pub(crate) fn settle<'a>(self: &'a Arc<Self>, mut state: Locked<'a>, key: u64, name: &[u8]) {
+    /// Makes the upcall that a row needs, or waits for who is doing so, and leaves
+    /// to the keeper what cannot be done in `limit` milliseconds.
+    pub(crate) fn settle<'a>(
+        self: &'a Arc<Self>,
+        mut state: Locked<'a>,
+        key: u64,
+        row: Row<'_>,
+        limit: u32,
+    ) {
         let channel = &self.pipe.handler;
         let began = Moment::now();
         loop {
-            let patience = state.patience().min(began.left(params::upcall_timeout()));
+            let patience = state.patience().min(began.left(limit));
             // Who expires many clients leaves their records to the keeper.
             if state.stage == Stage::Closed || patience == 0 || Expiring::is_current() {
                 break;
             }
             if state.stage == Stage::Ready {
-                match state.changes.begin(key, name) {
+                match state.changes.begin(key, row) {
                     Next::Settled => return self.changed(&mut state),
                     Next::Busy => {}
                     Next::Upcall(job) => {
@@ -324,34 +347,57 @@ impl Tracker {
         patience: u32,
     ) -> (Locked<'a>, bool) {
         let command = job.command;
+        if command.is_new() && state.version < Version::V3 {
+            let mut state = state;
+            state.changes.cancel(job);
+            return (state, true);
+        }
         let message = cld::encode(state.version, command, &state.changes.about(&job));
         let (mut state, result) = match message {
             Ok(message) => Channel::call(&self.pipe, state, command, message, patience),
             Err(e) => (state, Err(e)),
         };
         let done = result.is_ok();
-        let stored = state.changes.end(job, done);
-        if let (Some(client), true) = (stored, state.stage != Stage::Closed) {
-            // SAFETY: A client is in the table of changes only until nfsd has called `remove` for
-            // it, which it does before it frees it (`expire_client()`), after the last `create` or
-            // `check` (they hold `cl_rpc_users`), and which needs no memory to take it out; or until
-            // the server stops, when the channel is closed. Both need the lock that we hold.
-            let client = unsafe { client.get() };
-            client.set_stable(true);
-            // A client says with RECLAIM_COMPLETE (RFC 8881 section 18.51) that it has reclaimed
-            // all. One whose record could not be stored is waited for: the old one is all it has.
-            // One that is on record by its former name does not finish: there may be another one, which came to another
-            // address.
-            let records = &mut state.records;
-            let is_last = client.minor_version() > 0
-                && client.with_record(|own| records.complete(own.name, Some(own.hash)));
-            if is_last {
-                self.end_grace(&state);
+        match state.changes.end(job, done) {
+            Some(Done::Stored(client)) if state.stage != Stage::Closed => {
+                self.stored(&mut state, client);
             }
+            // Without memory, it is stored again.
+            Some(Done::Held(client, export, owner)) => {
+                let _ = state.holds.add(client.get().name, &export, owner);
+            }
+            _ => {}
         }
-        self.report(&mut state, command, result.map(|_| ()));
+        if command == Command::Remove && state.changes.counts().holds > 0 {
+            // Some may have waited for this.
+            self.wake_keeper();
+        }
+        // lockd, whose only thread waits for a hold, does so for a shorter time than others.
+        if command != Command::Hold || result != Err(ETIMEDOUT) {
+            self.report(&mut state, command, result.map(|_| ()));
+        }
         self.changed(&mut state);
         (state, done)
+    }
+
+    /// The record of a client is stored.
+    fn stored(&self, state: &mut State, client: ClientRef) {
+        // SAFETY: A client is in the table of changes only until nfsd has called `remove` for
+        // it, which it does before it frees it (`expire_client()`), after the last `create` or
+        // `check` (they hold `cl_rpc_users`), and which needs no memory to take it out; or until
+        // the server stops, when the channel is closed. Both need the lock that we hold.
+        let client = unsafe { client.get() };
+        client.set_stable(true);
+        // A client says with RECLAIM_COMPLETE (RFC 8881 section 18.51) that it has reclaimed
+        // all. One whose record could not be stored is waited for: the old one is all it has.
+        // One that is on record by its former name does not finish: there may be another one, which came to another
+        // address.
+        let records = &mut state.records;
+        let is_last = client.minor_version() > 0
+            && client.with_record(|own| records.complete(own.name, Some(own.hash)));
+        if is_last {
+            self.end_grace(state);
+        }
     }
 
     /// Ends the grace period, as nobody can still want to reclaim.
@@ -366,7 +412,7 @@ impl Tracker {
     }
 
     /// Logs the first of a row of failures.
-    fn report(&self, state: &mut State, command: Command, result: Result) {
+    pub(crate) fn report(&self, state: &mut State, command: Command, result: Result) {
         let Err(e) = result else {
             return;
         };

@@ -10,9 +10,12 @@ use crate::base::params;
 use crate::base::siphash::SipHash;
 use crate::nfs4::nfs4_client::ClientRef;
 use crate::nfs4::records::RecordTable;
+use crate::scopes::was_held::WasHeld;
+use crate::tracking::all_held::AllHeld;
 use crate::tracking::attributes::Epoch;
 use crate::tracking::changes::Changes;
 use crate::tracking::cld::{Command, Said, Version};
+use crate::tracking::holds::Holds;
 use crate::tracking::pipe::Message;
 use crate::tracking::stats::Stats;
 use crate::tracking::xid::XidTable;
@@ -42,6 +45,14 @@ pub(crate) struct State {
     pub(crate) next_place: u64,
     /// The clients that may reclaim.
     pub(crate) records: RecordTable<SipHash>,
+    /// On which exports somebody held something, as far as the daemon has said so.
+    pub(crate) was_held: WasHeld,
+    /// Who holds something on which export, as the daemon has it on record.
+    pub(crate) holds: Holds<SipHash, ClientRef>,
+    /// The name by which exports are held that are in grace by command.
+    pub(crate) grace_name: GraceName,
+    /// What the daemon was told of all of them.
+    pub(crate) all_held: AllHeld,
     /// What the daemon has not confirmed yet.
     pub(crate) changes: Changes<SipHash, ClientRef>,
     /// nfsd has said that the grace period is over.
@@ -83,6 +94,10 @@ impl State {
             line: RBTree::new(),
             next_place: 0,
             records: RecordTable::new(SipHash::random()),
+            was_held: WasHeld::default(),
+            holds: Holds::new(SipHash::random()),
+            grace_name: grace_name(),
+            all_held: AllHeld::default(),
             changes: Changes::new(SipHash::random()),
             grace_over: false,
             grace_done_due: false,
@@ -117,6 +132,23 @@ impl State {
         let limit = params::upcall_timeout();
         self.silent.map_or(limit, |since| since.left(limit))
     }
+}
+
+/// The name under which the exports are held that are in grace by command, for those who have yet to come back. No client
+/// can choose it before it is there.
+pub(crate) type GraceName = [u8; 46];
+
+/// One that nobody knows.
+fn grace_name() -> GraceName {
+    let mut name = *b"nfsd_ha: in grace by command, ----------------";
+    for digits in name[30..].chunks_mut(8) {
+        let mut word = SipHash::random().word();
+        for digit in digits {
+            *digit = b"0123456789abcdef"[word as usize % 16];
+            word /= 16;
+        }
+    }
+    name
 }
 
 /// An upcall on its way.

@@ -77,5 +77,9 @@ fn show_tracker(m: &mut Text, nn: &NfsdNet, tracker: &Tracker) -> fmt::Result {
     writeln!(m, "records_known {}", records.known)?;
     writeln!(m, "records_reclaimed {}", records.reclaimed)?;
     writeln!(m, "records_complete {}", records.complete)?;
-    writeln!(m, "reclaims_refused {}", stats.refused)
+    writeln!(m, "reclaims_refused {}", stats.refused)?;
+    writeln!(m, "reclaimers_awaited {}", state.records.awaited())?;
+    writeln!(m, "holds {}", state.holds.count())?;
+    writeln!(m, "exports_held {}", state.holds.exports())?;
+    writeln!(m, "all_held {}", u8::from(state.all_held.is_heard()))
 }

@@ -20,10 +20,13 @@ use crate::base::siphash::SipHash;
 use crate::nfs4::clientids;
 use crate::nfs4::nfs4_client::{ClientRef, Nfs4Client};
 use crate::nfs4::nfsd::{Changing, NfsdNet, Tracked};
+use crate::scopes::exempt;
 use crate::scopes::exported;
+use crate::scopes::in_grace::{self, Reason};
 use crate::scopes::request::Request;
 use crate::tracking::channel::Channel;
 use crate::tracking::cld::Details;
+use crate::tracking::holds::Row;
 use crate::tracking::pipe::Pipe;
 use crate::tracking::state::{Stage, State};
 use kernel::ffi::c_int;
@@ -37,6 +40,9 @@ use kernel::workqueue::{new_work, Work};
 const DAEMON_TIMEOUT: u32 = 1_000;
 /// How long to wait before memory is asked for again.
 const MEMORY_PAUSE: Delta = Delta::from_millis(100);
+
+/// The number of the work item that watches over holds.
+pub(crate) const WATCH: u64 = 1;
 
 static TRACKERS: Global<Mutex<KVec<Arc<Tracker>>>> = Global::new();
 
@@ -71,7 +77,7 @@ static OPERATIONS: Operations = Operations(private::nfsd4_client_tracking_ops {
 #[pin_data]
 pub(crate) struct Tracker {
     /// The cookie of that namespace.
-    net: u64,
+    pub(crate) net: u64,
     /// nfsd's state of that namespace.
     nn: *const NfsdNet,
     pub(crate) inum: u32,
@@ -83,6 +89,8 @@ pub(crate) struct Tracker {
     pub(crate) settled: CondVar,
     #[pin]
     pub(crate) keeper: Work<Tracker>,
+    #[pin]
+    pub(crate) watch: Work<Tracker, WATCH>,
     /// The operations are this module's text.
     _module: ModuleRef,
 }
@@ -104,6 +112,7 @@ impl Tracker {
             pipe <- Pipe::new(Channel::new(Self::followed)),
             settled <- new_condvar!("nfsd_ha::Tracker::settled"),
             keeper <- new_work!("nfsd_ha::Tracker"),
+            watch <- new_work!("nfsd_ha::Tracker::watch"),
             _module: ModuleRef::get().ok_or(ENODEV)?,
         }? Error)
     }
@@ -132,6 +141,15 @@ impl Tracker {
         }
     }
 
+    /// The livepatch is switched off, or on: whoever watches over holds looks at once. May sleep, a moment.
+    pub(crate) fn switched() {
+        for tracker in TRACKERS.lock().iter() {
+            // Who has looked before holds the lock until it waits.
+            drop(tracker.pipe.handler.state());
+            tracker.pipe.handler.came.notify_all();
+        }
+    }
+
     /// Waits for a daemon and its records, and has nfsd use the tracker.
     fn begin(self: &Arc<Self>, server: &Changing<'_>) {
         let channel = &self.pipe.handler;
@@ -153,20 +171,27 @@ impl Tracker {
         // With nobody to reclaim there is no grace period.
         server
             .nn()
-            .set_own_table(connected && state.records.counts().known == 0);
+            .set_own_table(connected && state.records.awaited() == 0);
         server.make_boot_time_unique(SipHash::random().word());
         // SAFETY: The operations are there as long as this module, to which the tracker has a reference until
         // `exit`.
         unsafe { server.set_tracking_ops(&OPERATIONS.0) };
+        let watches = state.all_held.is_on;
         drop(state);
         if !connected {
             self.wake_keeper();
+        }
+        if watches {
+            self.watch();
         }
     }
 
     /// Ends tracking. Who still waits for the daemon is told that it ends.
     fn stop(server: &Changing<'_>) {
         let net = server.net().cookie();
+        if let Some(tracker) = Self::in_net(server.net()) {
+            tracker.last_word();
+        }
         let mut trackers = TRACKERS.lock();
         let tracker = match trackers.iter().position(|t| t.net == net) {
             Some(at) => trackers.remove(at).ok(),
@@ -176,6 +201,9 @@ impl Tracker {
             return;
         };
         let state = Channel::close(&tracker.pipe);
+        if trackers.is_empty() {
+            in_grace::ask_for(Reason::Holds, false);
+        }
         // Not before: an operation that finds no tracker does nothing, and its client is freed.
         drop(trackers);
         let counts = state.changes.counts();
@@ -190,6 +218,7 @@ impl Tracker {
         }
         drop(state);
         tracker.settled.notify_all();
+        exempt::end(net);
         // SAFETY: The tracker is that of the server's namespace, and the closed channel queues nothing.
         unsafe { tracker.pipe.unpublish(server) };
     }
@@ -214,6 +243,12 @@ impl Tracker {
         // SAFETY: nfsd's state is there until the server has stopped, and the tracker from when it starts its
         // tracking. `exit` closes the channel before, for which it needs the lock that guards `state`, so not in `'a`.
         (state.stage != Stage::Closed).then(|| unsafe { Tracked::new(&*self.nn) })
+    }
+
+    /// The tracker of a namespace. May sleep.
+    pub(crate) fn in_net(net: Net<'_>) -> Option<Arc<Self>> {
+        let trackers = TRACKERS.lock();
+        trackers.iter().find(|t| t.net == net.cookie()).cloned()
     }
 
     /// The tracker of a server. May sleep.
@@ -246,13 +281,15 @@ impl Tracker {
 
     /// Removes the record of a client that has one, or may have.
     fn remove(self: &Arc<Self>, client: &Nfs4Client) {
-        self.change(client.name(), |state, key| {
+        let name = client.name();
+        self.change(name, |state, key| {
             // One that an admin expires may have come back under the same name by now.
             let is_back = |nn: Tracked<'_>| nn.has_stable_namesake(client);
             let on_record = client.is_stable() && !self.nn(state).is_some_and(is_back);
-            state
-                .changes
-                .remove(key, client.name(), ClientRef::new(client), on_record)
+            let owner = ClientRef::new(client);
+            let removes = state.changes.remove(key, name, owner, on_record)?;
+            self.drop_holds(state, name, owner, removes)?;
+            Ok(removes)
         });
     }
 
@@ -261,10 +298,11 @@ impl Tracker {
         let began = Moment::now();
         let channel = &self.pipe.handler;
         let mut state = channel.state();
-        let key = state.changes.key(name);
+        let row = Row { name, export: None };
+        let key = state.changes.key(row);
         while state.stage != Stage::Closed {
             match note(&mut state, key) {
-                Ok(true) => return self.settle(state, key, name),
+                Ok(true) => return self.settle(state, key, row, params::upcall_timeout()),
                 Ok(false) => return self.changed(&mut state),
                 Err(e) if began.left(params::upcall_timeout()) == 0 => {
                     state.stats.lost += 1;

@@ -6,5 +6,7 @@
 pub(crate) mod amount;
 #[path = "../../../rust/base/index.rs"]
 pub(crate) mod index;
+#[path = "../../../rust/base/table.rs"]
+pub(crate) mod table;
 #[path = "../../../rust/base/text.rs"]
 pub(crate) mod text;

@@ -9,6 +9,11 @@
 
 use crate::nfs4::record::Client;
 use crate::nfs4::records::{Counts, RecordTable};
+use crate::scopes::place::{ExportId, Place};
+use crate::scopes::scope::{Fsid, Scope};
+use crate::scopes::subject::Subject;
+use crate::scopes::was_held::WasHeld;
+use crate::tracking::attributes::Record;
 use crate::tracking::cld::{self, About, Body, Command, Downcall, Said, Version, ANSWER_LEN};
 use crate::tracking::xid::XidTable;
 use crate::{with_memory, Weak};
@@ -29,12 +34,30 @@ struct Kernel {
     version: Version,
     upcalls: XidTable<Command>,
     records: RecordTable<Weak>,
+    was_held: WasHeld,
+    known: bool,
 }
 
 /// What it should have.
 struct Model {
     upcalls: BTreeMap<u32, Command>,
-    records: BTreeMap<Vec<u8>, Vec<u8>>,
+    /// By their names: what the clients' principals are, and whether they may have held something.
+    records: BTreeMap<Vec<u8>, (Vec<u8>, bool)>,
+    /// Who held something on which export.
+    exports: Vec<(ExportId, u32)>,
+    /// There was one that nobody knows.
+    unclear: bool,
+    /// Memory was short.
+    partly: bool,
+}
+
+/// A record, as the second parser reads it.
+#[derive(Debug, PartialEq)]
+enum Row {
+    /// Name, principal, and on how many exports it held something.
+    Client(Vec<u8>, Vec<u8>, Option<u32>),
+    /// Its fsid as text, its file system, and who held something there.
+    Export(Vec<u8>, [u8; 16], u32),
 }
 
 impl Kernel {
@@ -48,6 +71,8 @@ impl Kernel {
             version,
             upcalls,
             records: RecordTable::new(Weak),
+            was_held: WasHeld::default(),
+            known: false,
         }
     }
 
@@ -69,12 +94,20 @@ impl Kernel {
         let downcall = self.read(message)?;
         let done = match downcall.body {
             Body::Records(records) => {
-                records
-                    .iter()
-                    .for_each(|one| check_record(self.version, message, one));
+                match self.version {
+                    Version::V3 => check_records(message, records.iter()),
+                    version => records
+                        .iter()
+                        .for_each(|one| check_record(version, message, one)),
+                }
                 // The upcall fails then, not the write.
                 let inserted = with_memory(memory, || {
-                    records.iter().try_for_each(|one| self.records.insert(one))
+                    records.iter().try_for_each(|one| match one {
+                        Record::Client(client, holds) => {
+                            self.records.insert(client, holds != Some(0))
+                        }
+                        Record::Export(export, holders) => self.was_held.add(export, holders),
+                    })
                 });
                 assert!(inserted.is_ok() || inserted == Err(ENOMEM));
                 inserted.is_err()
@@ -85,6 +118,7 @@ impl Kernel {
             }
             Body::Done(said) => {
                 check_answer(self.version, message, said);
+                self.known |= said.known;
                 true
             }
         };
@@ -95,13 +129,32 @@ impl Kernel {
     }
 }
 
-/// A record that was accepted: what it says is what was written, and it can be written again.
-fn check_record(version: Version, message: &[u8], client: Client<'_>) {
+/// The same of records of version 3: they are those that the second parser finds.
+fn check_records<'a>(message: &[u8], records: impl Iterator<Item = Record<'a>>) {
+    let mut rows = rows(message).into_iter();
+    for record in records {
+        match (record, rows.next().unwrap()) {
+            (Record::Client(client, holds), row) => {
+                let (name, hash) = (client.name.to_vec(), client.hash.to_vec());
+                assert_eq!(row, Row::Client(name, hash, holds));
+            }
+            (Record::Export(export, holders), Row::Export(text, file_system, who)) => {
+                let read = fsid(&text).map(|fsid| ExportId { fsid, file_system });
+                assert_eq!((export, holders), (read, who));
+            }
+            (Record::Export(..), row) => panic!("an export is {row:?}"),
+        }
+    }
+    assert_eq!(rows.next(), None);
+}
+
+/// A record of version 1 or 2 that was accepted: what it says is what was written, and it can be written again.
+fn check_record(version: Version, message: &[u8], record: Record<'_>) {
+    let Record::Client(client, None) = record else {
+        panic!("{record:?}");
+    };
     let Client { name, hash } = client;
     assert!((1..=1024).contains(&name.len()) && hash.len() <= 32);
-    let Some(len) = version.message_len() else {
-        return;
-    };
     let about = About {
         client: Some(client),
         ..About::default()
@@ -109,7 +162,7 @@ fn check_record(version: Version, message: &[u8], client: Client<'_>) {
     let again = cld::encode(version, Command::GraceStart, &about);
     let mut again = again.unwrap().to_vec();
     cld::set_xid(&mut again, u32_at(message, XID));
-    again.resize(len, 0);
+    again.resize(version.message_len().unwrap(), 0);
     again[STATUS..XID].copy_from_slice(&(-115i16).to_ne_bytes());
     assert_eq!(again[1..NAME + 2], message[1..NAME + 2], "the header");
     let end = NAME + 2 + name.len();
@@ -122,7 +175,7 @@ fn check_record(version: Version, message: &[u8], client: Client<'_>) {
     let Body::Records(records) = downcall.body else {
         panic!("it is none any more");
     };
-    assert!(records.iter().eq([client]));
+    assert!(records.iter().eq([record]));
 }
 
 /// What an answer says.
@@ -133,8 +186,10 @@ fn check_answer(version: Version, message: &[u8], said: Said) {
         let last = epochs.next_back();
         let last = last.map(|(_, value)| *value);
         assert_eq!(said.epoch.as_ref().map(|epoch| &epoch[..]), last);
+        assert_eq!(said.known, all.iter().any(|(kind, _)| *kind == 11));
         return;
     }
+    assert!(!said.known);
     let ours = message[NAME] >= 3 && &message[NAME + 1..NAME + 9] == b"nfsd-ha!";
     assert_eq!(
         said.epoch,
@@ -155,11 +210,14 @@ fn attributes(mut bytes: &[u8]) -> Option<Vec<(u16, &[u8])>> {
             1 => (1..=1024).contains(&value.len()),
             2 => value.len() == 32,
             3 => value.len() == 4,
-            4 => (1..=64).contains(&value.len()),
-            5 => value.len() == 16,
+            4 | 6 => (1..=64).contains(&value.len()),
+            5 | 7 => value.len() == 16,
+            8 => value.len() == 8,
+            9 | 10 => value.len() == 4,
+            11 => value.is_empty(),
             _ => continue,
         };
-        if kind == 1 {
+        if let 1 | 6 = kind {
             seen.clear();
         }
         if !good || seen.contains(&kind) {
@@ -171,17 +229,42 @@ fn attributes(mut bytes: &[u8]) -> Option<Vec<(u16, &[u8])>> {
     Some(all)
 }
 
-/// The clients of a record of version 3.
-fn clients(message: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
-    let mut all: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
+/// The records of a message of version 3.
+fn rows(message: &[u8]) -> Vec<Row> {
+    let mut all: Vec<Row> = Vec::new();
     for (kind, value) in attributes(&message[NAME..]).unwrap() {
         match (kind, all.last_mut()) {
-            (1, _) => all.push((value.to_vec(), Vec::new())),
-            (2, Some((_, hash))) => *hash = value.to_vec(),
+            (1, _) => all.push(Row::Client(value.to_vec(), Vec::new(), None)),
+            (6, _) => all.push(Row::Export(value.to_vec(), [0; 16], 3)),
+            (2, Some(Row::Client(_, hash, _))) => *hash = value.to_vec(),
+            (10, Some(Row::Client(_, _, holds))) => *holds = Some(u32_at(value, 0)),
+            (7, Some(Row::Export(_, file_system, _))) => {
+                *file_system = value.try_into().unwrap();
+            }
+            (9, Some(Row::Export(_, _, holders))) => *holders = u32_at(value, 0),
             _ => {}
         }
     }
     all
+}
+
+/// The fsid that a text shows.
+fn fsid(text: &[u8]) -> Option<Fsid> {
+    let text = std::str::from_utf8(text).ok()?;
+    let bytes = |digits: &str| -> Option<Vec<u8>> {
+        let digit = |c: char| c.to_digit(16).map(|digit| digit as u8);
+        let digits: Vec<u8> = digits.chars().map(digit).collect::<Option<_>>()?;
+        let pairs = digits.chunks(2);
+        pairs.map(|two| Some(two[0] << 4 | two.get(1)?)).collect()
+    };
+    match text.split_once(':') {
+        Some(("uuid8", digits)) => Some(Fsid::Uuid8(bytes(digits)?.try_into().ok()?)),
+        Some(("uuid4", digits)) => Some(Fsid::Uuid4(bytes(digits)?.try_into().ok()?)),
+        _ => match Scope::parse(text) {
+            Ok(Scope::Export(fsid)) => Some(fsid),
+            _ => None,
+        },
+    }
 }
 
 /// The name of a record of version 1 or 2.
@@ -236,7 +319,8 @@ impl Model {
         let status = message.get(..NAME).ok_or(EINVAL)?;
         let status = u16_at(status, STATUS) as i16;
         let attributes = attributes(&message[NAME..]);
-        let begins = |all: &Vec<(u16, &[u8])>| all.first().is_some_and(|(kind, _)| *kind == 1);
+        let begins =
+            |all: &Vec<(u16, &[u8])>| all.first().is_some_and(|(kind, _)| matches!(kind, 1 | 6));
         let good = message.len() <= 32 << 10
             && match status {
                 -115 => message[1] == 4 && attributes.as_ref().is_some_and(begins),
@@ -271,23 +355,36 @@ impl Model {
             return;
         }
         let all = match kernel.version {
-            Version::V1 => vec![(name(message), Vec::new())],
+            Version::V1 => vec![Row::Client(name(message), Vec::new(), None)],
             Version::V2 => {
                 let hash = &message[HASH + 1..HASH + 1 + usize::from(message[HASH])];
-                vec![(name(message), hash.to_vec())]
+                vec![Row::Client(name(message), hash.to_vec(), None)]
             }
-            Version::V3 => clients(message),
+            Version::V3 => rows(message),
         };
-        for (name, hash) in all {
-            // Without memory, the first ones are there.
-            let mut there = kernel.records.iter().map(|(client, _)| client);
-            let there = there.find(|client| client.name == name);
-            if ended && there.is_none_or(|client| client.hash.is_empty() && !hash.is_empty()) {
-                return;
-            }
-            let known = self.records.entry(name).or_default();
-            if known.is_empty() {
-                *known = hash;
+        // Without memory, the first ones are there. Which exports that are, nobody can say.
+        self.partly |= ended;
+        for row in all {
+            match row {
+                Row::Client(name, hash, holds) => {
+                    let mut there = kernel.records.iter().map(|(client, _)| client);
+                    let there = there.find(|client| client.name == name);
+                    if ended
+                        && there.is_none_or(|client| client.hash.is_empty() && !hash.is_empty())
+                    {
+                        return;
+                    }
+                    let known = self.records.entry(name).or_default();
+                    if known.0.is_empty() {
+                        known.0 = hash;
+                    }
+                    known.1 |= holds != Some(0);
+                }
+                Row::Export(..) if ended => {}
+                Row::Export(text, file_system, holders) => match fsid(&text) {
+                    Some(fsid) => self.exports.push((ExportId { fsid, file_system }, holders)),
+                    None => self.unclear = true,
+                },
             }
         }
     }
@@ -303,11 +400,54 @@ impl Model {
             ..Counts::default()
         };
         assert_eq!(kernel.records.counts(), counts);
+        if !self.partly {
+            assert_eq!(kernel.was_held.is_clear(), !self.unclear);
+        }
+    }
+
+    /// Only who goes where nobody held anything is exempt.
+    fn exempt(&self, kernel: &Kernel) {
+        let exempts = |fsid, file_system, kinds| {
+            let place = Place {
+                export: Some(fsid),
+                file_system: Some(file_system),
+                ..Place::default()
+            };
+            let subject = Subject {
+                files: [place, Place::default()],
+                ..Subject::default()
+            };
+            kernel.was_held.exempts(&subject, kinds)
+        };
+        let other = (Fsid::Num(77), [77; 16]);
+        let all = self.exports.iter();
+        let all = all.map(|(export, _)| (export.fsid, export.file_system));
+        for (fsid, file_system) in all.chain([other]) {
+            for kinds in 1..4 {
+                for (fsid, file_system) in
+                    [(fsid, file_system), (fsid, other.1), (other.0, file_system)]
+                {
+                    let is_held = self.exports.iter().any(|(export, holders)| {
+                        holders & kinds != 0
+                            && (Scope::Export(export.fsid).has(&fsid)
+                                || export.file_system == file_system)
+                    });
+                    let exempt = exempts(fsid, file_system, kinds);
+                    assert!(!exempt || !is_held && !self.unclear);
+                    assert!(exempt || is_held || self.unclear || self.partly);
+                }
+            }
+        }
     }
 
     /// Each of the clients may reclaim, as who it is, and nobody else.
     fn reclaim(&self, mut kernel: Kernel) {
-        for (name, hash) in &self.records {
+        let known = kernel.known && !self.partly;
+        kernel.records.know(known);
+        let is_awaited = |record: &(Vec<u8>, bool)| record.1 || !known;
+        let awaited = self.records.values().filter(|r| is_awaited(r)).count();
+        assert_eq!(kernel.records.awaited(), awaited);
+        for (name, (hash, _)) in &self.records {
             let other = [name, &b"x"[..]].concat();
             if !self.records.contains_key(&other) {
                 assert!(!kernel.records.claim(&other, Some(hash)));
@@ -315,10 +455,13 @@ impl Model {
             assert!(kernel.records.claim(name, Some(hash)));
             assert_eq!(kernel.records.claim(name, None), hash.is_empty());
         }
-        let last = self.records.len().saturating_sub(1);
-        for (n, (name, hash)) in self.records.iter().enumerate() {
+        let mut left = awaited;
+        for (name, record) in &self.records {
+            let hash = &record.0;
             assert!(hash.is_empty() || !kernel.records.complete(name, None));
-            assert_eq!(kernel.records.complete(name, Some(hash)), n == last);
+            left -= usize::from(is_awaited(record));
+            let is_last = is_awaited(record) && left == 0;
+            assert_eq!(kernel.records.complete(name, Some(hash)), is_last);
         }
     }
 }
@@ -338,6 +481,9 @@ pub fn downcalls(data: &[u8]) {
     let mut model = Model {
         upcalls,
         records: BTreeMap::new(),
+        exports: Vec::new(),
+        unclear: false,
+        partly: false,
     };
     let mut rest = writes;
     while let Some(message) = next(version, &mut rest) {
@@ -352,5 +498,6 @@ pub fn downcalls(data: &[u8]) {
             assert_eq!(kernel.take(&longer, *memory), Err(EINVAL));
         }
     }
+    model.exempt(&kernel);
     model.reclaim(kernel);
 }

@@ -12,5 +12,7 @@ pub(crate) mod scope;
 pub(crate) mod scoped;
 #[path = "../../../rust/scopes/subject.rs"]
 pub(crate) mod subject;
+#[path = "../../../rust/scopes/was_held.rs"]
+pub(crate) mod was_held;
 #[path = "../../../rust/scopes/wish.rs"]
 pub(crate) mod wish;

@@ -8,5 +8,7 @@ pub(crate) mod attributes;
 pub(crate) mod changes;
 #[path = "../../../rust/tracking/cld.rs"]
 pub(crate) mod cld;
+#[path = "../../../rust/tracking/holds.rs"]
+pub(crate) mod holds;
 #[path = "../../../rust/tracking/xid.rs"]
 pub(crate) mod xid;

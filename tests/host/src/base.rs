@@ -6,3 +6,5 @@
 pub(crate) mod amount;
 #[path = "../../../rust/base/index.rs"]
 pub(crate) mod index;
+#[path = "../../../rust/base/table.rs"]
+pub(crate) mod table;

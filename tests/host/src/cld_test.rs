@@ -3,6 +3,7 @@
 //! The message format, against offsets of include/uapi/linux/nfsd/cld.h written out by hand.
 
 use crate::nfs4::record::Client;
+use crate::tracking::attributes::Record;
 use crate::tracking::cld::*;
 use kernel::prelude::*;
 use proptest::prelude::*;
@@ -27,7 +28,7 @@ fn message(version: Version, command: u8, status: i16) -> Vec<u8> {
 enum Heard<'a> {
     Done(Said),
     Failed(i16),
-    Records(Vec<Client<'a>>),
+    Records(Vec<Record<'a>>),
 }
 
 /// xid, command, and what it says.
@@ -92,7 +93,12 @@ fn version_is_the_nearest_known() {
         msg[NAME + 9..NAME + 25].copy_from_slice(&[7; 16]);
         let version = used;
         let epoch = (used == Version::V3).then_some([7; 16]);
-        let said = Heard::Done(Said { version, epoch });
+        let known = false;
+        let said = Heard::Done(Said {
+            version,
+            epoch,
+            known,
+        });
         assert_eq!(parse(Version::V1, &msg), Ok((77, 5, said)));
     }
 }
@@ -250,7 +256,7 @@ proptest! {
             prop_assert!(msg.len() <= len);
             msg.resize(len, 0);
             msg[STATUS..XID].copy_from_slice(&(-115i16).to_ne_bytes());
-            let back = Client { name: &name, hash: hash_back };
+            let back = Record::Client(Client { name: &name, hash: hash_back }, None);
             prop_assert_eq!(parse(version, &msg), Ok((xid, 4, Heard::Records(vec![back]))));
         }
     }
@@ -268,7 +274,7 @@ proptest! {
             msg[NAME] = highest;
             let version_said = if highest < 2 { Version::V1 } else { Version::V2 };
             let said = match status {
-                0 => Heard::Done(Said { version: version_said, epoch: None }),
+                0 => Heard::Done(Said { version: version_said, epoch: None, known: false }),
                 _ => Heard::Failed(-status),
             };
             prop_assert_eq!(parse(version, &msg), Ok((xid, command as u8, said)));

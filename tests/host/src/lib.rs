@@ -21,6 +21,8 @@ mod cld_test;
 #[cfg(test)]
 mod grace_test;
 #[cfg(test)]
+mod holds_test;
+#[cfg(test)]
 mod order_test;
 #[cfg(test)]
 mod reclaim_test;
@@ -32,5 +34,7 @@ mod roots_test;
 mod scope_test;
 #[cfg(test)]
 mod seen_test;
+#[cfg(test)]
+mod was_held_test;
 #[cfg(test)]
 mod xid_test;

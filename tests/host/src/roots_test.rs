@@ -24,6 +24,7 @@ fn export(inode: u64, domain: u64, fsid: Fsid) -> Export {
         fsid,
         below: None,
         how: How::default(),
+        file_system: UUID,
     }
 }
 
@@ -78,6 +79,7 @@ fn a_scope_has_a_place_by_each_identity() {
         export: Some(Fsid::Num(7)),
         device: Some(DISK),
         above: Some(Fsid::Num(9)),
+        file_system: Some(UUID),
     };
     for fsid in [Fsid::Uuid(UUID), Fsid::Num(7), DISK, Fsid::Num(9)] {
         assert!(Scope::Export(fsid).covers(&place));
@@ -91,6 +93,7 @@ fn a_scope_has_a_place_by_each_identity() {
         export: Some(DISK),
         device: Some(DISK),
         above: Some(DISK),
+        file_system: None,
     };
     assert_eq!(same.fsids().collect::<Vec<_>>(), [DISK]);
 }

@@ -206,7 +206,71 @@ fn a_uuid_has_the_forms_of_its_handles() {
     }
 }
 
+#[test]
+fn an_fsid_is_read_as_it_is_shown() {
+    for text in [
+        "0",
+        "4294967295",
+        UUID,
+        "uuid8:0123456789abcdef",
+        "uuid4:01234567",
+        "dev:8:1",
+    ] {
+        assert_eq!(Fsid::parse(text).unwrap().to_string(), text);
+    }
+    assert_eq!(
+        Fsid::parse("uuid4:0102ABff"),
+        Some(Fsid::Uuid4([1, 2, 0xab, 0xff]))
+    );
+    for text in [
+        "",
+        "x",
+        "01",
+        "ip:192.0.2.1",
+        "uuid8:",
+        "uuid8:0123456789abcde",
+        "uuid8:0123456789abcdef0",
+        "uuid8:0123456789abcdeg",
+        "uuid8:+123456789abcdef",
+        "uuid8:0x23456789abcdef",
+        "uuid8:0123456789abcd\u{e9}",
+        "uuid8:01234567",
+        "uuid4:0123456",
+        "uuid4:0123456789abcdef",
+        "uuid4:+1+2+3+4",
+        "uuid4: 1 2 3 4",
+        "uuid16:0123",
+        "UUID4:01234567",
+        " uuid4:01234567",
+    ] {
+        assert_eq!(Fsid::parse(text), None, "{text:?}");
+    }
+}
+
+/// Each one that something exported can have.
+fn any_fsid() -> impl Strategy<Value = Fsid> {
+    prop_oneof![
+        any::<u32>().prop_map(Fsid::Num),
+        any::<[u8; 16]>().prop_map(Fsid::Uuid),
+        any::<[u8; 8]>().prop_map(Fsid::Uuid8),
+        any::<[u8; 4]>().prop_map(Fsid::Uuid4),
+        any::<u32>().prop_map(Fsid::of_device),
+    ]
+}
+
 proptest! {
+    #[test]
+    fn each_fsid_is_read_as_it_is_shown(fsid in any_fsid()) {
+        prop_assert_eq!(Fsid::parse(&format!("{fsid}")), Some(fsid));
+    }
+
+    #[test]
+    fn any_text_is_no_fsid_or_one_that_is_shown_so(text in "(uuid[48]:)?\\PC{0,40}") {
+        if let Some(fsid) = Fsid::parse(&text) {
+            prop_assert_eq!(Fsid::parse(&fsid.to_string()), Some(fsid));
+        }
+    }
+
     #[test]
     fn any_text_is_refused_or_shown_as_what_it_means(text in "\\PC{0,40}") {
         if let Ok(scope) = Scope::parse(&text) {

@@ -6,6 +6,28 @@
 pub(crate) mod clock;
 #[path = "global.rs"]
 pub(crate) mod global;
+/// Do all threads run the module's functions? A schedule says so.
+pub(crate) mod in_force {
+    use std::cell::Cell;
+
+    thread_local! {
+        static IN_FORCE: Cell<bool> = const { Cell::new(true) };
+        static CHANGES: Cell<u64> = const { Cell::new(0) };
+    }
+
+    pub(crate) fn is() -> bool {
+        IN_FORCE.get()
+    }
+
+    pub(crate) fn set(in_force: bool) {
+        IN_FORCE.set(in_force);
+        CHANGES.set(CHANGES.get() + 1);
+    }
+
+    pub(crate) fn changes() -> u64 {
+        CHANGES.get()
+    }
+}
 #[path = "../../../rust/base/index.rs"]
 pub(crate) mod index;
 #[path = "module_ref.rs"]
@@ -16,7 +38,11 @@ pub(crate) mod net;
 pub(crate) mod params;
 #[path = "private.rs"]
 pub(crate) mod private;
+#[path = "../../../rust/base/recent.rs"]
+pub(crate) mod recent;
 #[path = "setup.rs"]
 pub(crate) mod setup;
 #[path = "siphash.rs"]
 pub(crate) mod siphash;
+#[path = "../../../rust/base/table.rs"]
+pub(crate) mod table;

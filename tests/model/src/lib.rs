@@ -10,6 +10,7 @@ extern crate model_core as core;
 
 mod base;
 mod nfs4;
+mod nlm;
 mod scopes;
 mod tracking;
 
@@ -21,6 +22,8 @@ mod channel_test;
 mod daemon;
 #[cfg(test)]
 mod explore;
+#[cfg(test)]
+mod law;
 #[cfg(test)]
 mod recorder;
 #[cfg(test)]

@@ -2,6 +2,8 @@
 
 //! The room of the same name, or what stands in for it.
 
+#[path = "client_table.rs"]
+pub(crate) mod client_table;
 /// Where clients of NFSv4.0 come from: nobody asks.
 pub(crate) mod clientids {
     use super::nfs4_client::Nfs4Client;
@@ -22,6 +24,8 @@ pub(crate) mod server {
 }
 #[path = "../../../rust/nfs4/identity.rs"]
 pub(crate) mod identity;
+#[path = "../../../rust/nfs4/look.rs"]
+pub(crate) mod look;
 #[path = "nfs4_client.rs"]
 pub(crate) mod nfs4_client;
 #[path = "nfsd.rs"]

@@ -5,14 +5,37 @@
 use crate::base::net::{Net, Nfsd};
 use crate::nfs4::nfsd::NfsdNet;
 use crate::nfs4::record::Client;
-use core::sync::atomic::{AtomicBool, Ordering};
+use crate::scopes::place::ExportId;
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use kernel::prelude::*;
+use kernel::sync::lock::{mutex::MutexBackend, Guard};
+use kernel::sync::Mutex;
+use std::collections::BTreeMap;
+
+/// What a client holds: exports, by numbers that grow.
+#[derive(Default)]
+pub(crate) struct Stateids {
+    pub(crate) all: BTreeMap<usize, ExportId>,
+    next: usize,
+}
+
+impl Stateids {
+    pub(crate) fn add(&mut self, export: ExportId) -> usize {
+        self.next += 1;
+        self.all.insert(self.next, export);
+        self.next
+    }
+}
 
 pub(crate) struct Nfs4Client {
     nn: *const NfsdNet,
     name: Vec<u8>,
     minor_version: u32,
     stable: AtomicBool,
+    /// `cl_rpc_users`: its requests. It changes with `client_lock` held.
+    users: AtomicU32,
+    /// With `cl_lock`.
+    stateids: Mutex<Stateids>,
     freed: std::sync::atomic::AtomicBool,
 }
 
@@ -28,6 +51,8 @@ impl Nfs4Client {
             name: name.into(),
             minor_version,
             stable: AtomicBool::new(false),
+            users: AtomicU32::new(0),
+            stateids: Mutex::default(),
             freed: false.into(),
         }
     }
@@ -77,6 +102,24 @@ impl Nfs4Client {
             name: self.name(),
             hash: &[],
         })
+    }
+
+    pub(crate) fn users(&self) -> u32 {
+        self.alive().users.load(Ordering::SeqCst)
+    }
+
+    /// A request of it begins.
+    pub(crate) fn add_user(&self) {
+        self.alive().users.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// It ends.
+    pub(crate) fn drop_user(&self) {
+        self.alive().users.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    pub(crate) fn stateids(&self) -> Guard<'_, Stateids, MutexBackend> {
+        self.alive().stateids.lock()
     }
 
     pub(crate) fn is_stable(&self) -> bool {

@@ -5,6 +5,7 @@
 
 use crate::base::net::{Net, Nfsd};
 use crate::base::private::nfsd4_client_tracking_ops;
+use crate::nfs4::client_table::ClientTable;
 use crate::nfs4::nfs4_client::{ClientRef, Nfs4Client};
 use crate::tracking::channel::Channel;
 use crate::tracking::pipe::Inode;
@@ -62,15 +63,19 @@ impl<'a> Tracked<'a> {
         Tracked(nn)
     }
 
+    pub(crate) fn nn(&self) -> &'a NfsdNet {
+        self.0
+    }
+
     pub(crate) fn has_stable_namesake(&self, client: &Nfs4Client) -> bool {
-        let clients = self.clients.lock();
+        let clients = self.nn().clients.lock();
         let namesake = clients.iter().find(|c| c.name() == client.name());
         namesake.is_some_and(|c| c.is_stable())
     }
 
     pub(crate) fn stable_clients(&self) -> Result<KVVec<ClientRef>> {
         let mut stable = KVVec::new();
-        for client in self.clients.lock().iter().filter(|c| c.is_stable()) {
+        for client in self.nn().clients.lock().iter().filter(|c| c.is_stable()) {
             stable.push(ClientRef::new(client), GFP_KERNEL)?;
         }
         Ok(stable)
@@ -93,6 +98,10 @@ impl NfsdNet {
             grace_ended: AtomicBool::new(false),
             clients: Mutex::new(Vec::new()),
         })
+    }
+
+    pub(crate) fn client_table(&self) -> ClientTable<'_> {
+        ClientTable(self.clients.lock())
     }
 
     pub(crate) fn show(&self, inode: Option<Arc<Inode<Channel>>>) {

@@ -15,6 +15,11 @@ pub(crate) fn upcall_timeout() -> u32 {
     LIMIT
 }
 
+/// How long AllHeld is true, in seconds.
+pub(crate) fn holds_valid() -> u32 {
+    10
+}
+
 pub(crate) fn upcalls_in_flight() -> usize {
     IN_FLIGHT.get()
 }

@@ -2,9 +2,11 @@
 
 //! A daemon that keeps records: nfsdcld, or nfsd-had.
 
+use crate::base::clock::since_1970;
 use crate::explore::{below, one_in};
+use crate::law::Truth;
 use crate::nfs4::nfsd::NfsdNet;
-use crate::stores::{Names, Store};
+use crate::stores::{Asked, Export, Names, Store, Told};
 use crate::tracking::channel::Channel;
 use crate::tracking::cld::{Command, Version};
 use crate::tracking::pipe::File;
@@ -12,11 +14,14 @@ use shuttle::thread;
 use std::sync::{Arc, Mutex};
 
 const GET_VERSION: u8 = Command::GetVersion as u8;
+const GRACE_DONE: u8 = Command::GraceDone as u8;
 const GRACE_START: u8 = Command::GraceStart as u8;
 
 /// What it has on its disk.
 pub(crate) struct Records {
     pub(crate) store: Store,
+    /// What clients hold in truth.
+    pub(crate) truth: Truth,
     /// How often GraceStart came.
     pub(crate) starts: u32,
     /// Another one has come: until it was told, it does not have who was on record.
@@ -31,6 +36,7 @@ impl Records {
     pub(crate) fn new(store: Store) -> Self {
         Records {
             store,
+            truth: Truth::default(),
             starts: 0,
             changed: false,
             present: None,
@@ -41,6 +47,23 @@ impl Records {
 }
 
 impl Records {
+    /// Does what an upcall says.
+    fn perform(&mut self, asked: &Asked) -> Told {
+        self.starts += u32::from(asked.command == GRACE_START);
+        let told = self.store.perform(asked, since_1970());
+        if asked.command == GRACE_DONE && self.store.is_settled() {
+            self.truth.end_grace();
+        }
+        self.truth.check(&self.store);
+        told
+    }
+
+    /// What clients hold changes.
+    pub(crate) fn hold(&mut self, change: impl FnOnce(&mut Truth)) {
+        change(&mut self.truth);
+        self.truth.check(&self.store);
+    }
+
     fn open(&mut self) {
         self.openings += 1;
         self.present = Some(self.openings);
@@ -57,13 +80,6 @@ pub(crate) struct Recorder {
     pub(crate) failures: u32,
     /// How often an admin puts another one in the place of nfsd-had.
     pub(crate) changes: u32,
-}
-
-/// What an upcall says.
-struct Asked {
-    command: u8,
-    name: Vec<u8>,
-    epoch: Option<u64>,
 }
 
 impl Recorder {
@@ -133,13 +149,24 @@ impl Recorder {
 
     /// Does what a message asks for, and answers.
     fn serve(&self, file: &File<Channel>, mut message: Vec<u8>) {
-        let names = self.perform(&message);
+        let told = self.perform(&message);
         if message[0] == Version::V3 as u8 {
             let header = message[..8].to_vec();
-            let all: Vec<_> = names.iter().collect();
-            for some in all.chunks(2) {
+            for some in told.clients.chunks(2) {
                 let mut record = header.clone();
-                some.iter().for_each(|name| push(&mut record, 1, name));
+                for (name, holds) in some {
+                    push(&mut record, 1, name);
+                    if let Some(holds) = holds {
+                        push(&mut record, 10, &holds.to_ne_bytes());
+                    }
+                }
+                answer(file, &record, -115);
+            }
+            for ((fsid, file_system), holders) in &told.exports {
+                let mut record = header.clone();
+                push(&mut record, 6, fsid.as_bytes());
+                push(&mut record, 7, file_system);
+                push(&mut record, 9, &holders.to_ne_bytes());
                 answer(file, &record, -115);
             }
             message = header;
@@ -147,10 +174,13 @@ impl Recorder {
                 let epoch = self.database.lock().unwrap().store.epoch();
                 let epoch = epoch.expect("it speaks version 3");
                 push(&mut message, 5, &u128::from(epoch).to_ne_bytes());
+                if told.known {
+                    push(&mut message, 11, &[]);
+                }
             }
             return answer(file, &message, 0);
         }
-        for name in names {
+        for (name, _) in told.clients {
             let mut record = message.clone();
             record[8..10].copy_from_slice(&(name.len() as u16).to_ne_bytes());
             record[10..10 + name.len()].copy_from_slice(&name);
@@ -170,53 +200,50 @@ impl Recorder {
         answer(file, &message, 0);
     }
 
-    fn perform(&self, message: &[u8]) -> Names {
-        let asked = Asked::read(message);
+    fn perform(&self, message: &[u8]) -> Told {
+        let asked = read(message);
         let mut records = self.database.lock().unwrap();
         let is_had = records.store.epoch().is_some();
         assert!(
             is_had == (message[0] == 3) || asked.command == GET_VERSION,
             "one does not know the version of the other"
         );
-        records.starts += u32::from(asked.command == GRACE_START);
-        let Asked {
-            command,
-            name,
-            epoch,
-        } = asked;
-        records.store.perform(command, &name, epoch)
+        records.perform(&asked)
     }
 }
 
-impl Asked {
-    fn read(message: &[u8]) -> Self {
-        let mut asked = Asked {
-            command: message[1],
-            name: Vec::new(),
-            epoch: None,
-        };
-        if message[0] < 3 {
-            let fixed = [Version::V1, Version::V2].map(Version::message_len);
-            assert!(fixed.contains(&Some(message.len())));
-            if asked.command != GET_VERSION {
-                let len = usize::from(u16::from_ne_bytes([message[8], message[9]]));
-                asked.name = message[10..10 + len].to_vec();
-            }
-            return asked;
+/// What a message says.
+fn read(message: &[u8]) -> Asked {
+    let mut asked = Asked {
+        command: message[1],
+        ..Asked::default()
+    };
+    if message[0] < 3 {
+        let fixed = [Version::V1, Version::V2].map(Version::message_len);
+        assert!(fixed.contains(&Some(message.len())));
+        if asked.command != GET_VERSION {
+            let len = usize::from(u16::from_ne_bytes([message[8], message[9]]));
+            asked.name = message[10..10 + len].to_vec();
         }
-        let mut rest = &message[8..];
-        while let [t0, t1, l0, l1, behind @ ..] = rest {
-            let len = usize::from(u16::from_ne_bytes([*l0, *l1]));
-            let value = &behind[..len];
-            match u16::from_ne_bytes([*t0, *t1]) {
-                1 => asked.name = value.to_vec(),
-                5 => asked.epoch = Some(u128::from_ne_bytes(value.try_into().unwrap()) as u64),
-                _ => {}
-            }
-            rest = &behind[len..];
-        }
-        asked
+        return asked;
     }
+    let mut rest = &message[8..];
+    let (mut fsid, mut file_system) = (None, [0; 16]);
+    while let [t0, t1, l0, l1, behind @ ..] = rest {
+        let len = usize::from(u16::from_ne_bytes([*l0, *l1]));
+        let value = &behind[..len];
+        match u16::from_ne_bytes([*t0, *t1]) {
+            1 => asked.name = value.to_vec(),
+            5 => asked.epoch = Some(u128::from_ne_bytes(value.try_into().unwrap()) as u64),
+            6 => fsid = Some(String::from_utf8(value.to_vec()).unwrap()),
+            7 => file_system = value.try_into().unwrap(),
+            8 => asked.until = Some(u64::from_ne_bytes(value.try_into().unwrap())),
+            _ => {}
+        }
+        rest = &behind[len..];
+    }
+    asked.export = fsid.map(|fsid| -> Export { (fsid, file_system) });
+    asked
 }
 
 fn push(message: &mut Vec<u8>, kind: u16, value: &[u8]) {

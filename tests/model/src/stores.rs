@@ -5,7 +5,43 @@
 use crate::tracking::cld::Command;
 use std::collections::{BTreeMap, BTreeSet};
 
-pub(crate) type Names = BTreeSet<Vec<u8>>;
+pub(crate) type Name = Vec<u8>;
+pub(crate) type Names = BTreeSet<Name>;
+
+/// An export as a daemon knows it: what the kernel has written, and its file system.
+pub(crate) type Export = (String, [u8; 16]);
+
+/// Who held something on an export: bits.
+pub(crate) const NFS4: u32 = 1;
+pub(crate) const NLM: u32 = 2;
+
+/// Of which kind a client is; those of NLM have no names.
+pub(crate) fn kind(name: &[u8]) -> u32 {
+    if name.is_empty() {
+        NLM
+    } else {
+        NFS4
+    }
+}
+
+/// What an upcall says.
+#[derive(Default)]
+pub(crate) struct Asked {
+    pub(crate) command: u8,
+    pub(crate) name: Name,
+    pub(crate) export: Option<Export>,
+    pub(crate) epoch: Option<u64>,
+    pub(crate) until: Option<u64>,
+}
+
+/// What a server that starts is told.
+#[derive(Default)]
+pub(crate) struct Told {
+    /// Who may reclaim, and on how many exports each held something, if that is known.
+    pub(crate) clients: Vec<(Name, Option<u32>)>,
+    pub(crate) exports: Vec<(Export, u32)>,
+    pub(crate) known: bool,
+}
 
 /// The records of a daemon.
 pub(crate) enum Store {
@@ -19,7 +55,11 @@ pub(crate) enum Store {
     /// nfsd-had's.
     Epochs {
         /// The epoch in which each client was stored last.
-        clients: BTreeMap<Vec<u8>, u64>,
+        clients: BTreeMap<Name, u64>,
+        /// The same of what they hold something on.
+        holds: BTreeMap<(Name, Export), u64>,
+        /// From when until when all of that is there, in this epoch.
+        all_held: Option<(u64, u64)>,
         /// The last one that has begun.
         epoch: u64,
         /// The last one whose grace period is over.
@@ -40,6 +80,8 @@ impl Store {
     pub(crate) fn epochs(names: Names) -> Self {
         Store::Epochs {
             clients: names.into_iter().map(|name| (name, 0)).collect(),
+            holds: BTreeMap::new(),
+            all_held: None,
             epoch: 0,
             ended: 0,
         }
@@ -66,6 +108,45 @@ impl Store {
         }
     }
 
+    /// What counts of what clients hold.
+    pub(crate) fn holds(&self) -> Vec<&(Name, Export)> {
+        match self {
+            Store::Tables { .. } => Vec::new(),
+            Store::Epochs { holds, ended, .. } => {
+                let count = holds.iter().filter(|(_, epoch)| *epoch >= ended);
+                count.map(|(hold, _)| hold).collect()
+            }
+        }
+    }
+
+    /// If a server starts now, is it told that it knows on which exports something was held?
+    pub(crate) fn is_all_held(&self, now: u64) -> bool {
+        match self {
+            Store::Tables { .. } => false,
+            Store::Epochs { all_held, .. } => {
+                all_held.is_some_and(|(from, until)| (from..=until).contains(&now))
+            }
+        }
+    }
+
+    /// Who held something on an export, as it would be told: what those hold does not count who are on record, and may
+    /// not reclaim.
+    pub(crate) fn holders(&self, export: &Export) -> u32 {
+        let Store::Epochs { clients, ended, .. } = self else {
+            return 0;
+        };
+        let counts = |name: &Name| clients.get(name).is_none_or(|epoch| epoch >= ended);
+        let holds = self.holds().into_iter();
+        holds
+            .filter(|(name, at)| at == export && counts(name))
+            .fold(0, |all, (name, _)| all | kind(name))
+    }
+
+    /// On how many exports a client held something.
+    pub(crate) fn count(&self, name: &Name) -> usize {
+        self.holds().iter().filter(|hold| hold.0 == *name).count()
+    }
+
     /// Is the last grace period over?
     pub(crate) fn is_settled(&self) -> bool {
         match self {
@@ -74,40 +155,89 @@ impl Store {
         }
     }
 
-    /// Does what an upcall says. Returns the records to send.
-    pub(crate) fn perform(&mut self, command: u8, name: &[u8], said: Option<u64>) -> Names {
+    /// Does what an upcall says. Returns what is told of a start.
+    pub(crate) fn perform(&mut self, asked: &Asked, now: u64) -> Told {
         const CREATE: u8 = Command::Create as u8;
         const REMOVE: u8 = Command::Remove as u8;
         const GRACE_DONE: u8 = Command::GraceDone as u8;
         const GRACE_START: u8 = Command::GraceStart as u8;
-        match (self, command) {
-            (Store::Tables { current, .. }, CREATE) => drop(current.insert(name.to_vec())),
-            (Store::Tables { current, .. }, REMOVE) => drop(current.remove(name)),
-            (Store::Tables { recovery, .. }, GRACE_DONE) => {
-                let old = recovery.take();
-                assert!(old.is_some(), "GraceDone twice: all records are lost");
-            }
-            (Store::Tables { current, recovery }, GRACE_START) => {
-                let current = std::mem::take(current);
-                return recovery.get_or_insert(current).clone();
-            }
-            (Store::Epochs { clients, epoch, .. }, CREATE) => {
-                clients.insert(name.to_vec(), *epoch);
-            }
-            (Store::Epochs { clients, .. }, REMOVE) => drop(clients.remove(name)),
-            (Store::Epochs { epoch, ended, .. }, GRACE_DONE) => {
-                if said == Some(*epoch) {
-                    *ended = *epoch;
+        const HOLD: u8 = Command::Hold as u8;
+        const UNHOLD: u8 = Command::Unhold as u8;
+        const ALL_HELD: u8 = Command::AllHeld as u8;
+        let name = asked.name.clone();
+        match self {
+            Store::Tables { current, recovery } => match asked.command {
+                CREATE => drop(current.insert(name)),
+                REMOVE => drop(current.remove(&name)),
+                GRACE_DONE => {
+                    let old = recovery.take();
+                    assert!(old.is_some(), "GraceDone twice: all records are lost");
                 }
-            }
-            (store @ Store::Epochs { .. }, GRACE_START) => {
-                if let Store::Epochs { epoch, .. } = store {
-                    *epoch += 1;
+                GRACE_START => {
+                    let current = std::mem::take(current);
+                    let all = recovery.get_or_insert(current).iter();
+                    return Told {
+                        clients: all.map(|name| (name.clone(), None)).collect(),
+                        ..Told::default()
+                    };
                 }
-                return store.names();
-            }
-            _ => {}
+                _ => {}
+            },
+            Store::Epochs {
+                clients,
+                holds,
+                all_held,
+                epoch,
+                ended,
+            } => match asked.command {
+                CREATE => drop(clients.insert(name, *epoch)),
+                REMOVE => {
+                    clients.remove(&name);
+                    holds.retain(|(holder, _), _| *holder != name);
+                }
+                GRACE_DONE if asked.epoch == Some(*epoch) => *ended = *epoch,
+                HOLD => {
+                    let export = asked.export.clone().expect("an export");
+                    holds.insert((name, export), *epoch);
+                }
+                UNHOLD => {
+                    let export = asked.export.clone().expect("an export");
+                    holds.remove(&(name, export));
+                }
+                ALL_HELD if asked.epoch == Some(*epoch) => {
+                    *all_held = Some((now, asked.until.expect("a time")));
+                }
+                GRACE_START => {
+                    let known = self.is_all_held(now);
+                    if let Store::Epochs {
+                        epoch, all_held, ..
+                    } = self
+                    {
+                        *epoch += 1;
+                        *all_held = None;
+                    }
+                    return self.tell(known);
+                }
+                _ => {}
+            },
         }
-        Names::new()
+        Told::default()
+    }
+
+    /// What nfsd-had says of a start.
+    fn tell(&self, known: bool) -> Told {
+        let clients = self.names().into_iter();
+        let clients = clients.map(|name| {
+            let holds = known.then(|| self.count(&name) as u32);
+            (name, holds)
+        });
+        let exports: BTreeSet<_> = self.holds().into_iter().map(|hold| &hold.1).collect();
+        let exports = exports.into_iter().filter(|_| known);
+        let exports = exports.map(|export| (export.clone(), self.holders(export)));
+        Told {
+            clients: clients.collect(),
+            exports: exports.filter(|(_, holders)| *holders != 0).collect(),
+            known,
+        }
     }
 }

@@ -60,7 +60,7 @@ impl Scene {
         // One that goes comes back, and may have to be told all.
         let (clients, records) = loop {
             let present = self.database.lock().unwrap().present;
-            workqueue::flush();
+            workqueue::flush_one(0);
             // Before: the database must not stay locked while others run.
             let clients = self.nn.clients();
             let records = self.database.lock().unwrap();

@@ -128,6 +128,14 @@ impl<T> Vec<T> {
         Ok(())
     }
 
+    pub fn clear(&mut self) {
+        self.0.clear();
+    }
+
+    pub fn pop(&mut self) -> Option<T> {
+        self.0.pop()
+    }
+
     /// Takes an element out, if there is one at that place.
     pub fn remove(&mut self, at: usize) -> Result<T, RemoveError> {
         if at >= self.0.len() {
@@ -203,5 +211,6 @@ pub mod prelude {
     pub type KVec<T> = super::Vec<T>;
     pub type KVVec<T> = super::Vec<T>;
     pub const GFP_KERNEL: super::Flags = super::Flags;
+    pub const GFP_ATOMIC: super::Flags = super::Flags;
     pub const GFP_KERNEL_ACCOUNT: super::Flags = super::Flags;
 }

@@ -54,6 +54,16 @@ impl<K: Ord + Copy, V> RBTree<K, V> {
         self.0.get_mut(key)
     }
 
+    pub fn try_create_and_insert(
+        &mut self,
+        key: K,
+        value: V,
+        flags: Flags,
+    ) -> Result<Option<RBTreeNode<K, V>>, Error> {
+        let node = RBTreeNodeReservation::new(flags)?;
+        Ok(self.insert(node.into_node(key, value)))
+    }
+
     pub fn insert(&mut self, node: RBTreeNode<K, V>) -> Option<RBTreeNode<K, V>> {
         let key = node.0;
         let old = self.0.insert(node.0, node.1);

@@ -41,6 +41,14 @@ impl<K: Ord + Copy, V> RBTree<K, V> {
         Ok(self.0.insert(key, value).map(|old| RBTreeNode(key, old)))
     }
 
+    pub fn get(&self, key: &K) -> Option<&V> {
+        self.0.get(key)
+    }
+
+    pub fn get_mut(&mut self, key: &K) -> Option<&mut V> {
+        self.0.get_mut(key)
+    }
+
     pub fn remove(&mut self, key: &K) -> Option<V> {
         self.0.remove(key)
     }

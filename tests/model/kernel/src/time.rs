@@ -124,6 +124,13 @@ impl Clock {
     }
 }
 
+/// Sleeps for a time.
+pub fn sleep(time: Jiffies) {
+    let waiter = Waiter::new();
+    arm(time, waiter.clone());
+    waiter.wait();
+}
+
 pub fn msecs_to_jiffies(msecs: u32) -> Jiffies {
     msecs.into()
 }

@@ -11,12 +11,24 @@ use std::sync::{Arc, Mutex as Cell};
 pub use crate::{impl_has_work, new_work};
 
 thread_local! {
-    static WORKERS: RefCell<Vec<thread::JoinHandle<()>>> = RefCell::default();
+    /// Each with the number of its work item.
+    static WORKERS: RefCell<Vec<(u64, thread::JoinHandle<()>)>> = RefCell::default();
 }
 
-/// Waits until all work is done.
+/// Waits until all work is done, and what it has queued.
 pub fn flush() {
-    while let Some(worker) = WORKERS.with_borrow_mut(Vec::pop) {
+    while let Some((_, worker)) = WORKERS.with_borrow_mut(Vec::pop) {
+        worker.join().unwrap();
+    }
+}
+
+/// The same, of one work item.
+pub fn flush_one(id: u64) {
+    let one = |workers: &mut Vec<(u64, _)>| {
+        let at = workers.iter().position(|worker| worker.0 == id)?;
+        Some(workers.swap_remove(at).1)
+    };
+    while let Some(worker) = WORKERS.with_borrow_mut(one) {
         worker.join().unwrap();
     }
 }
@@ -26,21 +38,36 @@ pub fn reset() {
     WORKERS.take();
 }
 
-pub trait WorkItem: HasWork + Send + Sync + Sized + 'static {
+pub trait WorkItem<const ID: u64 = 0>: HasWork<Self, ID> + Send + Sync + Sized + 'static {
     type Pointer;
 
     fn run(this: Arc<Self>);
 }
 
-pub trait HasWork: Sized {
-    fn work(&self) -> &Work<Self>;
+pub trait HasWork<T, const ID: u64 = 0> {
+    fn work(&self) -> &Work<T, ID>;
+}
+
+/// What can be queued.
+pub trait RawWorkItem<const ID: u64>: Sized {
+    type Item: WorkItem<ID>;
+
+    fn item(self) -> Arc<Self::Item>;
+}
+
+impl<T: WorkItem<ID>, const ID: u64> RawWorkItem<ID> for Arc<T> {
+    type Item = T;
+
+    fn item(self) -> Arc<T> {
+        self
+    }
 }
 
 #[macro_export]
 macro_rules! impl_has_work {
-    (impl HasWork<Self> for $type:ty { self.$field:ident }) => {
-        impl $crate::workqueue::HasWork for $type {
-            fn work(&self) -> &$crate::workqueue::Work<Self> {
+    (impl HasWork<Self $(, $id:tt)?> for $type:ty { self.$field:ident }) => {
+        impl $crate::workqueue::HasWork<$type $(, $id)?> for $type {
+            fn work(&self) -> &$crate::workqueue::Work<Self $(, $id)?> {
                 &self.$field
             }
         }
@@ -53,9 +80,9 @@ struct State {
     running: bool,
 }
 
-pub struct Work<T>(Cell<State>, PhantomData<fn() -> T>);
+pub struct Work<T, const ID: u64 = 0>(Cell<State>, PhantomData<fn() -> T>);
 
-impl<T> Work<T> {
+impl<T, const ID: u64> Work<T, ID> {
     // As in the kernel, where it takes a name.
     #[allow(clippy::new_without_default)]
     pub fn new() -> Self {
@@ -77,9 +104,10 @@ pub fn system_long() -> Queue {
 }
 
 impl Queue {
-    /// Queues it, or gives it back if it is queued already.
-    pub fn enqueue<T: WorkItem>(&self, item: Arc<T>) -> Result<(), Arc<T>> {
+    /// Queues it, or says that it is queued already.
+    pub fn enqueue<P: RawWorkItem<ID>, const ID: u64>(&self, item: P) -> Result<(), Arc<P::Item>> {
         thread::yield_now();
+        let item = item.item();
         {
             let mut state = item.work().0.lock().unwrap();
             if std::mem::replace(&mut state.pending, true) {
@@ -92,16 +120,16 @@ impl Queue {
         }
         let worker = thread::spawn(move || {
             while begin(item.work()) {
-                T::run(item.clone());
+                P::Item::run(item.clone());
             }
         });
-        WORKERS.with_borrow_mut(|workers| workers.push(worker));
+        WORKERS.with_borrow_mut(|workers| workers.push((ID, worker)));
         Ok(())
     }
 }
 
 /// Is there more to do?
-fn begin<T>(work: &Work<T>) -> bool {
+fn begin<T, const ID: u64>(work: &Work<T, ID>) -> bool {
     let mut state = work.0.lock().unwrap();
     state.running = std::mem::take(&mut state.pending);
     state.running

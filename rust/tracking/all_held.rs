@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What the daemon was told of all holds together: that they are stored, until a time.
+//!
+//! After the next start, exports without holds are in no grace period. So what is granted there without a hold, as the
+//! daemon is gone, may be lost without a word. As nobody can tell the daemon then, it was told before: until a time nothing
+//! is granted so. That time is moved on as long as the daemon is there, and waited for if it is not.
+//!
+//! How long it is true is as long as a machine may take to be up again after a crash, if only exports that were held are to
+//! be in grace: the parameter `holds_valid`. It is kept to for a quarter longer, as the machine's clock may be set back.
+
+use crate::base::clock::Moment;
+use crate::base::params;
+
+/// So many whole looks in a row have to find nothing missing: what was asked before holds are put on record is granted by the
+/// second.
+const LOOKS: u32 = 2;
+
+/// A time from a moment on, in milliseconds.
+#[derive(Clone, Copy)]
+struct Span(Moment, u64);
+
+impl Span {
+    fn left(&self) -> u64 {
+        self.1.saturating_sub(self.0.elapsed())
+    }
+}
+
+/// A look at what clients hold that has begun.
+#[derive(Clone, Copy)]
+pub(crate) struct Began {
+    daemon: u64,
+    unrecorded: u64,
+}
+
+/// What was said, and what it depends on.
+#[derive(Default)]
+pub(crate) struct AllHeld {
+    /// The daemon is one that knows holds.
+    pub(crate) is_on: bool,
+    /// How many daemons have come.
+    daemon: u64,
+    /// Nothing else was held before this server started than what is on record, or that is over.
+    pub(crate) known: bool,
+    /// The daemon has been told of the end of the grace period: it is over for clients of NFSv4.
+    pub(crate) is_over: bool,
+    /// How often something was granted whose hold was not stored.
+    unrecorded: u64,
+    /// How many looks have found nothing missing, one after the other, and how often it was granted so before the last began.
+    clean: u32,
+    seen: u64,
+    /// When it was said last, and for how long it is kept to.
+    said: Option<Span>,
+    /// When it was said last and the daemon has answered.
+    heard: Option<Span>,
+}
+
+impl AllHeld {
+    /// A daemon has come, which knows holds or not, and whether all is on record that was held before: all holds are to be
+    /// put on record there.
+    pub(crate) fn begin(&mut self, is_on: bool, known: bool) {
+        *self = AllHeld {
+            is_on,
+            known,
+            daemon: self.daemon + 1,
+            said: self.said,
+            ..AllHeld::default()
+        };
+    }
+
+    /// Something is granted whose hold is not stored.
+    pub(crate) fn unrecorded(&mut self) {
+        self.unrecorded += 1;
+    }
+
+    /// Not all that is granted is put on record, or was.
+    pub(crate) fn distrust(&mut self) {
+        self.clean = 0;
+    }
+
+    /// A look begins.
+    pub(crate) fn begin_look(&self) -> Began {
+        Began {
+            daemon: self.daemon,
+            unrecorded: self.unrecorded,
+        }
+    }
+
+    /// Is a look one for the daemon that is there now?
+    pub(crate) fn is_current(&self, began: Began) -> bool {
+        began.daemon == self.daemon
+    }
+
+    /// A look has ended; `clean` if it was a whole one, and found nothing missing.
+    pub(crate) fn end_look(&mut self, began: Began, clean: bool) {
+        if self.is_current(began) {
+            self.clean = if clean { self.clean + 1 } else { 0 };
+            self.seen = began.unrecorded;
+        }
+    }
+
+    /// Is it true that all is stored?
+    pub(crate) fn is_true(&self) -> bool {
+        self.is_on && self.known && self.clean >= LOOKS && self.seen == self.unrecorded
+    }
+
+    /// Is more than one look needed, and soon?
+    pub(crate) fn needs_looks(&self) -> bool {
+        self.clean < LOOKS || self.seen != self.unrecorded
+    }
+
+    /// Has the daemon heard it, and is it still so?
+    pub(crate) fn is_heard(&self) -> bool {
+        self.heard.is_some() && self.is_true()
+    }
+
+    /// Was it said, and is not over?
+    pub(crate) fn is_binding(&self) -> bool {
+        self.said.is_some_and(|said| said.left() > 0)
+    }
+
+    /// Is it to be said again?
+    pub(crate) fn is_due(&self) -> bool {
+        self.heard
+            .is_none_or(|heard| heard.0.elapsed() >= heard.1 / 10)
+    }
+
+    /// It is about to be said. Returns for how many seconds. What was said before is true as long as it was to be.
+    pub(crate) fn say(&mut self) -> u64 {
+        let valid = u64::from(params::holds_valid());
+        let said = Span(Moment::now(), valid * 1_250);
+        let is_longer = |before: &Span| before.left() > said.1;
+        self.said = self.said.filter(is_longer).or(Some(said));
+        valid
+    }
+
+    /// The daemon has answered what was said last: that alone counts.
+    pub(crate) fn hear(&mut self, valid: u64) {
+        self.said = Some(Span(Moment::now(), valid * 1_250));
+        self.heard = self.said;
+    }
+
+    /// It was taken back.
+    pub(crate) fn take_back(&mut self) {
+        (self.said, self.heard) = (None, None);
+    }
+}

@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Puts on record which clients hold something on which exports, for a daemon that knows holds, and tells it now and then
+//! that this is all.
+//!
+//! ```text
+//!   a request ---> hold(): a Hold, before it is granted
+//!   the watch ---> what has no hold gets one; what nobody holds any more is Unheld; then AllHeld
+//! ```
+
+use crate::nfs4::nfs4_client::{ClientRef, Nfs4Client};
+use crate::scopes::exempt;
+use crate::scopes::in_grace::{self, Reason};
+use crate::scopes::place::ExportId;
+use crate::scopes::was_held::WasHeld;
+use crate::tracking::cld::Version;
+use crate::tracking::grants;
+use crate::tracking::holds::Row;
+use crate::tracking::state::State;
+use crate::tracking::tracker::Tracker;
+use kernel::prelude::*;
+use kernel::sync::Arc;
+
+impl Tracker {
+    /// A daemon has sent its records: all holds are to be put on record there, if it knows them. If it has said on which exports
+    /// somebody held something, the grace period is for those.
+    pub(crate) fn begin_holds(&self, state: &mut State, held: WasHeld, known: bool) {
+        // Another one knows what it knew, not what was granted since.
+        let known = known && held.is_clear() && !state.is_another && !state.grace_over;
+        state.holds.clear();
+        grants::forget();
+        let is_on = state.version == Version::V3;
+        if !is_on {
+            state.changes.drop_all_holds();
+        }
+        // lockd's grace period, in which these come back, may last longer than nfsd's.
+        let mut keep = || {
+            held.of_nlm().iter().try_for_each(|export| {
+                let row = Row {
+                    name: &[],
+                    export: Some(*export),
+                };
+                state.changes.hold(row, None)
+            })
+        };
+        let known = known && keep().is_ok() && exempt::begin(self.net, held).is_ok();
+        if !known {
+            exempt::end(self.net);
+        }
+        state.records.know(known);
+        state.all_held.begin(is_on, known);
+        if is_on {
+            in_grace::ask_for(Reason::Holds, true);
+        }
+    }
+
+    /// Something is about to be granted to a client on an export, or to one of NLM. Waits until there is a hold, `limit`
+    /// milliseconds at most. Returns whether there is one, and whether it may be granted. May sleep.
+    ///
+    /// Where somebody has a hold, another one that is missing does no harm: the export will be in grace after the next
+    /// start. What is reclaimed is granted in any case.
+    pub(crate) fn hold(
+        self: &Arc<Self>,
+        client: Option<&Nfs4Client>,
+        export: &ExportId,
+        limit: u32,
+        reclaims: bool,
+    ) -> (bool, bool) {
+        let channel = &self.pipe.handler;
+        let owner = client.map(ClientRef::new);
+        let row = Row {
+            name: client.map_or(&[], Nfs4Client::name),
+            export: Some(*export),
+        };
+        let mut state = channel.state();
+        if !state.all_held.is_on {
+            return (false, true);
+        }
+        if state.holds.keep(row.name, export, owner) {
+            return (true, true);
+        }
+        let State { holds, changes, .. } = &mut *state;
+        let wanted = holds.note(export).and_then(|_| changes.hold(row, owner));
+        if wanted.is_ok() {
+            let key = state.changes.key(row);
+            self.settle(state, key, row, limit);
+            state = channel.state();
+        }
+        let is_held = state.holds.keep(row.name, export, owner);
+        let may_be = is_held || state.holds.is_held(export) || !state.all_held.is_binding();
+        if !is_held && (may_be || reclaims) {
+            state.all_held.unrecorded();
+        }
+        (is_held, may_be)
+    }
+
+    /// May something be granted where nobody knows which export it is? May sleep.
+    pub(crate) fn may_be_anywhere(&self) -> bool {
+        let mut state = self.pipe.handler.state();
+        // It is not said again as long as that is so.
+        state.all_held.unrecorded();
+        !state.all_held.is_binding()
+    }
+
+    /// A client is gone, and with it all that it holds. If the daemon `removes` that name, it forgets what the next client of
+    /// that name holds, too, which has to be stored again.
+    pub(crate) fn drop_holds(
+        self: &Arc<Self>,
+        state: &mut State,
+        name: &[u8],
+        owner: ClientRef,
+        removes: bool,
+    ) -> Result {
+        let State {
+            holds,
+            changes,
+            all_held,
+            ..
+        } = state;
+        for export in holds.known() {
+            let row = Row {
+                name,
+                export: Some(*export),
+            };
+            changes.drop_hold(row, owner);
+        }
+        holds.forget(name, |export, other| {
+            let is_own = other == Some(owner);
+            let row = Row {
+                name,
+                export: Some(*export),
+            };
+            match (is_own, removes) {
+                (true, true) => {}
+                (true, false) => changes.unhold(row)?,
+                (false, true) => {
+                    changes.hold(row, other)?;
+                    all_held.unrecorded();
+                    grants::forget();
+                }
+                (false, false) => return Ok(false),
+            }
+            self.wake_keeper();
+            Ok(true)
+        })
+    }
+}
