@@ -90,7 +90,7 @@ def fill(records):
     """Puts very many on record, as if they had come in an epoch before."""
     with contextlib.closing(sqlite3.connect(server.recorder.file, isolation_level=None)) as file:
         file.executescript(f"""PRAGMA synchronous = OFF; BEGIN; DELETE FROM clients; DELETE FROM epochs;
-            INSERT INTO epochs VALUES (1, 0, 0);
+            INSERT INTO epochs (epoch, started, ended) VALUES (1, 0, 0);
             WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < {records})
             INSERT INTO clients (name, since, epoch)
             SELECT CAST(printf('{PREFIX}%07d', i) AS BLOB), 0, 1 FROM n;
