@@ -405,10 +405,12 @@ unsafe fn is_in_grace(net: *mut private::net, opens: bool) -> bool {
     };
     let is_in_grace =
         is_server && !exempt::is_exempt(net, opens, request) || in_grace::in_grace(net, request);
+    if !in_grace::has_reason(Reason::Holds) {
+        return is_in_grace;
+    }
     match request() {
-        Some(request) if in_grace::has_reason(Reason::Holds) => {
-            grants::answer(&request, is_in_grace)
-        }
+        // With NFSv4, a lock is of a file that is open.
+        Some(request) if opens || request.is_of_lockd() => grants::answer(&request, is_in_grace),
         _ => is_in_grace,
     }
 }

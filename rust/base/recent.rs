@@ -6,11 +6,9 @@
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
-/// How many digests there is room for, each where its own last bits say.
-const SIZE: usize = 256;
-
-/// Some of the digests that were added since all were forgotten last.
-pub(crate) struct Recent {
+/// Some of the digests that were added since all were forgotten last. There is room for `SIZE`, each where its own last bits
+/// say.
+pub(crate) struct Recent<const SIZE: usize = 256> {
     digests: [AtomicU64; SIZE],
     /// How often all were forgotten: it is part of each digest.
     epoch: AtomicU64,
@@ -28,7 +26,7 @@ pub(crate) fn mix(digest: u64, word: u64) -> u64 {
         .rotate_left(23)
 }
 
-impl Recent {
+impl<const SIZE: usize> Recent<SIZE> {
     /// None.
     pub(crate) const fn new() -> Self {
         Recent {

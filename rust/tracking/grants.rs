@@ -20,7 +20,7 @@ const NLM_PATIENCE: u32 = 5_000;
 
 /// Clients and exports of which there was a hold lately. A client can make digests of its own only, and of exports that
 /// it may use.
-static LATELY: Recent = Recent::new();
+static LATELY: Recent<4096> = Recent::new();
 
 /// No digest is good any more: a hold may leave.
 pub(crate) fn forget() {

@@ -9,6 +9,7 @@ use crate::base::in_force;
 use crate::base::params;
 use crate::nfs4::look::{Look, Step};
 use crate::nfs4::nfs4_client::ClientRef;
+use crate::scopes::exempt;
 use crate::scopes::place::ExportId;
 use crate::tracking::all_held::Began;
 use crate::tracking::channel::{Channel, Locked};
@@ -110,7 +111,8 @@ impl Tracker {
                         looked = Some((Moment::now(), LOOK.max(began.elapsed() * IDLE)));
                     }
                 }
-                if state.all_held.is_true() && state.all_held.is_due() {
+                let is_in_force = in_force::is() && in_force::changes() == switched;
+                if is_in_force && state.all_held.is_true() && state.all_held.is_due() {
                     (state, _) = self.say_all_held(state, None, params::upcall_timeout());
                 }
             }
@@ -162,6 +164,7 @@ impl Tracker {
         if state.all_held.is_over && !elsewhere.is_server_in_grace {
             // Nobody reclaims any more what others held.
             state.all_held.known = true;
+            exempt::end(self.net);
         }
         let leave = |may: bool| if may { Leave::End } else { Leave::No };
         let (name, exports) = (state.grace_name, &elsewhere.in_grace[..]);
