@@ -78,8 +78,8 @@ enum nfsd_ha_cld_command {
 	/* It has none there any more; the same attributes. A Hold that is not there is no error. */
 	NFSD_HA_CLD_UNHOLD = 7,
 	/*
-	 * Whatever is held in this EPOCH is stored. Before the time UNTIL, nothing will be granted on an export on which no
-	 * Hold is stored. A later one takes the place of an earlier one; 0 takes it back. Of another epoch than the last, it changes
+	 * Whatever is held in this EPOCH is stored. Before the time UNTIL, nothing will be granted whose Hold is not stored, but
+	 * to who reclaims. A later one takes the place of an earlier one; 0 takes it back. Of another epoch than the last, it changes
 	 * nothing, and is no error.
 	 */
 	NFSD_HA_CLD_ALL_HELD = 8,

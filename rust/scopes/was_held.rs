@@ -24,6 +24,7 @@ pub(crate) const NLM: u32 = 2;
 pub(crate) struct WasHeld {
     holders: RBTree<[u8; KEY_LEN], u32>,
     of_nlm: KVec<ExportId>,
+    any_of_nfs4: bool,
     /// There was one of which nobody can say which it is.
     unclear: bool,
 }
@@ -35,6 +36,7 @@ impl WasHeld {
             self.unclear = true;
             return Ok(());
         };
+        self.any_of_nfs4 |= holders & NFS4 != 0;
         if holders & NLM != 0 {
             self.of_nlm
                 .push(ExportId { fsid, file_system }, GFP_KERNEL)?;
@@ -55,6 +57,11 @@ impl WasHeld {
     /// Those that clients of NLM held something on.
     pub(crate) fn of_nlm(&self) -> &[ExportId] {
         &self.of_nlm
+    }
+
+    /// Did clients of NFSv4 hold something, anywhere?
+    pub(crate) fn any_of_nfs4(&self) -> bool {
+        self.unclear || self.any_of_nfs4
     }
 
     /// Can it be said of each export that there is whether somebody held something on it?

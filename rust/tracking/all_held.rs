@@ -2,8 +2,8 @@
 
 //! What the daemon was told of all holds together: that they are stored, until a time.
 //!
-//! After the next start, exports without holds are in no grace period. So what is granted there without a hold, as the
-//! daemon is gone, may be lost without a word. As nobody can tell the daemon then, it was told before: until a time nothing
+//! After the next start, exports without holds are in no grace period, and a take-over is for clients that have them. So what is
+//! granted without a hold, as the daemon is gone, may be lost without a word. As nobody can tell the daemon then, it was told before: until a time nothing
 //! is granted so. That time is moved on as long as the daemon is there, and waited for if it is not.
 //!
 //! How long it is true is as long as a machine may take to be up again after a crash, if only exports that were held are to

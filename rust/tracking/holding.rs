@@ -43,11 +43,13 @@ impl Tracker {
                 state.changes.hold(row, None)
             })
         };
+        // Who has reclaimed may hold something without a hold: so all are waited for, or nobody.
+        let is_none = known && !held.any_of_nfs4();
         let known = known && keep().is_ok() && exempt::begin(self.net, held).is_ok();
         if !known {
             exempt::end(self.net);
         }
-        state.records.know(known);
+        state.records.know(known && is_none);
         state.all_held.begin(is_on, known);
         if is_on {
             in_grace::ask_for(Reason::Holds, true);
@@ -55,10 +57,8 @@ impl Tracker {
     }
 
     /// Something is about to be granted to a client on an export, or to one of NLM. Waits until there is a hold, `limit`
-    /// milliseconds at most. Returns whether there is one, and whether it may be granted. May sleep.
-    ///
-    /// Where somebody has a hold, another one that is missing does no harm: the export will be in grace after the next
-    /// start. What is reclaimed is granted in any case.
+    /// milliseconds at most. Returns whether there is one, and whether it may be granted: without one, only if the daemon does
+    /// not take it that there is one, or if it is reclaimed. May sleep.
     pub(crate) fn hold(
         self: &Arc<Self>,
         client: Option<&Nfs4Client>,
@@ -87,7 +87,7 @@ impl Tracker {
             state = channel.state();
         }
         let is_held = state.holds.keep(row.name, export, owner);
-        let may_be = is_held || state.holds.is_held(export) || !state.all_held.is_binding();
+        let may_be = is_held || !state.all_held.is_binding();
         if !is_held && (may_be || reclaims) {
             state.all_held.unrecorded();
         }

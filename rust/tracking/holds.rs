@@ -93,9 +93,10 @@ impl<H: KeyedHash, O: Copy + PartialEq> Holds<H, O> {
         self.leaving
     }
 
-    /// How many exports somebody holds something on.
-    pub(crate) fn exports(&self) -> usize {
-        self.exports.iter().filter(|e| e.holders > 0).count()
+    /// The exports that somebody holds something on.
+    pub(crate) fn held(&self) -> impl Iterator<Item = &ExportId> {
+        let held = self.exports.iter().filter(|export| export.holders > 0);
+        held.map(|export| &export.id)
     }
 
     /// The exports that somebody holds something on, or did.
@@ -113,15 +114,9 @@ impl<H: KeyedHash, O: Copy + PartialEq> Holds<H, O> {
         Ok((self.exports.len() - 1) as u32)
     }
 
-    /// Has any client a hold of an export?
-    pub(crate) fn is_held(&self, export: &ExportId) -> bool {
-        self.export(export)
-            .is_some_and(|at| self.exports[at as usize].holders > 0)
-    }
-
     /// Has a client a hold of an export? It leaves no more, if it did, and is this client's.
     pub(crate) fn keep(&mut self, name: &[u8], export: &ExportId, owner: Option<O>) -> bool {
-        let held = self.export(export).and_then(|at| self.held(name, at));
+        let held = self.export(export).and_then(|at| self.hold(name, at));
         let keep = |held: &mut Held<O>| (held.leaving, held.owner) = (false, owner);
         held.map(keep).is_some()
     }
@@ -255,7 +250,7 @@ impl<H: KeyedHash, O: Copy + PartialEq> Holds<H, O> {
         self.holders.find(self.hash.hash(name), is)
     }
 
-    fn held(&mut self, name: &[u8], export: u32) -> Option<&mut Held<O>> {
+    fn hold(&mut self, name: &[u8], export: u32) -> Option<&mut Held<O>> {
         let at = self.find(name)?;
         let mut held = self.holders.get_mut(at)?.held.iter_mut();
         held.find(|held| held.export == export)

@@ -80,6 +80,6 @@ fn show_tracker(m: &mut Text, nn: &NfsdNet, tracker: &Tracker) -> fmt::Result {
     writeln!(m, "reclaims_refused {}", stats.refused)?;
     writeln!(m, "reclaimers_awaited {}", state.records.awaited())?;
     writeln!(m, "holds {}", state.holds.count())?;
-    writeln!(m, "exports_held {}", state.holds.exports())?;
+    writeln!(m, "exports_held {}", state.holds.held().count())?;
     writeln!(m, "all_held {}", u8::from(state.all_held.is_heard()))
 }

@@ -67,12 +67,14 @@ if not harness.STAGE:
           wait_until(lambda: server.status()["exports_held"] == 2, 60))
     check("the daemon is told that it has all holds",
           wait_until(lambda: server.status()["all_held"] == 1, 60))
+    # It has nothing that would have to be waited for.
+    assert (client.destroy_session(), client.destroy_clientid()) == ("OK", "OK")
     harness.put("cut")
     harness.get("gone")
     harness.reset("again")
 
-equal("two clients are on record, and one is waited for",
-      [server.status()[key] for key in ("records_known", "reclaimers_awaited")], [2, 1])
+equal("one client is on record, and waited for",
+      [server.status()[key] for key in ("records_known", "reclaimers_awaited")], [1, 1])
 check("there is a grace period", server.in_grace())
 new = confirm("new")
 first = time.monotonic()
@@ -82,7 +84,7 @@ check(f"in less than a second ({time.monotonic() - first:.3f} s)", time.monotoni
 first = time.monotonic()
 equal("and with NLM", Nlm(4, "127.0.0.1").lock(new.path("x02/nlm"), monitored=False), "GRANTED")
 check(f"in less than a second ({time.monotonic() - first:.3f} s)", time.monotonic() - first < patience(1))
-equal("and on all the others", {first_lock(new, export) for export in EXPORTS[3:-1]}, {("OK", "OK")})
+equal("and on all the others", {first_lock(new, export) for export in EXPORTS[3:50] + EXPORTS[51:-1]}, {("OK", "OK")})
 equal("where a lock is held, nobody opens", first_lock(new, "held"), ("GRACE", None))
 equal("where a lock of NLM was held, one opens, but does not lock", first_lock(new, "x99"), ("OK", "GRACE"))
 equal("nor with NLM", held_by_nlm(new), "DENIED_GRACE")
@@ -98,11 +100,10 @@ equal("but not where only one of NFSv4 was", first_lock(new, "held"), ("OK", "OK
 check("it comes to its end", wait_until(lambda: held_by_nlm(new) == "GRANTED", 2 * GRACE, step=1))
 
 harness.put("done")
-idle = confirm("idle")
 server.stop()
 start()
-check("after a clean stop it is known who held something",
-      server.status()["reclaimers_awaited"] < server.status()["records_known"])
+check("after a clean stop there is a grace period", server.in_grace())
+equal("but not where nobody held anything", first_lock(confirm("late"), "x50"), ("OK", "OK"))
 
 # The same with nfsdcld: all of them wait.
 server.stop()
