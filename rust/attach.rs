@@ -74,7 +74,8 @@ static SUNRPC: Funcs<1> = unsafe {
     )
 };
 
-// SAFETY: The types are those of fs/nfs_common/grace.c. They sleep only in a request of nfsd or lockd, and with our function on the stack.
+// SAFETY: The types are those of fs/nfs_common/grace.c. They sleep only in a request of nfsd or lockd, and with our function
+// on the stack.
 static GRACE: Funcs<2> = unsafe {
     Funcs::new(
         Some(c"grace"),

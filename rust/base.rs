@@ -19,6 +19,7 @@ pub(crate) mod posix_locks;
 pub(crate) mod private;
 pub(crate) mod raw;
 pub(crate) mod recent;
+pub(crate) mod requests;
 pub(crate) mod setup;
 pub(crate) mod siphash;
 pub(crate) mod sockaddr;

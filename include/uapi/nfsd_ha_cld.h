@@ -78,9 +78,9 @@ enum nfsd_ha_cld_command {
 	/* It has none there any more; the same attributes. A Hold that is not there is no error. */
 	NFSD_HA_CLD_UNHOLD = 7,
 	/*
-	 * Whatever is held in this EPOCH is stored. Before the time UNTIL, nothing will be granted whose Hold is not stored, but
-	 * to who reclaims. A later one takes the place of an earlier one; 0 takes it back. Of another epoch than the last, it changes
-	 * nothing, and is no error.
+	 * Whatever is held in this EPOCH is stored. Before the time UNTIL, nothing will be granted whose Hold is not
+	 * stored, but to who reclaims. A later one takes the place of an earlier one; 0 takes it back. Of another epoch
+	 * than the last, it changes nothing, and is no error.
 	 */
 	NFSD_HA_CLD_ALL_HELD = 8,
 };
@@ -127,6 +127,5 @@ enum nfsd_ha_cld_type {
 /* HOLDERS: one of these, or both. */
 #define NFSD_HA_CLD_HELD_NFS4	1
 #define NFSD_HA_CLD_HELD_NLM	2
-
 
 #endif /* _UAPI_NFSD_HA_CLD_H */

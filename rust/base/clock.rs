@@ -4,11 +4,16 @@
 //! clock is a device (a virtual machine's HPET), and else the clock.
 
 use kernel::bindings;
-use kernel::time::{BootTime, ClockSource, Jiffies, RealTime};
+use kernel::time::{BootTime, ClockSource, Jiffies, Monotonic, RealTime};
 
 /// Nanoseconds since boot, suspension included. May be called anywhere but in an NMI.
 pub(crate) fn since_boot() -> i64 {
     BootTime::ktime_get()
+}
+
+/// Nanoseconds since boot, without suspension: sunrpc notes so when a request begins. May be called anywhere but in an NMI.
+pub(crate) fn uptime() -> i64 {
+    Monotonic::ktime_get()
 }
 
 /// Seconds since 1970, as the machine's clock says. May be called anywhere but in an NMI.

@@ -81,6 +81,7 @@ extern "C" {
     pub(crate) fn mark_client_expired_locked(client: *mut nfs4_client) -> u32;
     pub(crate) fn nfsd(data: *mut ffi::c_void) -> ffi::c_int;
     pub(crate) static mut nfsd_mutex: mutex;
+    pub(crate) fn nfsd_nrpools(net: *mut net) -> ffi::c_int;
     pub(crate) fn nfs4_put_stid(stateid: *mut nfs4_stid);
     pub(crate) static mut expiry_wq: wait_queue_head_t;
     pub(crate) fn revoke_one_stid(

@@ -103,6 +103,11 @@ impl Service<'_> {
         Service(raw, PhantomData)
     }
 
+    /// The pointer.
+    pub(crate) fn as_ptr(&self) -> *mut svc_serv {
+        self.0.as_ptr()
+    }
+
     /// What `f` finds in the server's connections. Does not sleep; takes `sv_lock`, which `f` does not.
     pub(crate) fn find<R>(&self, mut f: impl FnMut(&Transport<'_>) -> Option<R>) -> Option<R> {
         // SAFETY: The server is there, by the type's invariant. Its list has valid transports while its lock is held,

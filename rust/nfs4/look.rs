@@ -24,7 +24,6 @@ pub(crate) struct Look {
     /// The number of its next stateid; nothing if all of it was looked at.
     next: Option<usize>,
     exports: KVVec<ExportId>,
-    in_use: bool,
 }
 
 /// What one step has brought.
@@ -52,7 +51,6 @@ impl Look {
             client: None,
             next: None,
             exports: KVVec::with_capacity(ROOM, GFP_KERNEL)?,
-            in_use: false,
         })
     }
 
@@ -71,11 +69,6 @@ impl Look {
         &self.exports
     }
 
-    /// Was a request of it being processed when the look at it began, so that it may be about to hold more?
-    pub(crate) fn in_use(&self) -> bool {
-        self.in_use
-    }
-
     /// Begins with a client. Does not allocate.
     fn begin(&mut self, client: &Confirmed<'_>) -> Option<usize> {
         self.name.clear();
@@ -85,8 +78,6 @@ impl Look {
             .ok()?;
         self.client = Some(ClientRef::new(client));
         self.exports.clear();
-        // In the beginning: what earlier requests were granted is there by now.
-        self.in_use = client.is_in_use();
         Some(0)
     }
 

@@ -8,8 +8,9 @@
 
 use crate::base::net::{Net, Nfsd};
 use crate::base::private;
+use crate::base::transport::Service;
 use core::ops::Deref;
-use core::ptr::{addr_of, addr_of_mut};
+use core::ptr::{addr_of, addr_of_mut, NonNull};
 use core::sync::atomic::{AtomicI64, AtomicPtr, AtomicUsize, Ordering::Relaxed};
 use kernel::types::Opaque;
 
@@ -80,7 +81,10 @@ impl<'a> Changing<'a> {
 ///
 /// That is so for `'a`: the server made its table of clients before, and frees them after it.
 #[derive(Clone, Copy)]
-pub(crate) struct Tracked<'a>(&'a NfsdNet);
+pub(crate) struct Tracked<'a> {
+    nn: &'a NfsdNet,
+    net: Net<'a>,
+}
 
 impl<'a> Tracked<'a> {
     /// nfsd's state of such a namespace.
@@ -88,16 +92,32 @@ impl<'a> Tracked<'a> {
     /// # Safety
     ///
     /// nfsd has begun to start its tracking operations there, and does not return from their `exit` in `'a`.
-    pub(crate) unsafe fn new(nn: &'a NfsdNet) -> Self {
+    pub(crate) unsafe fn new(nfsd: Nfsd<'a>) -> Self {
+        let nn = NfsdNet::of(nfsd);
         // INVARIANT: By this function's requirement.
-        Tracked(nn)
+        Tracked {
+            nn,
+            net: nfsd.net(),
+        }
+    }
+
+    /// Does nfsd still work on a request that had begun at a moment, as [`uptime()`](crate::base::clock::uptime) counts? Takes
+    /// a step for each thread, and does not sleep.
+    pub(crate) fn works_since(self, moment: i64) -> bool {
+        NonNull::new(self.nn.server()).is_some_and(|server| {
+            // SAFETY: nfsd is loaded, and frees the server after its tracking has ended, by the type's invariant.
+            unsafe {
+                let pools = private::nfsd_nrpools(self.net.as_ptr());
+                Service::from_raw(server).works_since(pools as usize, moment)
+            }
+        })
     }
 
     /// Ends the NFSv4 grace period soon, from nfsd's own worker. Does not sleep.
     pub(crate) fn end_grace(self) {
         // SAFETY: nfsd's state is there, so nfsd is loaded. nfsd has made the work that this queues before it began
         // the tracking, by the type's invariant, and refuses it once the server stops.
-        unsafe { private::nfsd4_force_end_grace(self.0.as_ptr()) };
+        unsafe { private::nfsd4_force_end_grace(self.nn.as_ptr()) };
     }
 }
 
@@ -105,7 +125,7 @@ impl Deref for Tracked<'_> {
     type Target = NfsdNet;
 
     fn deref(&self) -> &NfsdNet {
-        self.0
+        self.nn
     }
 }
 

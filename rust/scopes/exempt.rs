@@ -53,8 +53,9 @@ pub(crate) fn end(net: u64) {
 }
 
 /// Is a request exempt from the server's grace period, as nobody held anything where it goes? nfsd's is for clients of
-/// NFSv4, lockd's for those of NLM, and nobody opens in the way of these. Who reclaims is not: it knows better. Does not
-/// sleep.
+/// NFSv4, lockd's for those of NLM, and nobody opens in the way of these. Who wants to reclaim there is told that there is no
+/// grace period, as others may have held since what it held (RFC 8881, 8.4.3): so it was while no daemon knew. Does
+/// not sleep.
 pub(crate) fn is_exempt<'a>(
     net: Net<'_>,
     opens: bool,
@@ -69,9 +70,6 @@ pub(crate) fn is_exempt<'a>(
     let Some(subject) = request.subject() else {
         return false;
     };
-    if subject.reclaim_asks.is_some() {
-        return false;
-    }
     let of_nfs4 = opens || request.thread().is_in_grace(net, true);
     let kinds = match (of_nfs4, opens) {
         (true, true) => was_held::NFS4,

@@ -2,19 +2,15 @@
 
 //! What the daemon was told of all holds together: that they are stored, until a time.
 //!
-//! After the next start, exports without holds are in no grace period, and a take-over is for clients that have them. So what is
-//! granted without a hold, as the daemon is gone, may be lost without a word. As nobody can tell the daemon then, it was told before: until a time nothing
-//! is granted so. That time is moved on as long as the daemon is there, and waited for if it is not.
+//! After the next start, exports without holds are in no grace period, and a take-over is for clients that have them. So what
+//! is granted without a hold, as the daemon is gone, may be lost. As nobody can tell the daemon then, it was told before: until
+//! a time nothing is granted so. That time is moved on as long as the daemon is there, and waited for if it is not.
 //!
 //! How long it is true is as long as a machine may take to be up again after a crash, if only exports that were held are to
 //! be in grace: the parameter `holds_valid`. It is kept to for a quarter longer, as the machine's clock may be set back.
 
-use crate::base::clock::Moment;
+use crate::base::clock::{uptime, Moment};
 use crate::base::params;
-
-/// So many whole looks in a row have to find nothing missing: what was asked before holds are put on record is granted by the
-/// second.
-const LOOKS: u32 = 2;
 
 /// A time from a moment on, in milliseconds.
 #[derive(Clone, Copy)]
@@ -31,6 +27,10 @@ impl Span {
 pub(crate) struct Began {
     daemon: u64,
     unrecorded: u64,
+    /// All that was granted without a hold is there to be found.
+    pub(crate) is_all_there: bool,
+    /// Who asked before a hold began to leave has been granted what it asked for.
+    pub(crate) may_end: bool,
 }
 
 /// What was said, and what it depends on.
@@ -44,11 +44,15 @@ pub(crate) struct AllHeld {
     pub(crate) known: bool,
     /// The daemon has been told of the end of the grace period: it is over for clients of NFSv4.
     pub(crate) is_over: bool,
-    /// How often something was granted whose hold was not stored.
+    /// How often something was granted whose hold was not stored, and when that was last, or a daemon came: see
+    /// [`uptime()`].
     unrecorded: u64,
-    /// How many looks have found nothing missing, one after the other, and how often it was granted so before the last began.
-    clean: u32,
+    since: i64,
+    /// Has the last look found nothing missing, and how often was it granted so before that began?
+    clean: bool,
     seen: u64,
+    /// When the last look ended that had holds begin to leave.
+    left: i64,
     /// When it was said last, and for how long it is kept to.
     said: Option<Span>,
     /// When it was said last and the daemon has answered.
@@ -63,6 +67,7 @@ impl AllHeld {
             is_on,
             known,
             daemon: self.daemon + 1,
+            since: uptime(),
             said: self.said,
             ..AllHeld::default()
         };
@@ -71,18 +76,16 @@ impl AllHeld {
     /// Something is granted whose hold is not stored.
     pub(crate) fn unrecorded(&mut self) {
         self.unrecorded += 1;
+        self.since = uptime();
     }
 
-    /// Not all that is granted is put on record, or was.
-    pub(crate) fn distrust(&mut self) {
-        self.clean = 0;
-    }
-
-    /// A look begins.
-    pub(crate) fn begin_look(&self) -> Began {
+    /// A look begins; `works_since` says whether a request is still being processed that had begun at a moment.
+    pub(crate) fn begin_look(&self, works_since: impl Fn(i64) -> bool) -> Began {
         Began {
             daemon: self.daemon,
             unrecorded: self.unrecorded,
+            is_all_there: !works_since(self.since),
+            may_end: !works_since(self.left),
         }
     }
 
@@ -91,22 +94,26 @@ impl AllHeld {
         began.daemon == self.daemon
     }
 
-    /// A look has ended; `clean` if it was a whole one, and found nothing missing.
-    pub(crate) fn end_look(&mut self, began: Began, clean: bool) {
+    /// A look has ended; `clean` if it was a whole one, and found nothing missing. In a `regular` one, holds may have begun to
+    /// leave.
+    pub(crate) fn end_look(&mut self, began: Began, clean: bool, regular: bool) {
         if self.is_current(began) {
-            self.clean = if clean { self.clean + 1 } else { 0 };
+            self.clean = clean && began.is_all_there;
             self.seen = began.unrecorded;
+        }
+        if regular {
+            self.left = uptime();
         }
     }
 
     /// Is it true that all is stored?
     pub(crate) fn is_true(&self) -> bool {
-        self.is_on && self.known && self.clean >= LOOKS && self.seen == self.unrecorded
+        self.is_on && self.known && !self.needs_look()
     }
 
-    /// Is more than one look needed, and soon?
-    pub(crate) fn needs_looks(&self) -> bool {
-        self.clean < LOOKS || self.seen != self.unrecorded
+    /// Is a look needed, and soon?
+    pub(crate) fn needs_look(&self) -> bool {
+        !self.clean || self.seen != self.unrecorded
     }
 
     /// Has the daemon heard it, and is it still so?

@@ -31,6 +31,19 @@ enum Want<O> {
     Stored(Option<O>),
     /// Removed.
     Removed,
+    /// Neither: it is on its way, and its client has gone.
+    Any,
+}
+
+/// How the daemon forgets the hold of a client that has gone.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unhold {
+    /// By an Unhold.
+    Now,
+    /// By the Remove of that client.
+    ByRemove,
+    /// It does not, as the client may reclaim again after a crash.
+    Never,
 }
 
 /// One record that is not what it should be.
@@ -196,7 +209,7 @@ impl<H: KeyedHash, O: Copy + PartialEq> Changes<H, O> {
             return Ok(false);
         };
         match change.want {
-            Want::Removed => Ok(true),
+            Want::Removed | Want::Any => Ok(true),
             Want::Stored(other) if other != Some(owner) => {
                 // The record of this one is there until that of the other one takes its place.
                 change.doubtful |= on_record;
@@ -238,19 +251,28 @@ impl<H: KeyedHash, O: Copy + PartialEq> Changes<H, O> {
         }
     }
 
-    /// Does not want a hold any more, if it is that of a client that has gone. What the daemon may have of it is to be
-    /// removed.
-    pub(crate) fn drop_hold(&mut self, row: Row<'_>, owner: O) {
+    /// Does not want a hold any more, if it is that of a client that has gone, which the daemon forgets as `how` says. That of
+    /// another client of this name is sent again if it is on its way: a Remove of the first one may come after it.
+    pub(crate) fn drop_hold(&mut self, row: Row<'_>, owner: O, how: Unhold) {
         if self.counts.holds == 0 {
             return;
         }
         let Some(at) = self.find(self.key(row), row) else {
             return;
         };
-        match self.table.get(at) {
-            Some(change) if change.want != Want::Stored(Some(owner)) => {}
-            Some(change) if change.busy || change.doubtful => self.want(at, Want::Removed),
-            _ => drop(self.forget(at)),
+        let Some(change) = self.table.get_mut(at) else {
+            return;
+        };
+        if change.want != Want::Stored(Some(owner)) {
+            if change.busy && how == Unhold::ByRemove {
+                change.generation = change.generation.wrapping_add(1);
+            }
+            return;
+        }
+        match (how, change.busy, change.doubtful) {
+            (Unhold::Never, true, _) => self.want(at, Want::Any),
+            (Unhold::Never, false, _) | (_, false, false) => drop(self.forget(at)),
+            (_, _, _) => self.want(at, Want::Removed),
         }
     }
 
@@ -296,16 +318,18 @@ impl<H: KeyedHash, O: Copy + PartialEq> Changes<H, O> {
             return None;
         }
         let change = self.table.get_mut(at)?;
+        let command = match (change.export, change.want) {
+            (None, Want::Stored(_)) => Command::Create,
+            (None, Want::Removed) => Command::Remove,
+            (Some(_), Want::Stored(_)) => Command::Hold,
+            (Some(_), Want::Removed) => Command::Unhold,
+            (_, Want::Any) => return None,
+        };
         change.busy = true;
         Some(Job {
             at,
             generation: change.generation,
-            command: match (change.export, change.want) {
-                (None, Want::Stored(_)) => Command::Create,
-                (None, Want::Removed) => Command::Remove,
-                (Some(_), Want::Stored(_)) => Command::Hold,
-                (Some(_), Want::Removed) => Command::Unhold,
-            },
+            command,
         })
     }
 
@@ -339,6 +363,10 @@ impl<H: KeyedHash, O: Copy + PartialEq> Changes<H, O> {
         self.ended += 1;
         let change = self.table.get_mut(job.at)?;
         change.busy = false;
+        if change.want == Want::Any {
+            drop(self.forget(job.at));
+            return None;
+        }
         if !done || change.generation != job.generation {
             // Also if it failed: an answer may have been lost.
             change.doubtful = true;
@@ -347,7 +375,7 @@ impl<H: KeyedHash, O: Copy + PartialEq> Changes<H, O> {
         let (want, export) = (change.want, change.export);
         let client = self.forget(job.at)?;
         match (want, export) {
-            (Want::Removed, _) => None,
+            (Want::Removed | Want::Any, _) => None,
             (Want::Stored(owner), Some(export)) => Some(Done::Held(client, export, owner)),
             (Want::Stored(owner), None) => owner.map(Done::Stored),
         }
@@ -385,6 +413,7 @@ impl<H: KeyedHash, O: Copy + PartialEq> Changes<H, O> {
         match want {
             Want::Stored(_) => add(&mut self.counts.stored),
             Want::Removed => add(&mut self.counts.removed),
+            Want::Any => {}
         }
         if is_hold && matches!(want, Want::Stored(_)) {
             add(&mut self.counts.holds);

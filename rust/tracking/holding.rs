@@ -13,6 +13,7 @@ use crate::scopes::exempt;
 use crate::scopes::in_grace::{self, Reason};
 use crate::scopes::place::ExportId;
 use crate::scopes::was_held::WasHeld;
+use crate::tracking::changes::Unhold;
 use crate::tracking::cld::Version;
 use crate::tracking::grants;
 use crate::tracking::holds::Row;
@@ -36,10 +37,7 @@ impl Tracker {
         // lockd's grace period, in which these come back, may last longer than nfsd's.
         let mut keep = || {
             held.of_nlm().iter().try_for_each(|export| {
-                let row = Row {
-                    name: &[],
-                    export: Some(*export),
-                };
+                let row = Row::of_hold(&[], export);
                 state.changes.hold(row, None)
             })
         };
@@ -68,10 +66,7 @@ impl Tracker {
     ) -> (bool, bool) {
         let channel = &self.pipe.handler;
         let owner = client.map(ClientRef::new);
-        let row = Row {
-            name: client.map_or(&[], Nfs4Client::name),
-            export: Some(*export),
-        };
+        let row = Row::of_hold(client.map_or(&[], Nfs4Client::name), export);
         let mut state = channel.state();
         if !state.all_held.is_on {
             return (false, true);
@@ -117,28 +112,26 @@ impl Tracker {
             all_held,
             ..
         } = state;
+        // In the grace period it may be on record from before, and reclaim again after a crash.
+        let how = match (removes, all_held.is_over) {
+            (true, _) => Unhold::ByRemove,
+            (false, true) => Unhold::Now,
+            (false, false) => Unhold::Never,
+        };
         for export in holds.known() {
-            let row = Row {
-                name,
-                export: Some(*export),
-            };
-            changes.drop_hold(row, owner);
+            changes.drop_hold(Row::of_hold(name, export), owner, how);
         }
         holds.forget(name, |export, other| {
-            let is_own = other == Some(owner);
-            let row = Row {
-                name,
-                export: Some(*export),
-            };
-            match (is_own, removes) {
-                (true, true) => {}
-                (true, false) => changes.unhold(row)?,
-                (false, true) => {
+            let row = Row::of_hold(name, export);
+            match (other == Some(owner), how) {
+                (true, Unhold::Now) => changes.unhold(row)?,
+                (true, _) => {}
+                (false, Unhold::ByRemove) => {
                     changes.hold(row, other)?;
                     all_held.unrecorded();
                     grants::forget();
                 }
-                (false, false) => return Ok(false),
+                (false, _) => return Ok(false),
             }
             self.wake_keeper();
             Ok(true)

@@ -29,6 +29,16 @@ pub(crate) struct Row<'a> {
     pub(crate) export: Option<ExportId>,
 }
 
+impl<'a> Row<'a> {
+    /// Of what a client holds on an export.
+    pub(crate) fn of_hold(name: &'a [u8], export: &ExportId) -> Self {
+        Row {
+            name,
+            export: Some(*export),
+        }
+    }
+}
+
 /// What may become of holds that are not used.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Leave {
@@ -65,7 +75,7 @@ struct Export {
 pub(crate) struct Holds<H, O> {
     hash: H,
     holders: Table<Holder<O>>,
-    /// Admins make these, and nobody else. They stay until all is forgotten.
+    /// Admins make these, and nobody else. They stay: a hold of any of them may be on its way.
     exports: KVVec<Export>,
     count: usize,
     leaving: usize,
@@ -233,10 +243,12 @@ impl<H: KeyedHash, O: Copy + PartialEq> Holds<H, O> {
         }
     }
 
-    /// Forgets all. May sleep.
+    /// Forgets all, but which exports there are. May sleep.
     pub(crate) fn clear(&mut self) {
         self.holders = Table::new();
-        self.exports = KVVec::new();
+        self.exports
+            .iter_mut()
+            .for_each(|export| export.holders = 0);
         self.count = 0;
     }
 

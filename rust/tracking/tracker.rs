@@ -78,7 +78,8 @@ static OPERATIONS: Operations = Operations(private::nfsd4_client_tracking_ops {
 pub(crate) struct Tracker {
     /// The cookie of that namespace.
     pub(crate) net: u64,
-    /// nfsd's state of that namespace.
+    /// The namespace, and nfsd's state of it.
+    namespace: *mut private::net,
     nn: *const NfsdNet,
     pub(crate) inum: u32,
     /// The connection with the daemon.
@@ -95,8 +96,8 @@ pub(crate) struct Tracker {
     _module: ModuleRef,
 }
 
-// SAFETY: `nn`, a pointer to what may be shared, is dereferenced in `Tracker::nn()` only, which says
-// why it is valid. All other fields are of types that may be sent.
+// SAFETY: `namespace`, a pointer to what may be shared, is dereferenced in `Tracker::nn()` only, which says why it is
+// valid; `nn` never is. All other fields are of types that may be sent.
 unsafe impl Send for Tracker {}
 // SAFETY: As for `Send`; all other fields are of types that may be shared.
 unsafe impl Sync for Tracker {}
@@ -104,9 +105,10 @@ unsafe impl Sync for Tracker {}
 impl Tracker {
     fn new(net: Net<'_>, nn: &NfsdNet) -> impl PinInit<Self, Error> {
         let nn: *const NfsdNet = nn;
-        let (cookie, inum) = (net.cookie(), net.inum());
+        let (namespace, cookie, inum) = (net.as_ptr(), net.cookie(), net.inum());
         try_pin_init!(Self {
             net: cookie,
+            namespace,
             nn,
             inum,
             pipe <- Pipe::new(Channel::new(Self::followed)),
@@ -240,9 +242,11 @@ impl Tracker {
 
     /// nfsd's state, as long as the channel is not closed.
     pub(crate) fn nn<'a>(&self, state: &'a State) -> Option<Tracked<'a>> {
-        // SAFETY: nfsd's state is there until the server has stopped, and the tracker from when it starts its
-        // tracking. `exit` closes the channel before, for which it needs the lock that guards `state`, so not in `'a`.
-        (state.stage != Stage::Closed).then(|| unsafe { Tracked::new(&*self.nn) })
+        (state.stage != Stage::Closed).then(|| {
+            // SAFETY: nfsd and the namespace are there until the server has stopped, and the tracker from when it starts its
+            // tracking. `exit` closes the channel before, for which it needs the lock that guards `state`, so not in `'a`.
+            unsafe { Tracked::new(Nfsd::new(Net::from_raw(self.namespace))) }
+        })
     }
 
     /// The tracker of a namespace. May sleep.

@@ -88,21 +88,22 @@ impl Tracker {
         let mut looked: Option<(Moment, u64)> = None;
         let mut switched = in_force::changes();
         while state.stage != Stage::Closed && state.all_held.is_on {
-            let is_ready = state.stage == Stage::Ready && state.version == Version::V3;
+            let is_ready =
+                |state: &State| state.stage == Stage::Ready && state.version == Version::V3;
             if !in_force::is() || in_force::changes() != switched {
                 // Not all that is granted is put on record any more, or was.
                 switched = in_force::changes();
-                state.all_held.distrust();
-                if is_ready && state.all_held.is_binding() {
+                state.all_held.unrecorded();
+                if is_ready(&state) && state.all_held.is_binding() {
                     let done;
                     (state, done) = self.say_all_held(state, Some(0), TICK);
                     if done {
                         state.all_held.take_back();
                     }
                 }
-            } else if is_ready {
+            } else if is_ready(&state) {
                 let is_time = looked.is_none_or(|(at, pause)| at.elapsed() >= pause);
-                if is_time || state.all_held.needs_looks() {
+                if is_time || state.all_held.needs_look() {
                     let began = Moment::now();
                     drop(state);
                     self.look(is_time);
@@ -112,7 +113,9 @@ impl Tracker {
                     }
                 }
                 let is_in_force = in_force::is() && in_force::changes() == switched;
-                if is_in_force && state.all_held.is_true() && state.all_held.is_due() {
+                let is_to_say = state.all_held.is_true() && state.all_held.is_due();
+                // Another daemon may have come while somebody looked.
+                if is_in_force && is_to_say && is_ready(&state) {
                     (state, _) = self.say_all_held(state, None, params::upcall_timeout());
                 }
             }
@@ -125,10 +128,21 @@ impl Tracker {
 
     /// Looks at all that is held, `regular` if what is not used may leave. May sleep, without a lock between its parts.
     fn look(self: &Arc<Self>, regular: bool) {
-        let began = self.pipe.handler.state().all_held.begin_look();
+        let channel = &self.pipe.handler;
+        let began = {
+            let state = channel.state();
+            let nn = self.nn(&state);
+            // A server that stops needs none.
+            let works_since = |moment| nn.is_none_or(|nn| nn.works_since(moment));
+            state.all_held.begin_look(works_since)
+        };
+        if !regular && !began.is_all_there {
+            // Another one will be needed.
+            return;
+        }
         let result = self.look_at_all(began, regular);
-        let mut state = self.pipe.handler.state();
-        state.all_held.end_look(began, result == Ok(true));
+        let mut state = channel.state();
+        state.all_held.end_look(began, result == Ok(true), regular);
         self.changed(&mut state);
         let counts = state.changes.counts();
         if counts.holds + counts.removed > 0 {
@@ -146,9 +160,8 @@ impl Tracker {
             match self.nn(&state).ok_or(EPIPE)?.look_on(&mut look)? {
                 Step::Part => {}
                 Step::Client => {
-                    // One that waits for its hold may have been let go on, as another one had one.
-                    let is_quiet = !look.in_use() && state.changes.counts().holds == 0;
-                    let leave = match (regular, is_quiet) {
+                    // Before, a client may have more to reclaim there, and has its hold from before.
+                    let leave = match (regular && state.all_held.is_over, began.may_end) {
                         (true, true) => Leave::End,
                         (true, false) => Leave::Begin,
                         (false, _) => Leave::No,
@@ -184,9 +197,9 @@ impl Tracker {
         }
     }
 
-    /// What is said of all holds is not to be said again before somebody has looked twice. May sleep.
+    /// Something may be granted without a hold: that all is held is not said again before somebody has looked. May sleep.
     pub(crate) fn distrust(&self) {
-        self.pipe.handler.state().all_held.distrust();
+        self.pipe.handler.state().all_held.unrecorded();
     }
 }
 
@@ -205,22 +218,20 @@ fn compare(
         all_held,
         ..
     } = state;
-    let row = |export: &ExportId| Row {
-        name,
-        export: Some(*export),
-    };
     let mut is_clean = true;
     for export in exports {
         if !holds.keep(name, export, owner) {
             is_clean = false;
             all_held.unrecorded();
             holds.note(export)?;
-            changes.hold(row(export), owner)?;
+            changes.hold(Row::of_hold(name, export), owner)?;
         }
     }
     let leaving = holds.leaving();
     let is_there = |export: &ExportId| exports.contains(export);
-    let result = holds.look(name, leave, is_there, |export| changes.unhold(row(export)));
+    let result = holds.look(name, leave, is_there, |export| {
+        changes.unhold(Row::of_hold(name, export))
+    });
     if holds.leaving() > leaving {
         // Who asks from now on finds that it leaves.
         grants::forget();

@@ -196,10 +196,10 @@ fn export(n: u8) -> ExportId {
 }
 
 /// A client is gone: none of its holds is wanted.
-fn drop_holds(table: &mut Table, owner: u32) {
+fn drop_holds(table: &mut Table, owner: u32, how: Unhold) {
     for name in ["", "a", "b", "c"] {
         for n in 0..200 {
-            table.drop_hold(of_hold(name.as_bytes(), n), owner);
+            table.drop_hold(of_hold(name.as_bytes(), n), owner, how);
         }
     }
 }
@@ -442,7 +442,7 @@ fn the_end_of_grace_waits_for_holds_too() {
     hold(&mut table, "b", 1, true);
     assert_eq!(table.counts(), counts(4, 1, 2, 3));
     // One that may be stored is removed.
-    drop_holds(&mut table, 1);
+    drop_holds(&mut table, 1, Unhold::Now);
     assert_eq!(table.counts(), counts(1, 3, 1, 0));
     table.drop_all_holds();
     assert_eq!(table.counts(), counts(1, 0, 1, 0));
@@ -462,7 +462,7 @@ fn the_holds_of_one_who_is_gone_are_dropped() {
     let busy = begin_hold(&mut table, "a", 1);
     let failed = begin_hold(&mut table, "a", 2);
     assert_eq!(end_hold(&mut table, failed, false), None);
-    drop_holds(&mut table, 1);
+    drop_holds(&mut table, 1, Unhold::Now);
     // What is on its way, or may be stored, is to be removed.
     assert_eq!(table.counts(), counts(5, 4, 0, 4));
     assert!(matches!(next_hold(&mut table, "a", 1), Next::Busy));
@@ -476,7 +476,7 @@ fn the_holds_of_one_who_is_gone_are_dropped() {
     let job = begin_hold(&mut table, "a", 5);
     assert_eq!(job.command, Command::Hold);
     assert!(matches!(next(&mut table, b"a"), Next::Upcall(_)));
-    drop_holds(&mut table, 3);
+    drop_holds(&mut table, 3, Unhold::Now);
     assert_eq!(table.counts(), counts(5, 1, 0, 4));
     let held = table.end(job, true).unwrap();
     assert!(matches!(held, Done::Held(_, _, Some(2))));
@@ -488,13 +488,66 @@ fn a_hold_is_of_the_last_one_that_asked() {
     hold(&mut table, "a", 1, true);
     let job = begin_hold(&mut table, "a", 1);
     table.hold(of_hold(b"a", 1), Some(2)).unwrap();
-    drop_holds(&mut table, 1);
+    drop_holds(&mut table, 1, Unhold::Now);
     assert_eq!(table.counts(), counts(1, 0, 0, 1));
     assert_eq!(
         end_hold(&mut table, job, true),
         None,
         "it is another one's now"
     );
+    let job = begin_hold(&mut table, "a", 1);
+    let held = table.end(job, true).unwrap();
+    assert!(matches!(held, Done::Held(_, _, Some(2))));
+}
+
+#[test]
+fn who_may_reclaim_again_keeps_what_is_on_record() {
+    let mut table = Table::new(Weak);
+    for n in 1..4 {
+        hold(&mut table, "a", n, true);
+    }
+    table.hold(of_hold(b"a", 4), Some(2)).unwrap();
+    let busy = begin_hold(&mut table, "a", 1);
+    let failed = begin_hold(&mut table, "a", 2);
+    assert_eq!(end_hold(&mut table, failed, false), None);
+    drop_holds(&mut table, 1, Unhold::Never);
+    // Only what is on its way is still known, and wanted by nobody.
+    assert_eq!(table.counts(), counts(1, 0, 0, 1));
+    assert!(matches!(next_hold(&mut table, "a", 1), Next::Busy));
+    assert_eq!(end_hold(&mut table, busy, true), None);
+    for n in 1..4 {
+        assert!(matches!(next_hold(&mut table, "a", n), Next::Settled));
+    }
+    // The next one of that name asks while it is on its way.
+    hold(&mut table, "a", 1, true);
+    let busy = begin_hold(&mut table, "a", 1);
+    drop_holds(&mut table, 1, Unhold::Never);
+    table.hold(of_hold(b"a", 1), Some(2)).unwrap();
+    assert_eq!(end_hold(&mut table, busy, true), None);
+    let job = begin_hold(&mut table, "a", 1);
+    assert_eq!(job.command, Command::Hold);
+    let held = table.end(job, true).unwrap();
+    assert!(matches!(held, Done::Held(_, _, Some(2))));
+}
+
+#[test]
+fn a_hold_that_a_remove_overtakes_is_sent_again() {
+    let mut table = Table::new(Weak);
+    table.hold(of_hold(b"a", 1), Some(2)).unwrap();
+    let busy = begin_hold(&mut table, "a", 1);
+    // The former client of that name goes, which is on record, or not.
+    drop_holds(&mut table, 1, Unhold::Now);
+    drop_holds(&mut table, 1, Unhold::Never);
+    let held = table.end(busy, true).unwrap();
+    assert!(matches!(held, Done::Held(_, _, Some(2))));
+    table.hold(of_hold(b"a", 1), Some(2)).unwrap();
+    let busy = begin_hold(&mut table, "a", 1);
+    assert_eq!(drop_record(&mut table, b"a", 1, true), Ok(true));
+    drop_holds(&mut table, 1, Unhold::ByRemove);
+    assert!(table.end(busy, true).is_none());
+    assert!(matches!(next_hold(&mut table, "a", 1), Next::Busy));
+    let remove = begin(&mut table, "a");
+    end(&mut table, remove, true);
     let job = begin_hold(&mut table, "a", 1);
     let held = table.end(job, true).unwrap();
     assert!(matches!(held, Done::Held(_, _, Some(2))));
@@ -522,7 +575,10 @@ fn a_daemon_that_knows_no_holds_is_asked_for_none() {
 
 #[test]
 fn all_places_may_go_while_holds_are_dropped() {
-    let ways: [fn(&mut Table); 2] = [|table| drop_holds(table, 1), |table| table.drop_all_holds()];
+    let ways: [fn(&mut Table); 2] = [
+        |table| drop_holds(table, 1, Unhold::Now),
+        |table| table.drop_all_holds(),
+    ];
     for drop_them in ways {
         let mut table = Table::new(Weak);
         for n in 0..200 {
@@ -548,7 +604,7 @@ fn one_on_its_way_keeps_its_place() {
             hold(&mut table, "a", n, true);
         }
         let job = begin_hold(&mut table, "a", at);
-        drop_holds(&mut table, 1);
+        drop_holds(&mut table, 1, Unhold::Now);
         assert_eq!(table.counts(), counts(0, 1, 0, 0));
         for n in 0..200 {
             let next = next_hold(&mut table, "a", n);

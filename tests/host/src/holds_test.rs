@@ -327,6 +327,7 @@ fn all_is_forgotten_at_once() {
     table.clear();
     assert_eq!((table.count(), table.held().count()), (0, 0));
     assert!(!is_held(&table, &export(1)) && !table.keep(&[1], &export(1), ONE));
+    assert_eq!(table.known().count(), 5, "a hold may be on its way");
     table.add(&[1], &export(1), ONE).unwrap();
     assert!(table.keep(&[1], &export(1), ONE));
 }

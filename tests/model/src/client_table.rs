@@ -47,10 +47,6 @@ impl ClientTable<'_> {
 }
 
 impl Confirmed<'_> {
-    pub(crate) fn is_in_use(&self) -> bool {
-        self.0.users() > 0
-    }
-
     /// Takes `cl_lock`.
     pub(crate) fn lock_state(&self) -> State<'_> {
         State(self.0.stateids())

@@ -4,6 +4,11 @@
 
 use kernel::time::{self, Jiffies};
 
+/// In no unit: no two moments are the same.
+pub(crate) fn uptime() -> i64 {
+    time::moment()
+}
+
 /// The machine's clock is as good as the model's.
 pub(crate) fn since_1970() -> u64 {
     time::now() / 1_000

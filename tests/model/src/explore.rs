@@ -2,7 +2,7 @@
 
 //! Runs a scenario in many schedules.
 
-use kernel::{time, workqueue};
+use kernel::{sync, time, workqueue};
 use shuttle::rand::{thread_rng, Rng};
 use shuttle::scheduler::{PctScheduler, RandomScheduler, Scheduler};
 use shuttle::{Config, FailurePersistence, MaxSteps, Runner};
@@ -59,6 +59,8 @@ fn run(scheduler: impl Scheduler + 'static, signals: u32, scenario: fn()) {
     Runner::new(scheduler, config).run(move || {
         time::reset(signals);
         workqueue::reset();
+        sync::set_stalls(0);
+        kernel::never_fail();
         scenario();
     });
 }

@@ -10,9 +10,9 @@ use crate::nfs4::nfs4_client::Nfs4Client;
 use crate::scopes::place::ExportId;
 use crate::tracking::tracker::Tracker;
 
-static LATELY: Global<Recent> = Global::new();
+static LATELY: Global<Recent<64>> = Global::new();
 
-impl Default for Recent {
+impl Default for Recent<64> {
     fn default() -> Self {
         Recent::new()
     }
@@ -26,32 +26,38 @@ pub(crate) fn forget() {
 pub(crate) struct Grant<'a> {
     client: Option<&'a Nfs4Client>,
     export: ExportId,
+    reclaims: bool,
     lately: Digest,
 }
 
 impl<'a> Grant<'a> {
     /// For a client, or one of NLM.
-    pub(crate) fn new(client: Option<&'a Nfs4Client>, export: ExportId) -> Self {
-        let words = [
-            client.map_or(0, |client| std::ptr::from_ref(client).addr() as u64),
-            u64::from(export.file_system[0]),
-        ];
+    pub(crate) fn new(client: Option<&'a Nfs4Client>, export: ExportId, reclaims: bool) -> Self {
+        // The first one is mixed with how often all were forgotten: it alone does not tell exports apart.
+        let number = u64::from(export.file_system[0]);
+        let words = [number, number, client.map_or(0, Nfs4Client::id)];
         Grant {
             client,
             export,
+            reclaims,
             lately: LATELY.digest(words.into_iter()),
         }
     }
 
+    /// How long it waits for its hold when lockd or nfsd asks: a lock of NLM has been prepared.
+    pub(crate) fn patience(&self) -> u32 {
+        self.client.map_or(0, |_| LIMIT)
+    }
+
     /// Has it put on record. Returns whether it may be granted.
-    pub(crate) fn hold(&self, net: Net<'_>) -> bool {
+    pub(crate) fn hold(&self, net: Net<'_>, limit: u32) -> bool {
         if LATELY.has(self.lately) {
             return true;
         }
         let Some(tracker) = Tracker::in_net(net) else {
             return true;
         };
-        let (is_held, may_be) = tracker.hold(self.client, &self.export, LIMIT, false);
+        let (is_held, may_be) = tracker.hold(self.client, &self.export, limit, self.reclaims);
         if is_held {
             LATELY.add(self.lately);
         }

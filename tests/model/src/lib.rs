@@ -23,9 +23,15 @@ mod daemon;
 #[cfg(test)]
 mod explore;
 #[cfg(test)]
+mod holding_test;
+#[cfg(test)]
 mod law;
 #[cfg(test)]
 mod recorder;
+#[cfg(test)]
+mod requests;
+#[cfg(test)]
+mod scene;
 #[cfg(test)]
 mod stores;
 #[cfg(test)]

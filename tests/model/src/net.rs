@@ -17,12 +17,27 @@ impl<'a> Net<'a> {
         Net(unsafe { &*net })
     }
 
+    pub(crate) fn as_ptr(self) -> *mut NfsdNet {
+        self.0.as_raw()
+    }
+
     pub(crate) fn inum(self) -> u32 {
         0
     }
 
     pub(crate) fn cookie(self) -> u64 {
-        std::ptr::from_ref(self.0).addr() as u64
+        std::ptr::from_ref(self.0).expose_provenance() as u64
+    }
+
+    /// That of a cookie.
+    ///
+    /// # Safety
+    ///
+    /// It is there.
+    pub(crate) unsafe fn of_cookie(cookie: u64) -> Self {
+        let net = std::ptr::with_exposed_provenance(cookie as usize);
+        // SAFETY: By this function's requirement.
+        Net(unsafe { &*net })
     }
 
     pub(crate) fn state(self) -> &'a NfsdNet {

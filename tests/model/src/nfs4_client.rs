@@ -31,6 +31,12 @@ pub(crate) struct Nfs4Client {
     nn: *const NfsdNet,
     name: Vec<u8>,
     minor_version: u32,
+    /// None has had it before.
+    id: u64,
+    /// It has sent RECLAIM_COMPLETE, or need not.
+    complete: AtomicBool,
+    /// It was asked that it is put on record.
+    asked: AtomicBool,
     stable: AtomicBool,
     /// `cl_rpc_users`: its requests. It changes with `client_lock` held.
     users: AtomicU32,
@@ -50,6 +56,9 @@ impl Nfs4Client {
             nn,
             name: name.into(),
             minor_version,
+            id: nn.next_id(),
+            complete: AtomicBool::new(minor_version == 0),
+            asked: AtomicBool::new(false),
             stable: AtomicBool::new(false),
             users: AtomicU32::new(0),
             stateids: Mutex::default(),
@@ -102,6 +111,31 @@ impl Nfs4Client {
             name: self.name(),
             hash: &[],
         })
+    }
+
+    pub(crate) fn is_named(&self, name: &str) -> bool {
+        self.name == name.as_bytes()
+    }
+
+    pub(crate) fn id(&self) -> u64 {
+        self.alive().id
+    }
+
+    pub(crate) fn is_complete(&self) -> bool {
+        self.alive().complete.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn set_complete(&self) {
+        self.alive().complete.store(true, Ordering::SeqCst);
+    }
+
+    /// May it be on record?
+    pub(crate) fn was_asked(&self) -> bool {
+        self.alive().asked.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn ask(&self) {
+        self.alive().asked.store(true, Ordering::SeqCst);
     }
 
     pub(crate) fn users(&self) -> u32 {

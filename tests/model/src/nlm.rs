@@ -36,6 +36,11 @@ pub(crate) mod clients {
         }
     }
 
+    /// lockd stops.
+    pub(crate) fn forget_all() {
+        PAIRS.lock().clear();
+    }
+
     pub(crate) fn each(_: u64, _: u64, mut f: impl FnMut(&Pair) -> Result) -> Result<u64> {
         for pair in PAIRS.lock().iter() {
             f(pair)?;

@@ -6,7 +6,7 @@ use crate::base::clock::since_1970;
 use crate::explore::{below, one_in};
 use crate::law::Truth;
 use crate::nfs4::nfsd::NfsdNet;
-use crate::stores::{Asked, Export, Names, Store, Told};
+use crate::stores::{Asked, Export, Store, Told, NFS4};
 use crate::tracking::channel::Channel;
 use crate::tracking::cld::{Command, Version};
 use crate::tracking::pipe::File;
@@ -26,6 +26,8 @@ pub(crate) struct Records {
     pub(crate) starts: u32,
     /// Another one has come: until it was told, it does not have who was on record.
     pub(crate) changed: bool,
+    /// An admin has put this in its place.
+    next: Option<Store>,
     /// It has the pipe open, for this number of times so far.
     pub(crate) present: Option<u32>,
     openings: u32,
@@ -39,6 +41,7 @@ impl Records {
             truth: Truth::default(),
             starts: 0,
             changed: false,
+            next: None,
             present: None,
             openings: 0,
             over: false,
@@ -51,9 +54,13 @@ impl Records {
     fn perform(&mut self, asked: &Asked) -> Told {
         self.starts += u32::from(asked.command == GRACE_START);
         let told = self.store.perform(asked, since_1970());
-        if asked.command == GRACE_DONE && self.store.is_settled() {
-            self.truth.end_grace();
+        if asked.command == GRACE_START {
+            self.truth.hear();
         }
+        if asked.command == GRACE_DONE && self.store.is_settled() {
+            self.truth.end_grace(NFS4);
+        }
+        self.truth.keep(&self.store.names());
         self.truth.check(&self.store);
         told
     }
@@ -91,6 +98,11 @@ impl Recorder {
         self.database.lock().unwrap().over
     }
 
+    fn is_to_go(&self) -> bool {
+        let records = self.database.lock().unwrap();
+        records.over || records.next.is_some()
+    }
+
     /// Serves until it dies. Returns whether it is started again.
     fn live(&mut self) -> bool {
         let Some(inode) = self.nn.cld() else {
@@ -102,7 +114,7 @@ impl Recorder {
             return !self.is_over();
         };
         self.database.lock().unwrap().open();
-        while file.poll(|| self.is_over()) {
+        while file.poll(|| self.is_to_go()) {
             let mut message = Vec::new();
             if !matches!(file.read(usize::MAX, &mut message), Ok(Some(true))) {
                 // Its sender was quicker to take it back.
@@ -137,13 +149,13 @@ impl Recorder {
     /// nfsd-had is gone; another one may come with a store of its own.
     fn change(&mut self) {
         let mut records = self.database.lock().unwrap();
-        if self.changes > 0 && records.store.epoch().is_some() && !records.over {
+        if let Some(next) = records.next.take() {
+            records.changed = true;
+            records.store = next;
+        } else if self.changes > 0 && records.store.epoch().is_some() && !records.over {
             self.changes -= 1;
             records.changed = true;
-            records.store = match one_in(2) {
-                true => Store::tables(Names::new()),
-                false => Store::epochs(Names::new()),
-            };
+            records.store = Store::another();
         }
     }
 
@@ -173,7 +185,7 @@ impl Recorder {
             if message[1] == GRACE_START {
                 let epoch = self.database.lock().unwrap().store.epoch();
                 let epoch = epoch.expect("it speaks version 3");
-                push(&mut message, 5, &u128::from(epoch).to_ne_bytes());
+                push(&mut message, 5, &epoch.to_ne_bytes());
                 if told.known {
                     push(&mut message, 11, &[]);
                 }
@@ -192,7 +204,7 @@ impl Recorder {
                 Some(epoch) => {
                     message[8] = 3;
                     message[9..17].copy_from_slice(b"nfsd-ha!");
-                    message[17..33].copy_from_slice(&u128::from(epoch).to_ne_bytes());
+                    message[17..33].copy_from_slice(&epoch.to_ne_bytes());
                 }
                 None => message[8] = 1 + below(2) as u8,
             }
@@ -206,7 +218,7 @@ impl Recorder {
         let is_had = records.store.epoch().is_some();
         assert!(
             is_had == (message[0] == 3) || asked.command == GET_VERSION,
-            "one does not know the version of the other"
+            "one does not know the version of the other: {is_had} {message:?}"
         );
         records.perform(&asked)
     }
@@ -234,7 +246,7 @@ fn read(message: &[u8]) -> Asked {
         let value = &behind[..len];
         match u16::from_ne_bytes([*t0, *t1]) {
             1 => asked.name = value.to_vec(),
-            5 => asked.epoch = Some(u128::from_ne_bytes(value.try_into().unwrap()) as u64),
+            5 => asked.epoch = Some(u128::from_ne_bytes(value.try_into().unwrap())),
             6 => fsid = Some(String::from_utf8(value.to_vec()).unwrap()),
             7 => file_system = value.try_into().unwrap(),
             8 => asked.until = Some(u64::from_ne_bytes(value.try_into().unwrap())),
@@ -257,6 +269,17 @@ fn answer(file: &File<Channel>, message: &[u8], status: i16) {
     let mut message = message.to_vec();
     message[2..4].copy_from_slice(&status.to_ne_bytes());
     let _ = file.write(&message);
+}
+
+/// Has another daemon come in the place of nfsd-had, which knows nobody.
+pub(crate) fn replace(database: &Database, nn: &NfsdNet) {
+    let mut records = database.lock().unwrap();
+    let is_had = records.store.epoch().is_some();
+    records.next = is_had.then(Store::another);
+    drop(records);
+    if let Some(inode) = nn.cld() {
+        File::wake(&inode);
+    }
 }
 
 /// Has the daemon end when there is nothing to do, and not be started again.

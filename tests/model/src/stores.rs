@@ -2,6 +2,7 @@
 
 //! What daemons keep: as nfsdcld does (`utils/nfsdcld/sqlite.c` of nfs-utils), and as nfsd-had does.
 
+use crate::explore::{below, one_in};
 use crate::tracking::cld::Command;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -30,7 +31,7 @@ pub(crate) struct Asked {
     pub(crate) command: u8,
     pub(crate) name: Name,
     pub(crate) export: Option<Export>,
-    pub(crate) epoch: Option<u64>,
+    pub(crate) epoch: Option<u128>,
     pub(crate) until: Option<u64>,
 }
 
@@ -41,6 +42,10 @@ pub(crate) struct Told {
     pub(crate) clients: Vec<(Name, Option<u32>)>,
     pub(crate) exports: Vec<(Export, u32)>,
     pub(crate) known: bool,
+}
+
+fn name(number: u32, epoch: u64) -> u128 {
+    u128::from(number) << 64 | u128::from(epoch)
 }
 
 /// The records of a daemon.
@@ -60,6 +65,8 @@ pub(crate) enum Store {
         holds: BTreeMap<(Name, Export), u64>,
         /// From when until when all of that is there, in this epoch.
         all_held: Option<(u64, u64)>,
+        /// No other file has this number.
+        number: u32,
         /// The last one that has begun.
         epoch: u64,
         /// The last one whose grace period is over.
@@ -82,16 +89,25 @@ impl Store {
             clients: names.into_iter().map(|name| (name, 0)).collect(),
             holds: BTreeMap::new(),
             all_held: None,
+            number: below(1 << 32) as u32,
             epoch: 0,
             ended: 0,
         }
     }
 
-    /// Is it nfsd-had's? Then its last epoch.
-    pub(crate) fn epoch(&self) -> Option<u64> {
+    /// One of either that knows nobody.
+    pub(crate) fn another() -> Self {
+        match one_in(2) {
+            true => Self::tables(Names::new()),
+            false => Self::epochs(Names::new()),
+        }
+    }
+
+    /// Is it nfsd-had's? Then the name of its last epoch.
+    pub(crate) fn epoch(&self) -> Option<u128> {
         match self {
             Store::Tables { .. } => None,
-            Store::Epochs { epoch, .. } => Some(*epoch),
+            Store::Epochs { number, epoch, .. } => Some(name(*number, *epoch)),
         }
     }
 
@@ -126,6 +142,14 @@ impl Store {
             Store::Epochs { all_held, .. } => {
                 all_held.is_some_and(|(from, until)| (from..=until).contains(&now))
             }
+        }
+    }
+
+    /// When it was said last that all is held.
+    pub(crate) fn said(&self) -> Option<u64> {
+        match self {
+            Store::Tables { .. } => None,
+            Store::Epochs { all_held, .. } => all_held.map(|(from, _)| from),
         }
     }
 
@@ -187,6 +211,7 @@ impl Store {
                 clients,
                 holds,
                 all_held,
+                number,
                 epoch,
                 ended,
             } => match asked.command {
@@ -195,7 +220,7 @@ impl Store {
                     clients.remove(&name);
                     holds.retain(|(holder, _), _| *holder != name);
                 }
-                GRACE_DONE if asked.epoch == Some(*epoch) => *ended = *epoch,
+                GRACE_DONE if asked.epoch == Some(self::name(*number, *epoch)) => *ended = *epoch,
                 HOLD => {
                     let export = asked.export.clone().expect("an export");
                     holds.insert((name, export), *epoch);
@@ -204,7 +229,7 @@ impl Store {
                     let export = asked.export.clone().expect("an export");
                     holds.remove(&(name, export));
                 }
-                ALL_HELD if asked.epoch == Some(*epoch) => {
+                ALL_HELD if asked.epoch == Some(self::name(*number, *epoch)) => {
                     *all_held = Some((now, asked.until.expect("a time")));
                 }
                 GRACE_START => {

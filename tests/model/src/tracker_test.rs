@@ -2,90 +2,14 @@
 
 //! Client tracking as a whole, between nfsd and its daemon.
 
-use crate::base::params;
 use crate::explore::{below, explore, one_in};
 use crate::nfs4::nfs4_client::Nfs4Client;
 use crate::nfs4::nfsd::NfsdNet;
-use crate::recorder::{self, Database, Recorder, Records};
-use crate::stores::{Names, Store};
-use crate::tracking::tracker::Tracker;
+use crate::recorder::Database;
+use crate::scene::Scene;
 use kernel::time::Clock;
-use kernel::workqueue;
-use shuttle::thread::{self, JoinHandle};
-use std::sync::{Arc, Mutex};
-
-/// A server and its daemon.
-struct Scene {
-    nn: Arc<NfsdNet>,
-    database: Database,
-    daemon: JoinHandle<()>,
-}
-
-impl Scene {
-    /// With these clients on record from before, and a daemon that dies and fails so often: nfsdcld, or nfsd-had, in
-    /// whose place others may come as often.
-    fn start(on_record: &[&str], deaths: u32, failures: u32) -> Self {
-        params::set_upcalls_in_flight(1 + below(3));
-        let nn = NfsdNet::make();
-        let names: Names = on_record.iter().map(|n| n.as_bytes().into()).collect();
-        let store = match one_in(2) {
-            true => Store::tables(names),
-            false => Store::epochs(names),
-        };
-        let database = Arc::new(Mutex::new(Records::new(store)));
-        let daemon = Recorder {
-            nn: nn.clone(),
-            database: database.clone(),
-            deaths,
-            failures,
-            changes: below(1 + deaths as usize) as u32,
-        };
-        let daemon = daemon.spawn();
-        Tracker::start(&nn.changing()).unwrap();
-        Scene {
-            nn,
-            database,
-            daemon,
-        }
-    }
-
-    /// A thread of nfsd's.
-    fn nfsd(&self, f: impl FnOnce(&Arc<NfsdNet>, &Database) + Send + 'static) -> JoinHandle<()> {
-        let (nn, database) = (self.nn.clone(), self.database.clone());
-        thread::spawn(move || f(&nn, &database))
-    }
-
-    /// When all is done, the daemon has what nfsd has, and the grace period is over.
-    fn check(&self) {
-        // One that goes comes back, and may have to be told all.
-        let (clients, records) = loop {
-            let present = self.database.lock().unwrap().present;
-            workqueue::flush_one(0);
-            // Before: the database must not stay locked while others run.
-            let clients = self.nn.clients();
-            let records = self.database.lock().unwrap();
-            if present.is_some() && records.present == present {
-                break (clients, records);
-            }
-            drop(records);
-            thread::yield_now();
-        };
-        assert!(clients.iter().all(|(_, stable)| *stable), "{clients:?}");
-        let names: Names = clients.into_iter().map(|(name, _)| name).collect();
-        assert_eq!(records.store.names(), names);
-        assert!(records.store.is_settled(), "a grace period goes on");
-    }
-
-    /// The server stops, if it has not.
-    fn end(self, stopped: bool) {
-        if !stopped {
-            self.nn.stop();
-        }
-        workqueue::flush();
-        recorder::end(&self.database, &self.nn);
-        self.daemon.join().unwrap();
-    }
-}
+use shuttle::thread;
+use std::sync::Arc;
 
 /// A client is to be put on record. If it is told that it is, it is.
 fn create(nn: &NfsdNet, database: &Database, client: &Arc<Nfs4Client>) {

@@ -14,6 +14,7 @@ pub(crate) mod channel;
 pub(crate) mod cld;
 /// What is held beside what clients of NFSv4 hold: what clients of NLM do.
 pub(crate) mod elsewhere {
+    use crate::base::net::Net;
     use crate::nlm::clients;
     use crate::scopes::place::ExportId;
     use kernel::prelude::*;
@@ -28,8 +29,11 @@ pub(crate) mod elsewhere {
     }
 
     pub(crate) fn look(net: u64) -> Result<Elsewhere> {
+        // SAFETY: It is that of a server that runs.
+        let nn = unsafe { Net::of_cookie(net) }.state();
         let mut found = Elsewhere {
             is_whole: true,
+            is_server_in_grace: nn.in_grace(false),
             ..Elsewhere::default()
         };
         clients::each(net, 0, |pair| {

@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-# vm: timeout=400 module=load once=yes
+# vm: timeout=400 module=load once=yes disk=slow:32M
 """Holds: what the daemon is told before something is granted, and what it is asked to remember of it.
 
 The daemon here is the test itself. Two file systems are exported, and a directory of the first one once more.
 """
 
+import fcntl
 import os
 import struct
 import threading
@@ -18,6 +19,8 @@ from nfs import LIVEPATCH, Server, patience, sh, succeeds, wait_until
 from nfs4 import Nfs4
 from nlm import Nlm
 
+# linux/fs.h
+FIFREEZE, FITHAW = 0xc0045877, 0xc0045878
 EPOCHS = iter(bytes([n]) * 16 for n in range(1, 100))
 server = Server(lease=10, grace=60)
 server.set_up()
@@ -249,6 +252,37 @@ def test_valid_for(daemon):
     server.stop()
 
 
+def test_slow():
+    """A request that takes longer than the looks of the watch, while another daemon comes."""
+    sh("mkfs.ext4 -q /dev/disk/slow && mkdir -p /srv/export/slow && mount /dev/disk/slow /srv/export/slow")
+    daemon = start()
+    sh("exportfs -o rw,no_root_squash,no_subtree_check,fsid=8 '*:/srv/export/slow'")
+    one, two = confirm("one"), confirm("two", minor=0)
+    assert wait_until(daemon.until, 20)
+    where = os.open("/srv/export/slow", os.O_RDONLY)
+    fcntl.ioctl(where, FIFREEZE, 0)
+    slow = [in_background(lambda: opens(one, "slow", "new")), in_background(lambda: opens(two, "slow", "other"))]
+    wanted = {(HOLD, b"one", b"8"), (HOLD, b"two", b"8")}
+    check("two OPENs are told", wait_until(lambda: wanted <= set(daemon.told(HOLD)), 10))
+    daemon.close()
+    other = Keeper(epoch=b"x" * 16)
+    assert wait_until(lambda: GRACE_DONE in [u.command for u in other.read], 20)
+    # Four looks.
+    time.sleep(8)
+    equal("another daemon hears nothing of all holds while they go on", other.until(), None)
+    equal("and they do", [result for _, result in slow], [[], []])
+    fcntl.ioctl(where, FITHAW, 0)
+    os.close(where)
+    for thread, result in slow:
+        thread.join(patience(10))
+        equal("one is granted", result[0].status, "OK")
+    check("when it is told of what they have now, it does", wait_until(other.until, 30))
+    equal("then, and not before", set(other.told(HOLD, ALL_HELD)[:2]), wanted)
+    server.stop()
+    other.close()
+    sh("exportfs -u '*:/srv/export/slow' && umount /srv/export/slow")
+
+
 def test_stop():
     """A clean stop, and the livepatch switched off."""
     daemon = start()
@@ -284,7 +318,7 @@ def test_grace(system):
     equal("nor REMOVE", new.remove(new.path("/"), "file"), "GRACE")
     equal("nor on another export of the same file system", opens(new, "a").status, "GRACE")
     one = confirm("one", complete=False)
-    equal("one may reclaim all the same: perhaps it knows better", one.open_reclaim(b.fh).status, "OK")
+    equal("there nobody reclaims: others may have held since what it held", one.open_reclaim(b.fh).status, "NO_GRACE")
     mine = one.open_reclaim(one.path("kept"))
     equal("but where somebody did", mine.status, "OK")
     check("which is told", (HOLD, b"one", b"0") in daemon.told(HOLD))
@@ -330,7 +364,8 @@ def test_nlm(system):
     equal("a lock of NLM that nobody reclaims", nlm.lock(b.fh, monitored=False), "GRANTED")
     check("is not told", not [told for told in daemon.told(HOLD) if told[1] == b""])
     began = time.monotonic()
-    equal("where nobody held anything, a lock of NLM", nlm.lock(b.fh, offset=10), "GRANTED")
+    equal("where nobody held anything, none reclaims", nlm.lock(b.fh, offset=20, reclaim=True), "DENIED_GRACE")
+    equal("and a lock of NLM", nlm.lock(b.fh, offset=10), "GRANTED")
     check(f"at once ({seconds(began):.2f} s)", seconds(began) < patience(1))
     check("which is told, without a name", (HOLD, b"", b"2") in daemon.told(HOLD))
     stop(daemon)
@@ -348,6 +383,7 @@ def test_nlm(system):
 last, client, uuid = test_hold()
 test_unhold(last, client)
 test_valid_for(test_outage(last, client))
+test_slow()
 test_stop()
 test_grace(uuid)
 test_nlm(uuid)

@@ -10,7 +10,7 @@ pub mod time;
 pub mod uaccess;
 pub mod workqueue;
 
-pub use host::{AllocError, Error, Flags};
+pub use host::{fail_after, never_fail, AllocError, Error, Flags};
 
 /// C's types.
 pub mod ffi {

@@ -8,7 +8,9 @@ use crate::Flags;
 use core::cell::UnsafeCell;
 use core::ops::{Deref, DerefMut};
 use pinned_init::PinInit;
+use shuttle::rand::{thread_rng, Rng};
 use shuttle::{sync as shuttle_sync, thread};
+use std::cell::Cell as Setting;
 use std::mem::MaybeUninit;
 use std::sync::Mutex as Cell;
 
@@ -34,6 +36,26 @@ impl<T> InPlaceInit<T> for Arc<T> {
         }
     }
 }
+
+thread_local! {
+    static STALLS: Setting<u32> = const { Setting::new(0) };
+}
+
+/// Who wants a lock is preempted before, while others do much, once in so many times; 0 for never. To begin a schedule with.
+pub fn set_stalls(one_in: u32) {
+    STALLS.set(one_in);
+}
+
+fn stall() {
+    let one_in = STALLS.get();
+    if one_in > 0 && thread_rng().gen_ratio(1, one_in) {
+        let turns = thread_rng().gen_range(0..STALL);
+        time::quickly(|| (0..turns).for_each(|_| thread::yield_now()));
+    }
+}
+
+/// How often others may go on meanwhile.
+const STALL: u32 = 400;
 
 pub struct Mutex<T> {
     raw: shuttle_sync::Mutex<()>,
@@ -90,6 +112,8 @@ pub mod lock {
         }
 
         fn take(&mut self) {
+            stall();
+            time::note_lock();
             // A panic elsewhere ends the whole schedule.
             self.raw = Some(self.lock.raw.lock().unwrap_or_else(|e| e.into_inner()));
         }
@@ -179,7 +203,7 @@ impl Waiter {
             let end = *self.end.lock().unwrap();
             match end {
                 Some(end) => return end,
-                None => thread::park(),
+                None => time::wait(thread::park),
             }
         }
     }
