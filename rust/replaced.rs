@@ -426,10 +426,19 @@ pub(crate) unsafe extern "C" fn nsm_monitor(host: *const private::nlm_host) -> c
     if let Err(e) = monitor::monitor(host, request.as_ref()) {
         return e.to_errno();
     }
-    if let Some(request) = request.as_ref().filter(|_| host.is_server()) {
-        if in_grace::has_reason(Reason::Holds) {
-            grants::prepare(request);
-        }
+    let Some(request) = request.as_ref().filter(|_| host.is_server()) else {
+        return 0;
+    };
+    if in_grace::has_reason(Reason::Holds) {
+        grants::prepare(request);
+    }
+    let grant = request.nlm_grant();
+    let reclaims_share = grant.is_some_and(|grant| grant.is_share && grant.reclaims);
+    if reclaims_share && [Reason::Exempt, Reason::Holds].map(in_grace::has_reason) != [false; 2] {
+        // lockd does not look whether who reclaims a share may, as it does for a lock: only here can it be refused.
+        // SAFETY: lockd is loaded, and so is `grace`; a request of it is being processed, in its namespace.
+        let may = unsafe { is_in_grace(request.net().as_ptr(), false) };
+        return if may { 0 } else { EPERM.to_errno() };
     }
     0
 }

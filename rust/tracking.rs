@@ -11,6 +11,7 @@ pub(crate) mod elsewhere;
 pub(crate) mod grants;
 pub(crate) mod holding;
 pub(crate) mod holds;
+pub(crate) mod jobs;
 pub(crate) mod keeper;
 pub(crate) mod message;
 pub(crate) mod pipe;

@@ -13,15 +13,15 @@ use kernel::container_of;
 use kernel::sync::rcu;
 
 impl Service<'_> {
-    /// Does a thread of nfsd's still work on a request that had begun at a moment, as [`uptime()`](crate::base::clock::uptime)
-    /// counts? What all others had been granted by then is there to be seen. Takes a step for each thread, and does not
-    /// sleep.
+    /// Does a thread of nfsd's still work on a request of NFSv4 that had begun at a moment, as
+    /// [`uptime()`](crate::base::clock::uptime) counts? What all others had been granted by then is there to be seen. Takes a
+    /// step for each thread, and does not sleep.
     ///
     /// # Safety
     ///
     /// The server has so many `pools` of threads.
     pub(crate) unsafe fn works_since(&self, pools: usize, moment: i64) -> bool {
-        // A thread says that it works on a request before that request looks at anything of ours.
+        // A thread says that it works on a request before that looks at anything of ours, with many a lock in between.
         fence(Ordering::SeqCst);
         let _guard = rcu::read_lock();
         let server: *mut svc_serv = self.as_ptr();
@@ -45,12 +45,15 @@ impl Service<'_> {
 /// The thread's `svc_rqst` is valid.
 unsafe fn works_since(thread: *mut svc_rqst, moment: i64) -> bool {
     // SAFETY: Words of a valid structure, each of which its thread changes in one go.
-    let (counter, began) = unsafe {
+    let (counter, began, version) = unsafe {
         (
             AtomicU32::from_ptr(addr_of!((*thread).rq_status_counter).cast_mut()),
             AtomicI64::from_ptr(addr_of!((*thread).rq_stime).cast_mut()),
+            AtomicU32::from_ptr(addr_of!((*thread).rq_vers).cast_mut()),
         )
     };
-    // It is odd while one is processed. If the time is that of the next one, this one has ended.
-    counter.load(Ordering::Acquire) % 2 == 1 && began.load(Ordering::Relaxed) <= moment
+    // It is odd while one is processed. If what is read then is that of the next one, this one has ended.
+    counter.load(Ordering::Acquire) % 2 == 1
+        && began.load(Ordering::Relaxed) <= moment
+        && version.load(Ordering::Relaxed) == 4
 }

@@ -92,7 +92,10 @@ impl Look {
                 self.next = Some(number);
                 return Found::Step(Step::Part);
             }
-            let export = stateid.kind().and_then(|_| stateid.place().export_id());
+            let export = match stateid.kind() {
+                Some(_) if !stateid.is_of_directory() => stateid.place().export_id(),
+                _ => None,
+            };
             let Some(export) = export.filter(|export| !self.exports.contains(export)) else {
                 continue;
             };

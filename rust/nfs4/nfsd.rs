@@ -101,7 +101,7 @@ impl<'a> Tracked<'a> {
         }
     }
 
-    /// Does nfsd still work on a request that had begun at a moment, as [`uptime()`](crate::base::clock::uptime) counts? Takes
+    /// Does nfsd still work on a request of NFSv4 that had begun at a moment, as [`uptime()`](crate::base::clock::uptime) counts? Takes
     /// a step for each thread, and does not sleep.
     pub(crate) fn works_since(self, moment: i64) -> bool {
         NonNull::new(self.nn.server()).is_some_and(|server| {

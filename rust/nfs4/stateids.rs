@@ -83,6 +83,10 @@ pub(crate) enum Kind {
     Layout,
 }
 
+/// `S_IFMT` and `S_IFDIR` (`include/uapi/linux/stat.h`).
+const FORMAT: u16 = 0o170_000;
+const DIRECTORY: u16 = 0o040_000;
+
 /// How many locks may still be looked at. A stateid of locks is that of an owner and a file, and all of the file's
 /// locks are looked at for it, under spinlocks: with many owners on one file that would take long.
 pub(crate) struct Steps(usize);
@@ -142,6 +146,24 @@ impl Stateid<'_> {
             (0, private::nfsd_ha_stid_NFSD_HA_DELEG) => Some(Kind::Delegation),
             (0, private::nfsd_ha_stid_NFSD_HA_LAYOUT) => Some(Kind::Layout),
             _ => None,
+        }
+    }
+
+    /// Is it a delegation of a directory, which nobody reclaims (RFC 8881, 10.9.5)? Takes the file's `fi_lock`; does not sleep.
+    pub(crate) fn is_of_directory(&self) -> bool {
+        if self.kind() != Some(Kind::Delegation) {
+            return false;
+        }
+        // SAFETY: A stateid keeps its file from when it has one, whose lock nfsd takes in process context. As long as that is
+        // delegated, which changes under its lock, its inode is there, of a kind that never changes.
+        unsafe {
+            let file = (&raw const (*self.0.as_ptr()).sc_file).read_volatile();
+            if file.is_null() {
+                return false;
+            }
+            let _lock = SpinGuard::new(addr_of_mut!((*file).fi_lock));
+            let inode = (*file).fi_inode;
+            !(*file).fi_deleg_file.is_null() && (*inode).i_mode & FORMAT == DIRECTORY
         }
     }
 

@@ -434,7 +434,7 @@ impl<H: KeyedHash, O: Copy + PartialEq> Changes<H, O> {
         // There was a record to remove, or there may be one by the upcall that is on its way.
         change.doubtful |= before == Want::Removed;
         // A client that is gone needs no record.
-        if want == Want::Removed && core::mem::take(&mut change.owed) {
+        if !matches!(want, Want::Stored(_)) && core::mem::take(&mut change.owed) {
             self.counts.owed -= 1;
         }
         self.count(before, is_hold, false);

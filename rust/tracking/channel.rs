@@ -88,17 +88,38 @@ impl Channel {
         message: KVec<u8>,
         patience: u32,
     ) -> (Locked<'a>, Result<Said>) {
-        let channel = &pipe.handler;
-        let result;
-        (state, result) = match channel.submit(pipe, &mut state, command, message) {
-            Ok(upcall) => channel.wait(pipe, state, &upcall, patience),
+        match Self::send(pipe, &mut state, command, message) {
+            Ok(upcall) => Self::hear(pipe, state, &upcall, patience),
             Err(e) => (state, Err(e)),
-        };
-        state.stats.count(command, result.is_err());
+        }
+    }
+
+    /// The first half of [`Channel::call`]: puts an upcall on the pipe, or in line. Fails with `ENOMEM` and `EPIPE`. May sleep.
+    pub(crate) fn send(
+        pipe: &Pipe<Self>,
+        state: &mut State,
+        command: Command,
+        message: KVec<u8>,
+    ) -> Result<Arc<Upcall>> {
+        let result = pipe.handler.submit(pipe, state, command, message);
+        if result.is_err() {
+            state.stats.count(command, true);
+        }
+        result
+    }
+
+    /// The second half: waits for the answer to an upcall. Who does not, has it neither answered nor forgotten.
+    pub(crate) fn hear<'a>(
+        pipe: &'a Pipe<Self>,
+        state: Locked<'a>,
+        upcall: &Upcall,
+        patience: u32,
+    ) -> (Locked<'a>, Result<Said>) {
+        let (mut state, result) = pipe.handler.wait(pipe, state, upcall, patience);
+        state.stats.count(upcall.body.command, result.is_err());
         (state, result)
     }
 
-    /// Puts an upcall on the pipe, or in line.
     fn submit(
         &self,
         pipe: &Pipe<Self>,

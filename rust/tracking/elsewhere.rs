@@ -45,17 +45,33 @@ pub(crate) fn look(net: u64) -> Result<Elsewhere> {
         }
     })?;
     let mut result = Ok(false);
+    each_mount(net, |nfsd| {
+        if result == Ok(false) {
+            result = of_lockd(nfsd, &mut found.nlm);
+            found.is_server_in_grace = nfsd.is_in_grace(false);
+        }
+    });
+    found.is_whole &= result?;
+    Ok(found)
+}
+
+/// Is lockd or nfsd in its grace period, in the namespace with this cookie? May sleep.
+pub(crate) fn is_server_in_grace(net: u64) -> bool {
+    let mut is_in_grace = false;
+    each_mount(net, |nfsd| is_in_grace = nfsd.is_in_grace(false));
+    is_in_grace
+}
+
+/// Calls `f` with nfsd in a namespace for each mount of its file system there. May sleep.
+fn each_mount(net: u64, mut f: impl FnMut(Nfsd<'_>)) {
     if let Some(nfsd) = LoadedNfsd::get() {
         nfsd.each_mount(|sb| {
             let nfsd = sb.nfsd();
-            if nfsd.net().cookie() == net && result == Ok(false) {
-                result = of_lockd(nfsd, &mut found.nlm);
-                found.is_server_in_grace = nfsd.is_in_grace(false);
+            if nfsd.net().cookie() == net {
+                f(nfsd);
             }
         });
     }
-    found.is_whole &= result?;
-    Ok(found)
 }
 
 /// Adds where lockd has files. Returns whether it could be asked. Fails with `ENOMEM`. May sleep.

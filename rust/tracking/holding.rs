@@ -48,10 +48,11 @@ impl Tracker {
             exempt::end(self.net);
         }
         state.records.know(known && is_none);
-        state.all_held.begin(is_on, known);
         if is_on {
+            // Before: requests that do not ask for holds are waited for.
             in_grace::ask_for(Reason::Holds, true);
         }
+        state.all_held.begin(is_on, known);
     }
 
     /// Something is about to be granted to a client on an export, or to one of NLM. Waits until there is a hold, `limit`
@@ -74,6 +75,12 @@ impl Tracker {
         if state.holds.keep(row.name, export, owner) {
             return (true, true);
         }
+        // What it reclaims is on record from before, until the daemon is told that the grace period is over; that waits for
+        // this.
+        let limit = match reclaims && !state.all_held.is_over {
+            true => 0,
+            false => limit,
+        };
         let State { holds, changes, .. } = &mut *state;
         let wanted = holds.note(export).and_then(|_| changes.hold(row, owner));
         if wanted.is_ok() {

@@ -20,10 +20,7 @@
 
 use crate::base::clock::Moment;
 use crate::base::params;
-use crate::nfs4::nfs4_client::ClientRef;
-use crate::nfs4::server::Expiring;
 use crate::scopes::was_held::WasHeld;
-use crate::tracking::changes::{Done, Job, Next};
 use crate::tracking::channel::{Channel, Locked, UNKNOWN};
 use crate::tracking::cld::{self, About, Command, Details, Said, Version};
 use crate::tracking::holds::Row;
@@ -73,8 +70,7 @@ impl Tracker {
                 Stage::Waiting | Stage::Parted => (state, false),
                 Stage::Ready => {
                     if let Some(job) = state.changes.begin_next() {
-                        state.stats.retried += 1;
-                        self.perform(state, job, params::upcall_timeout())
+                        self.perform_some(state, job, params::upcall_timeout())
                     } else if state.grace_done_due && state.changes.counts().owed == 0 {
                         self.send_grace_done(state)
                     } else {
@@ -297,111 +293,8 @@ impl Tracker {
         }
     }
 
-    /// Makes the upcall that a row needs, or waits for who is doing so, and leaves
-    /// to the keeper what cannot be done in `limit` milliseconds.
-    pub(crate) fn settle<'a>(
-        self: &'a Arc<Self>,
-        mut state: Locked<'a>,
-        key: u64,
-        row: Row<'_>,
-        limit: u32,
-    ) {
-        let channel = &self.pipe.handler;
-        let began = Moment::now();
-        loop {
-            let patience = state.patience().min(began.left(limit));
-            // Who expires many clients leaves their records to the keeper.
-            if state.stage == Stage::Closed || patience == 0 || Expiring::is_current() {
-                break;
-            }
-            if state.stage == Stage::Ready {
-                match state.changes.begin(key, row) {
-                    Next::Settled => return self.changed(&mut state),
-                    Next::Busy => {}
-                    Next::Upcall(job) => {
-                        let done;
-                        let partings = state.partings;
-                        (state, done) = self.perform(state, job, patience);
-                        // It is for the next one.
-                        if done || state.partings != partings {
-                            continue;
-                        }
-                        break;
-                    }
-                }
-            }
-            let seen = (state.stage, state.changes.ended());
-            (state, _) = channel.wait_until(state, &self.settled, patience, |s| {
-                (s.stage, s.changes.ended()) != seen
-            });
-        }
-        drop(state);
-        self.wake_keeper();
-    }
-
-    /// Makes the upcall of a job. Returns whether the daemon has done it.
-    fn perform<'a>(
-        self: &'a Arc<Self>,
-        state: Locked<'a>,
-        job: Job,
-        patience: u32,
-    ) -> (Locked<'a>, bool) {
-        let command = job.command;
-        if command.is_new() && state.version < Version::V3 {
-            let mut state = state;
-            state.changes.cancel(job);
-            return (state, true);
-        }
-        let message = cld::encode(state.version, command, &state.changes.about(&job));
-        let (mut state, result) = match message {
-            Ok(message) => Channel::call(&self.pipe, state, command, message, patience),
-            Err(e) => (state, Err(e)),
-        };
-        let done = result.is_ok();
-        match state.changes.end(job, done) {
-            Some(Done::Stored(client)) if state.stage != Stage::Closed => {
-                self.stored(&mut state, client);
-            }
-            // Without memory, it is stored again.
-            Some(Done::Held(client, export, owner)) => {
-                let _ = state.holds.add(client.get().name, &export, owner);
-            }
-            _ => {}
-        }
-        if command == Command::Remove && state.changes.counts().holds > 0 {
-            // Some may have waited for this.
-            self.wake_keeper();
-        }
-        // lockd, whose only thread waits for a hold, does so for a shorter time than others.
-        if command != Command::Hold || result != Err(ETIMEDOUT) {
-            self.report(&mut state, command, result.map(|_| ()));
-        }
-        self.changed(&mut state);
-        (state, done)
-    }
-
-    /// The record of a client is stored.
-    fn stored(&self, state: &mut State, client: ClientRef) {
-        // SAFETY: A client is in the table of changes only until nfsd has called `remove` for
-        // it, which it does before it frees it (`expire_client()`), after the last `create` or
-        // `check` (they hold `cl_rpc_users`), and which needs no memory to take it out; or until
-        // the server stops, when the channel is closed. Both need the lock that we hold.
-        let client = unsafe { client.get() };
-        client.set_stable(true);
-        // A client says with RECLAIM_COMPLETE (RFC 8881 section 18.51) that it has reclaimed
-        // all. One whose record could not be stored is waited for: the old one is all it has.
-        // One that is on record by its former name does not finish: there may be another one, which came to another
-        // address.
-        let records = &mut state.records;
-        let is_last = client.minor_version() > 0
-            && client.with_record(|own| records.complete(own.name, Some(own.hash)));
-        if is_last {
-            self.end_grace(state);
-        }
-    }
-
     /// Ends the grace period, as nobody can still want to reclaim.
-    fn end_grace(&self, state: &State) {
+    pub(crate) fn end_grace(&self, state: &State) {
         if let Some(nn) = self.nn(state).filter(|nn| !nn.grace_ended()) {
             pr_info!(
                 "nobody is left to reclaim, ending the grace period (net {:x})\n",

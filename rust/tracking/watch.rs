@@ -102,6 +102,9 @@ impl Tracker {
                     }
                 }
             } else if is_ready(&state) {
+                if state.all_held.is_over && !state.all_held.known {
+                    state = self.see_end_of_grace(state);
+                }
                 let is_time = looked.is_none_or(|(at, pause)| at.elapsed() >= pause);
                 if is_time || state.all_held.needs_look() {
                     let began = Moment::now();
@@ -124,6 +127,18 @@ impl Tracker {
             };
             (state, _) = channel.wait_until(state, &channel.came, TICK, is_over);
         }
+    }
+
+    /// Once lockd's grace period is over, too, nobody reclaims any more what others held.
+    fn see_end_of_grace<'a>(&'a self, state: Locked<'a>) -> Locked<'a> {
+        drop(state);
+        let is_in_grace = elsewhere::is_server_in_grace(self.net);
+        let mut state = self.pipe.handler.state();
+        if !is_in_grace && state.all_held.is_over {
+            state.all_held.known = true;
+            exempt::end(self.net);
+        }
+        state
     }
 
     /// Looks at all that is held, `regular` if what is not used may leave. May sleep, without a lock between its parts.
@@ -174,14 +189,11 @@ impl Tracker {
         }
         let elsewhere = elsewhere::look(self.net)?;
         let mut state = self.current(began)?;
-        if state.all_held.is_over && !elsewhere.is_server_in_grace {
-            // Nobody reclaims any more what others held.
-            state.all_held.known = true;
-            exempt::end(self.net);
-        }
         let leave = |may: bool| if may { Leave::End } else { Leave::No };
         let (name, exports) = (state.grace_name, &elsewhere.in_grace[..]);
-        is_clean &= compare(&mut state, &name, None, exports, leave(regular))?;
+        // It stands for those who have reclaimed, too, until they have holds of their own.
+        let may_leave = regular && is_clean && state.changes.counts().holds == 0;
+        is_clean &= compare(&mut state, &name, None, exports, leave(may_leave))?;
         // Who is about to reclaim has no lock yet.
         let may_leave = regular && elsewhere.is_whole && !elsewhere.is_server_in_grace;
         is_clean &= compare(&mut state, &[], None, &elsewhere.nlm, leave(may_leave))?;

@@ -83,6 +83,10 @@ impl Stateid {
         self.0.map(|_| Kind)
     }
 
+    pub(crate) fn is_of_directory(&self) -> bool {
+        false
+    }
+
     pub(crate) fn place(&self) -> Place {
         self.0.map_or_else(Place::default, |export| Place {
             export: Some(export.fsid),

@@ -28,12 +28,15 @@ pub(crate) mod elsewhere {
         pub(crate) is_server_in_grace: bool,
     }
 
-    pub(crate) fn look(net: u64) -> Result<Elsewhere> {
+    pub(crate) fn is_server_in_grace(net: u64) -> bool {
         // SAFETY: It is that of a server that runs.
-        let nn = unsafe { Net::of_cookie(net) }.state();
+        unsafe { Net::of_cookie(net) }.state().in_grace(false)
+    }
+
+    pub(crate) fn look(net: u64) -> Result<Elsewhere> {
         let mut found = Elsewhere {
             is_whole: true,
-            is_server_in_grace: nn.in_grace(false),
+            is_server_in_grace: is_server_in_grace(net),
             ..Elsewhere::default()
         };
         clients::each(net, 0, |pair| {
@@ -51,6 +54,8 @@ pub(crate) mod grants;
 pub(crate) mod holding;
 #[path = "../../../rust/tracking/holds.rs"]
 pub(crate) mod holds;
+#[path = "../../../rust/tracking/jobs.rs"]
+pub(crate) mod jobs;
 #[path = "../../../rust/tracking/keeper.rs"]
 pub(crate) mod keeper;
 #[path = "pipe.rs"]

@@ -354,6 +354,13 @@ class Nfs4(Rpc):
         packer.uint(3).opaque(Packer().uint(0).bytes())
         return self.status(putfh(opened.fh), simple(49, arguments=packer.bytes()))
 
+    def delegate(self, directory):
+        """GET_DIR_DELEGATION, of 4.1 and later; the status, which for "there is none now" is UNAVAIL."""
+        packer = Packer().uint(0, 0).hyper(0).uint(0).hyper(0).uint(0, 0, 0)
+        status, results = self.compound(
+            putfh(directory), Op(46, packer.bytes(), lambda answer: answer.uint()))
+        return "UNAVAIL" if status == "OK" and results[1] else status
+
     def set_xattr(self, fh, name, value=b"v"):
         """SETXATTR, of 4.2."""
         arguments = Packer().uint(0).opaque(name).opaque(value).bytes()

@@ -172,6 +172,10 @@ def test_unhold(daemon, one):
           (REMOVE, b"one", b"") in daemon.told(REMOVE) and server.status()["holds"] == 1)
     equal("one that comes back is told anew", (opens(one, "/", "kept").status, daemon.told(HOLD)[4:]),
           ("OK", [(HOLD, b"one", b"0")]))
+    browser = confirm("browser")
+    sh("mkdir /srv/export/b/quiet; sysctl -q fs.leases-enable=1")
+    equal("one has a directory delegated", browser.delegate(browser.path("b/quiet")), "OK")
+    sh("sysctl -q fs.leases-enable=0")
     sh("echo '1 60' > /proc/fs/nfsd/fsid_grace")
     check("an export that is in grace by command counts as held",
           wait_until(lambda: len(daemon.told(HOLD)) == 7, 30))
@@ -190,6 +194,8 @@ def test_unhold(daemon, one):
     equal("and is counted", server.status()["holds"], 2)
     equal("to open there again", (opens(one, "b").status, daemon.told(HOLD)[8:]),
           ("OK", [(HOLD, b"one", b"2")]))
+    equal("who has a directory delegated holds nothing that can be reclaimed, also after many looks",
+          [told for told in daemon.told(HOLD) if told[1] == b"browser"], [])
     del kept
 
 
@@ -321,7 +327,7 @@ def test_grace(system):
     equal("there nobody reclaims: others may have held since what it held", one.open_reclaim(b.fh).status, "NO_GRACE")
     mine = one.open_reclaim(one.path("kept"))
     equal("but where somebody did", mine.status, "OK")
-    check("which is told", (HOLD, b"one", b"0") in daemon.told(HOLD))
+    check("which is told, and not waited for", wait_until(lambda: (HOLD, b"one", b"0") in daemon.told(HOLD), 10))
     equal("one client is waited for", server.status()["reclaimers_awaited"], 1)
     equal("it is done", one.reclaim_complete(), "OK")
     check("so the grace period ends", wait_until(lambda: not server.in_grace(), 20))
@@ -365,6 +371,7 @@ def test_nlm(system):
     check("is not told", not [told for told in daemon.told(HOLD) if told[1] == b""])
     began = time.monotonic()
     equal("where nobody held anything, none reclaims", nlm.lock(b.fh, offset=20, reclaim=True), "DENIED_GRACE")
+    equal("nor a share", nlm.share(b.fh, reclaim=True), "NOLOCKS")
     equal("and a lock of NLM", nlm.lock(b.fh, offset=10), "GRANTED")
     check(f"at once ({seconds(began):.2f} s)", seconds(began) < patience(1))
     check("which is told, without a name", (HOLD, b"", b"2") in daemon.told(HOLD))

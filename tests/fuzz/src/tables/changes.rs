@@ -6,7 +6,7 @@ use super::Step;
 use crate::nfs4::record::Client;
 use crate::scopes::place::ExportId;
 use crate::scopes::scope::Fsid;
-use crate::tracking::changes::{Changes, Counts, Done, Job, Next};
+use crate::tracking::changes::{Changes, Counts, Done, Job, Next, Unhold};
 use crate::tracking::cld::{Command, Details};
 use crate::tracking::holds::{Holds, Leave, Row};
 use crate::{with_memory, Weak};
@@ -90,8 +90,8 @@ impl Walk {
         })
     }
 
-    /// A client goes.
-    fn go(&mut self, who: u8, memory: u8) {
+    /// A client goes, `in_grace` if it may be on record from before.
+    fn go(&mut self, who: u8, in_grace: bool, memory: u8) {
         let Some(client) = self.there.remove(&who) else {
             return;
         };
@@ -103,9 +103,14 @@ impl Walk {
         self.held.retain(|held| held.0 != who);
         // If the next one of its name is stored before it is removed, that is never done.
         self.stale.extend((0..4).map(|at| (who, Some(at))));
+        let how = match (removes, in_grace) {
+            (true, _) => Unhold::ByRemove,
+            (false, true) => Unhold::Never,
+            (false, false) => Unhold::Now,
+        };
         for at in 0..4 {
             with_row((who, Some(at)), |row| {
-                self.table.drop_hold(row, client.owner)
+                self.table.drop_hold(row, client.owner, how)
             });
         }
         let Walk {
@@ -114,7 +119,7 @@ impl Walk {
         let forgotten = holds.forget(&[who], |export, owner| {
             assert_eq!(owner, Some(client.owner));
             let at = number(export);
-            if !removes {
+            if how == Unhold::Now {
                 with_row((who, Some(at)), |row| table.unhold(row))?;
             }
             Ok(told.remove(&(who, at)))
@@ -123,8 +128,8 @@ impl Walk {
     }
 
     /// A client comes; one that was there goes, after the new one is confirmed.
-    fn come(&mut self, who: u8, memory: u8) {
-        self.go(who, memory);
+    fn come(&mut self, who: u8, in_grace: bool, memory: u8) {
+        self.go(who, in_grace, memory);
         let client = There {
             owner: self.next_owner,
             wanted: false,
@@ -257,9 +262,9 @@ impl Walk {
     fn step(&mut self, step: Step) {
         let (who, at) = (step.who & 15, step.who >> 4 & 3);
         match step.what % 16 {
-            0 => self.come(who, step.memory),
+            0 => self.come(who, step.number & 1 == 0, step.memory),
             1 => self.store(who, step.memory),
-            2 => self.go(who, step.memory),
+            2 => self.go(who, step.number & 1 == 0, step.memory),
             3 => {
                 let name = (who, Some(at).filter(|_| step.number & 1 == 0));
                 let next = with_row(name, |row| self.table.begin(self.table.key(row), row));
