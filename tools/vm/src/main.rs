@@ -48,6 +48,9 @@ const PROGRAM: &str = "user/x86_64-unknown-linux-gnu/release/nfsd-ha";
 /// The daemon, and what the library's tests run, from the directory that the program is in.
 const BESIDE: [&str; 2] = ["nfsd-had", "examples/net"];
 
+/// The daemon's unit, in the repository.
+const UNIT: &str = "user/units/nfsd-had.service";
+
 /// Hundredths of a CPU that a VM takes in the mean, if nothing else is known.
 const WEIGHT: u32 = 30;
 
@@ -198,6 +201,7 @@ impl Common {
         let program = self.program(cache)?;
         let beside = BESIDE.map(|name| program.with_file_name(name));
         helpers.extend(beside.into_iter().filter(|path| path.exists()));
+        helpers.push(self.repo.join(UNIT));
         Ok(Kernel {
             helpers,
             images: Images::make(&self.repo, &release)?,
