@@ -25,7 +25,7 @@ thread_local! {
 /// waits meets a signal; 0 for none.
 ///
 /// `NFSD_HA_SCHEDULES` says how many, `NFSD_HA_SEED` which.
-pub(crate) fn explore(signals: u32, scenario: fn()) {
+pub(crate) fn explore(signals: u32, scenario: impl Fn() + Copy + Send + Sync + 'static) {
     let schedules = number("NFSD_HA_SCHEDULES").unwrap_or(SCHEDULES as u64) as usize;
     let seed = number("NFSD_HA_SEED").unwrap_or_else(|| RandomState::new().build_hasher().finish());
     SEED.set(seed);
@@ -50,7 +50,11 @@ fn number(name: &str) -> Option<u64> {
     )
 }
 
-fn run(scheduler: impl Scheduler + 'static, signals: u32, scenario: fn()) {
+fn run(
+    scheduler: impl Scheduler + 'static,
+    signals: u32,
+    scenario: impl Fn() + Send + Sync + 'static,
+) {
     let mut config = Config::new();
     config.stack_size = 1 << 17;
     config.failure_persistence = FailurePersistence::None;

@@ -175,14 +175,12 @@ fn join(threads: Vec<JoinHandle<()>>) {
     threads.into_iter().for_each(|t| t.join().unwrap());
 }
 
-#[test]
-fn what_is_held_is_on_record_when_that_is_said() {
-    explore(0, || {
+/// Something happens to a server; in the end all is on record, and said to be.
+fn tell(make: fn() -> Scene, story: fn(&mut Scene)) {
+    explore(0, move || {
         let clock = Clock::start(20);
-        let store = Store::epochs(Names::new());
-        let scene = Scene::with(store, below(3) as u32, below(3) as u32, 0);
-        set_stalls([0, 300][below(2)]);
-        join(clients(&scene, one_in(2)));
+        let mut scene = make();
+        story(&mut scene);
         set_stalls(0);
         settle(&scene);
         scene.end(false);
@@ -190,25 +188,43 @@ fn what_is_held_is_on_record_when_that_is_said() {
     });
 }
 
+/// A server without clients, and a daemon that dies and fails now and then.
+fn begun() -> Scene {
+    Scene::with(
+        Store::epochs(Names::new()),
+        below(2) as u32,
+        below(2) as u32,
+        0,
+    )
+}
+
+#[test]
+fn what_is_held_is_on_record_when_that_is_said() {
+    let often = || {
+        Scene::with(
+            Store::epochs(Names::new()),
+            below(3) as u32,
+            below(3) as u32,
+            0,
+        )
+    };
+    tell(often, |scene| {
+        set_stalls([0, 300][below(2)]);
+        join(clients(scene, one_in(2)));
+    });
+}
+
 #[test]
 fn who_is_hasty_asks_before_its_predecessor_is_removed() {
-    explore(0, || {
-        let clock = Clock::start(20);
-        let store = Store::epochs(Names::new());
-        let mut scene = Scene::with(store, below(2) as u32, below(2) as u32, 0);
+    tell(begun, |scene| {
         scene.hasty = true;
-        join(clients(&scene, false));
-        settle(&scene);
-        scene.end(false);
-        clock.stop();
+        join(clients(scene, false));
     });
 }
 
 #[test]
 fn no_hold_leaves_while_a_request_needs_it() {
-    explore(0, || {
-        let clock = Clock::start(20);
-        let mut scene = settled();
+    tell(settled, |scene| {
         scene.slow = true;
         set_stalls(100);
         join(vec![
@@ -216,20 +232,13 @@ fn no_hold_leaves_while_a_request_needs_it() {
             scene.client(|server| help(&server, "b", 6)),
             scene.client(|server| help(&server, "b", 6)),
         ]);
-        set_stalls(0);
-        settle(&scene);
-        scene.end(false);
-        clock.stop();
     });
 }
 
 #[test]
 fn memory_is_short() {
-    explore(0, || {
-        let clock = Clock::start(20);
-        let store = Store::epochs(Names::new());
-        let scene = Scene::with(store, below(2) as u32, below(2) as u32, 0);
-        let mut threads = clients(&scene, one_in(2));
+    tell(begun, |scene| {
+        let mut threads = clients(scene, one_in(2));
         threads.push(thread::spawn(|| {
             for _ in 0..3 {
                 pause();
@@ -239,33 +248,29 @@ fn memory_is_short() {
             }
         }));
         join(threads);
-        settle(&scene);
-        scene.end(false);
-        clock.stop();
     });
 }
 
 #[test]
 fn another_daemon_is_told_what_is_held() {
-    explore(0, || {
-        let clock = Clock::start(20);
-        let store = Store::epochs(Names::new());
+    let changing = || {
         let changes = 1 + below(2) as u32;
-        let scene = Scene::with(store, changes + 1, below(2) as u32, changes);
+        Scene::with(
+            Store::epochs(Names::new()),
+            changes + 1,
+            below(2) as u32,
+            changes,
+        )
+    };
+    tell(changing, |scene| {
         set_stalls([0, 300][below(2)]);
-        join(clients(&scene, one_in(2)));
-        set_stalls(0);
-        settle(&scene);
-        scene.end(false);
-        clock.stop();
+        join(clients(scene, one_in(2)));
     });
 }
 
 #[test]
 fn another_daemon_comes_while_somebody_looks() {
-    explore(0, || {
-        let clock = Clock::start(20);
-        let scene = settled();
+    tell(settled, |scene| {
         set_stalls(100);
         let helper = scene.client(|server| help(&server, "a", 3));
         for _ in 0..2 {
@@ -273,34 +278,23 @@ fn another_daemon_comes_while_somebody_looks() {
             recorder::replace(&scene.database, &scene.nn);
         }
         helper.join().unwrap();
-        set_stalls(0);
-        settle(&scene);
-        scene.end(false);
-        clock.stop();
     });
 }
 
 #[test]
 fn another_daemon_comes_while_a_request_is_slow() {
-    explore(0, || {
-        let clock = Clock::start(20);
-        let mut scene = settled();
+    tell(settled, |scene| {
         scene.slow = true;
         let helper = scene.client(|server| help(&server, "a", 3));
         pause();
         recorder::replace(&scene.database, &scene.nn);
         helper.join().unwrap();
-        settle(&scene);
-        scene.end(false);
-        clock.stop();
     });
 }
 
 #[test]
 fn a_client_goes_while_another_daemon_comes() {
-    explore(0, || {
-        let clock = Clock::start(20);
-        let scene = settled();
+    tell(settled, |scene| {
         set_stalls(100);
         recorder::replace(&scene.database, &scene.nn);
         let client = scene.client(|server| {
@@ -315,11 +309,7 @@ fn a_client_goes_while_another_daemon_comes() {
             }
             join(parting);
         });
-        join(vec![client]);
-        set_stalls(0);
-        settle(&scene);
-        scene.end(false);
-        clock.stop();
+        client.join().unwrap();
     });
 }
 
