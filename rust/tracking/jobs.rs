@@ -161,8 +161,7 @@ impl Tracker {
             }
             _ => {}
         }
-        let counts = state.changes.counts();
-        if command == Command::Remove && counts.holds + counts.removed > 0 {
+        if command == Command::Remove && state.changes.counts().holds > 0 {
             // Some may have waited for this.
             self.wake_keeper();
         }
