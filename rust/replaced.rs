@@ -429,12 +429,15 @@ pub(crate) unsafe extern "C" fn nsm_monitor(host: *const private::nlm_host) -> c
     let Some(request) = request.as_ref().filter(|_| host.is_server()) else {
         return 0;
     };
-    if in_grace::has_reason(Reason::Holds) {
+    let puts_on_record = in_grace::has_reason(Reason::Holds);
+    if puts_on_record {
         grants::prepare(request);
     }
+    if !puts_on_record && !in_grace::has_reason(Reason::Exempt) {
+        return 0;
+    }
     let grant = request.nlm_grant();
-    let reclaims_share = grant.is_some_and(|grant| grant.is_share && grant.reclaims);
-    if reclaims_share && [Reason::Exempt, Reason::Holds].map(in_grace::has_reason) != [false; 2] {
+    if grant.is_some_and(|grant| grant.is_share && grant.reclaims) {
         // lockd does not look whether who reclaims a share may, as it does for a lock: only here can it be refused.
         // SAFETY: lockd is loaded, and so is `grace`; a request of it is being processed, in its namespace.
         let may = unsafe { is_in_grace(request.net().as_ptr(), false) };
