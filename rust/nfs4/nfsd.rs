@@ -83,7 +83,7 @@ impl<'a> Changing<'a> {
 #[derive(Clone, Copy)]
 pub(crate) struct Tracked<'a> {
     nn: &'a NfsdNet,
-    net: Net<'a>,
+    nfsd: Nfsd<'a>,
 }
 
 impl<'a> Tracked<'a> {
@@ -95,19 +95,21 @@ impl<'a> Tracked<'a> {
     pub(crate) unsafe fn new(nfsd: Nfsd<'a>) -> Self {
         let nn = NfsdNet::of(nfsd);
         // INVARIANT: By this function's requirement.
-        Tracked {
-            nn,
-            net: nfsd.net(),
-        }
+        Tracked { nn, nfsd }
     }
 
-    /// Does nfsd still work on a request of NFSv4 that had begun at a moment, as [`uptime()`](crate::base::clock::uptime) counts? Takes
-    /// a step for each thread, and does not sleep.
+    /// Is the server in a grace period: nfsd's, or lockd's unless it is asked for `opens`? Does not sleep.
+    pub(crate) fn is_in_grace(self, opens: bool) -> bool {
+        self.nfsd.is_in_grace(opens)
+    }
+
+    /// Does nfsd still work on a request of NFSv4 that had begun at a moment, as
+    /// [`uptime()`](crate::base::clock::uptime) counts? Takes a step for each thread, and does not sleep.
     pub(crate) fn works_since(self, moment: i64) -> bool {
         NonNull::new(self.nn.server()).is_some_and(|server| {
             // SAFETY: nfsd is loaded, and frees the server after its tracking has ended, by the type's invariant.
             unsafe {
-                let pools = private::nfsd_nrpools(self.net.as_ptr());
+                let pools = private::nfsd_nrpools(self.nfsd.net().as_ptr());
                 Service::from_raw(server).works_since(pools as usize, moment)
             }
         })

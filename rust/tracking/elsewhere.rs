@@ -21,8 +21,6 @@ pub(crate) struct Elsewhere {
     pub(crate) nlm: KVVec<ExportId>,
     /// All of it was looked at.
     pub(crate) is_whole: bool,
-    /// lockd or nfsd is in its grace period.
-    pub(crate) is_server_in_grace: bool,
 }
 
 /// Looks at that, in the namespace with this cookie. Fails with `ENOMEM`. May sleep; of lockd it takes what is free.
@@ -45,33 +43,16 @@ pub(crate) fn look(net: u64) -> Result<Elsewhere> {
         }
     })?;
     let mut result = Ok(false);
-    each_mount(net, |nfsd| {
-        if result == Ok(false) {
-            result = of_lockd(nfsd, &mut found.nlm);
-            found.is_server_in_grace = nfsd.is_in_grace(false);
-        }
-    });
-    found.is_whole &= result?;
-    Ok(found)
-}
-
-/// Is lockd or nfsd in its grace period, in the namespace with this cookie? May sleep.
-pub(crate) fn is_server_in_grace(net: u64) -> bool {
-    let mut is_in_grace = false;
-    each_mount(net, |nfsd| is_in_grace = nfsd.is_in_grace(false));
-    is_in_grace
-}
-
-/// Calls `f` with nfsd in a namespace for each mount of its file system there. May sleep.
-fn each_mount(net: u64, mut f: impl FnMut(Nfsd<'_>)) {
     if let Some(nfsd) = LoadedNfsd::get() {
         nfsd.each_mount(|sb| {
             let nfsd = sb.nfsd();
-            if nfsd.net().cookie() == net {
-                f(nfsd);
+            if nfsd.net().cookie() == net && result == Ok(false) {
+                result = of_lockd(nfsd, &mut found.nlm);
             }
         });
     }
+    found.is_whole &= result?;
+    Ok(found)
 }
 
 /// Adds where lockd has files. Returns whether it could be asked. Fails with `ENOMEM`. May sleep.

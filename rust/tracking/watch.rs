@@ -102,9 +102,7 @@ impl Tracker {
                     }
                 }
             } else if is_ready(&state) {
-                if state.all_held.is_over && !state.all_held.known {
-                    state = self.see_end_of_grace(state);
-                }
+                self.see_end_of_grace(&mut state);
                 let is_time = looked.is_none_or(|(at, pause)| at.elapsed() >= pause);
                 if is_time || state.all_held.needs_look() {
                     let began = Moment::now();
@@ -130,15 +128,16 @@ impl Tracker {
     }
 
     /// Once lockd's grace period is over, too, nobody reclaims any more what others held.
-    fn see_end_of_grace<'a>(&'a self, state: Locked<'a>) -> Locked<'a> {
-        drop(state);
-        let is_in_grace = elsewhere::is_server_in_grace(self.net);
-        let mut state = self.pipe.handler.state();
-        if !is_in_grace && state.all_held.is_over {
+    fn see_end_of_grace(&self, state: &mut State) {
+        if state.all_held.is_over && !state.all_held.known && !self.is_in_grace(state) {
             state.all_held.known = true;
             exempt::end(self.net);
         }
-        state
+    }
+
+    /// Is nfsd or lockd in its grace period, as far as is known of a server that stops?
+    fn is_in_grace(&self, state: &State) -> bool {
+        self.nn(state).is_none_or(|nn| nn.is_in_grace(false))
     }
 
     /// Looks at all that is held, `regular` if what is not used may leave. May sleep, without a lock between its parts.
@@ -187,6 +186,7 @@ impl Tracker {
                 Step::End => break,
             }
         }
+        let is_in_grace = self.is_in_grace(&*self.current(began)?);
         let elsewhere = elsewhere::look(self.net)?;
         let mut state = self.current(began)?;
         let leave = |may: bool| if may { Leave::End } else { Leave::No };
@@ -195,7 +195,7 @@ impl Tracker {
         let may_leave = regular && is_clean && state.changes.counts().holds == 0;
         is_clean &= compare(&mut state, &name, None, exports, leave(may_leave))?;
         // Who is about to reclaim has no lock yet.
-        let may_leave = regular && elsewhere.is_whole && !elsewhere.is_server_in_grace;
+        let may_leave = regular && elsewhere.is_whole && !is_in_grace;
         is_clean &= compare(&mut state, &[], None, &elsewhere.nlm, leave(may_leave))?;
         Ok(is_clean && elsewhere.is_whole)
     }

@@ -26,18 +26,7 @@ impl<'a> Net<'a> {
     }
 
     pub(crate) fn cookie(self) -> u64 {
-        std::ptr::from_ref(self.0).expose_provenance() as u64
-    }
-
-    /// That of a cookie.
-    ///
-    /// # Safety
-    ///
-    /// It is there.
-    pub(crate) unsafe fn of_cookie(cookie: u64) -> Self {
-        let net = std::ptr::with_exposed_provenance(cookie as usize);
-        // SAFETY: By this function's requirement.
-        Net(unsafe { &*net })
+        std::ptr::from_ref(self.0).addr() as u64
     }
 
     pub(crate) fn state(self) -> &'a NfsdNet {

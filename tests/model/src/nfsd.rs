@@ -84,6 +84,10 @@ impl<'a> Tracked<'a> {
         self.0
     }
 
+    pub(crate) fn is_in_grace(self, opens: bool) -> bool {
+        self.0.in_grace(opens)
+    }
+
     pub(crate) fn works_since(self, moment: i64) -> bool {
         // Others go on before and after.
         thread::yield_now();

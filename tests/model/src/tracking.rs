@@ -14,7 +14,6 @@ pub(crate) mod channel;
 pub(crate) mod cld;
 /// What is held beside what clients of NFSv4 hold: what clients of NLM do.
 pub(crate) mod elsewhere {
-    use crate::base::net::Net;
     use crate::nlm::clients;
     use crate::scopes::place::ExportId;
     use kernel::prelude::*;
@@ -25,18 +24,11 @@ pub(crate) mod elsewhere {
         pub(crate) in_grace: KVVec<ExportId>,
         pub(crate) nlm: KVVec<ExportId>,
         pub(crate) is_whole: bool,
-        pub(crate) is_server_in_grace: bool,
-    }
-
-    pub(crate) fn is_server_in_grace(net: u64) -> bool {
-        // SAFETY: It is that of a server that runs.
-        unsafe { Net::of_cookie(net) }.state().in_grace(false)
     }
 
     pub(crate) fn look(net: u64) -> Result<Elsewhere> {
         let mut found = Elsewhere {
             is_whole: true,
-            is_server_in_grace: is_server_in_grace(net),
             ..Elsewhere::default()
         };
         clients::each(net, 0, |pair| {
