@@ -55,6 +55,9 @@ def move(source, target, drain):
     if "keep" in drain:
         # What is kept here shall not meet those who come back.
         command("drain", f"{ADDRESS} 0", source.control)
+    # What was closed in order is remembered for a minute, and would answer, in place of a reset, who comes back meanwhile and is
+    # tickled. `nfsd-ha` has it forgotten, too.
+    source.enter(f"ss -K -t state connected src {ADDRESS} >/dev/null")
     command("drain", f"-{ADDRESS}", target.control)
     target.enter(f"ip addr add {ADDRESS}/24 dev eth0")
     sh("ip netns exec cl ip neigh flush all")
