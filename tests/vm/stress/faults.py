@@ -46,6 +46,22 @@ def limit(addresses):
 
 
 @contextlib.contextmanager
+def some(percent):
+    """So many of a hundred allocations fail, whoever makes them."""
+    def write(probability, verbose):
+        for kind in KINDS:
+            for name, value in (("verbose", verbose), ("probability", probability)):
+                with open(f"{DEBUG}/{kind}/{name}", "w", encoding="ascii") as f:
+                    f.write(f"{value}\n")
+
+    write(percent, 0)
+    try:
+        yield
+    finally:
+        write(0, 1)
+
+
+@contextlib.contextmanager
 def fragmented():
     """No two pages in a row are free."""
     directory = f"{DEBUG}/fail_page_alloc"
