@@ -130,7 +130,8 @@ pub struct Options {
     #[arg(long)]
     pub keep_going: bool,
 
-    /// Append the name of each client whose RECLAIM_COMPLETE was answered well to a file, at once
+    /// Append the name of each client whose OPEN was answered well to a file, at once; or, if nothing is opened, its
+    /// RECLAIM_COMPLETE
     #[arg(long, value_name = "FILE")]
     pub acked: Option<PathBuf>,
 

@@ -9,7 +9,7 @@ use crate::nlm;
 use crate::progress::Progress;
 use crate::report::{Report, Row};
 use crate::stats::StepStats;
-use crate::steps::{self, Phase};
+use crate::steps::{self, Call, Phase, Step};
 use crate::worker::Worker;
 use anyhow::{ensure, Context as _, Result};
 use nix::errno::Errno;
@@ -45,8 +45,10 @@ pub struct Shared {
     pub interval: Option<Duration>,
     /// Go on when a connection is lost, or the server has restarted.
     pub keep_going: bool,
-    /// Where the names of clients whose RECLAIM_COMPLETE was answered go.
+    /// Where the names of clients go who have had the answer after which they can reclaim.
     pub acked: Option<File>,
+    /// Which answer that is: of OPEN, or of RECLAIM_COMPLETE if nothing is opened.
+    pub acknowledges: Call,
     /// The bits of xids that differ from run to run.
     pub first_xid: u32,
     /// Where threads wait for the others before a phase.
@@ -121,6 +123,10 @@ pub fn run(options: &Options) -> Result<Report> {
         server: SocketAddr::new(options.server, options.port),
         lockd: nlm.as_ref().map(|nlm| nlm.lockd),
         rows: phases.iter().map(|phase| phase.steps.len()).sum(),
+        acknowledges: match options.steps.contains(&Step::Open) {
+            true => Call::Open,
+            false => Call::Complete,
+        },
         phases,
         timeout,
         pause: Duration::from_millis(options.pause_ms),

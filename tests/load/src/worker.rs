@@ -235,7 +235,7 @@ impl<'a> Worker<'a> {
         if slot.detour.pop().is_some() {
             return self.send(phase, number, now);
         }
-        if call == Call::Complete {
+        if call == self.shared.acknowledges {
             if let Some(mut file) = self.shared.acked.as_ref() {
                 let name = self.cx.names.owner(self.clients[slot.client].number);
                 if let Err(e) = file.write_all(format!("{name}\n").as_bytes()) {

@@ -27,7 +27,7 @@ def cut(number):
         pass
     first = number * COUNT
     come = LOAD + ["--prefix", "cut-", "--first", str(first), "--clients", str(COUNT),
-                   "--in-flight", "32", "--steps", "session,complete", "--acked", ACKED]
+                   "--in-flight", "32", "--steps", "session,complete,open", "--acked", ACKED]
     # Others that come and go, so that there are removes, too.
     go = LOAD + ["--prefix", f"go-{number}-", "--clients", "2000", "--in-flight", "8",
                  "--steps", "session,complete,destroy"]
