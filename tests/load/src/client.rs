@@ -150,6 +150,7 @@ impl Client {
                     (Call::Unlock, Some(lock)) => compound.unlock(lock),
                     (Call::Close, _) => compound.close(&open.stateid),
                     (Call::Write, _) => compound.write(&open.stateid, &[b'.'; 64]),
+                    (Call::Read, _) => compound.read(&open.stateid, 64),
                     _ => {}
                 }
             }
@@ -250,6 +251,10 @@ impl Client {
             (Call::Write, _) => {
                 results.op(number::PUTFH)?;
                 results.op(number::WRITE)?;
+            }
+            (Call::Read, _) => {
+                results.op(number::PUTFH)?;
+                results.op(number::READ)?;
             }
             _ => {}
         }

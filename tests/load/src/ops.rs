@@ -32,6 +32,7 @@ pub mod number {
     pub const OPEN: u32 = 18;
     pub const PUTFH: u32 = 22;
     pub const PUTROOTFH: u32 = 24;
+    pub const READ: u32 = 25;
     pub const WRITE: u32 = 38;
     pub const EXCHANGE_ID: u32 = 42;
     pub const CREATE_SESSION: u32 = 43;
@@ -154,10 +155,10 @@ impl<'a> Compound<'a> {
     }
 
     fn open_head(&mut self, clientid: u64) -> &mut Vec<u8> {
-        // To write, denying nothing, and no delegation is wanted.
+        // To read and write, denying nothing, and no delegation is wanted.
         self.op(number::OPEN)
             .uint(0)
-            .uint(2 | 0x400)
+            .uint(3 | 0x400)
             .uint(0)
             .hyper(clientid)
             .opaque(b"open")
@@ -206,6 +207,11 @@ impl<'a> Compound<'a> {
     pub fn unlock(&mut self, lock: &Stateid) {
         let out = self.op(number::LOCKU).uint(WRITE_LT).uint(0).fixed(lock);
         out.hyper(RANGE.0).hyper(RANGE.1);
+    }
+
+    /// READ from the file's begin (RFC 8881, 18.22).
+    pub fn read(&mut self, stateid: &Stateid, bytes: u32) {
+        self.op(number::READ).fixed(stateid).hyper(0).uint(bytes);
     }
 
     /// WRITE to the file's begin, FILE_SYNC (RFC 8881, 18.32).

@@ -11,7 +11,7 @@ pub enum Step {
     Session,
     /// RECLAIM_COMPLETE
     Complete,
-    /// OPEN of the client's own file, to write; it is created if it is not there
+    /// OPEN of the client's own file, to read and write; it is created if it is not there
     Open,
     /// LOCK of the bytes 0-99 of that file
     Lock,
@@ -33,6 +33,8 @@ pub enum Step {
     LockLoop,
     /// OPEN and CLOSE again and again, all clients in turns, for --seconds
     OpenLoop,
+    /// WRITE and READ of 64 bytes again and again, all clients in turns, for --seconds
+    IoLoop,
     /// NLM_LOCK and NLM_UNLOCK (NLMv4 over TCP) again and again for --seconds, of files made by
     /// NFSv3; needs no other steps. The server needs rpcbind, rpc.mountd and rpc.statd
     NlmLoop,
@@ -63,6 +65,8 @@ pub enum Call {
     Close,
     /// WRITE.
     Write,
+    /// READ.
+    Read,
     /// LOOKUP and OPEN with CLAIM_PREVIOUS.
     ReclaimOpen,
     /// LOCK that reclaims.
@@ -111,6 +115,7 @@ impl Step {
             Self::Destroy => &[Call::DestroySession, Call::DestroyClientid],
             Self::LockLoop => &[Call::Lock, Call::Unlock],
             Self::OpenLoop => &[Call::Open, Call::Close],
+            Self::IoLoop => &[Call::Write, Call::Read],
             Self::NlmLoop => &[Call::NlmLock, Call::NlmUnlock],
             Self::V3Create => &[Call::V3Create],
         }
@@ -120,7 +125,7 @@ impl Step {
     pub fn is_loop(self) -> bool {
         matches!(
             self,
-            Self::LockLoop | Self::OpenLoop | Self::NlmLoop | Self::Hold
+            Self::LockLoop | Self::OpenLoop | Self::IoLoop | Self::NlmLoop | Self::Hold
         )
     }
 
@@ -139,7 +144,7 @@ impl Step {
             Self::OpenLoop => (session && !open, "session, and no file open"),
             Self::Lock | Self::ReclaimLock => (open && !lock, "open, and no lock"),
             Self::LockLoop => (open && !lock, "open, and no lock"),
-            Self::Write | Self::Close => (open, "open"),
+            Self::Write | Self::IoLoop | Self::Close => (open, "open"),
             Self::Unlock => (lock, "lock"),
             Self::Destroy => (session && !open, "session, and no file open"),
         };

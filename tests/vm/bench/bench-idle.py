@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
 # vm: timeout=1200 smp=1 icount=yes module=ship
-"""What a module that is loaded and idle costs locks and opens: instructions, not time."""
+"""What a module that is loaded and idle costs locks, opens, reads and writes: instructions, not time."""
 
 import v3
 from bench import OURS, QUICK, STOCK, attach, report
@@ -12,7 +12,8 @@ ROUNDS, SECONDS = (1, 0.5) if QUICK else (5, 2)
 # Row, steps before the loop, the loop, and where its files are.
 LOOPS = (("nlm-lock", "", "nlm-loop", {"export": "/srv/root/a"}),
          ("nfs4-lock", "session,complete,open,", "lock-loop", {"export": "/a"}),
-         ("nfs4-open", "session,complete,", "open-loop", {"export": "/a"}))
+         ("nfs4-open", "session,complete,", "open-loop", {"export": "/a"}),
+         ("nfs4-io", "session,complete,open,", "io-loop", {"export": "/a"}))
 
 _, grace_end = v3.start([("a", 1234)])
 v3.sleep_until(grace_end)

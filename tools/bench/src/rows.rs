@@ -57,7 +57,7 @@ pub const GRACE_START: &str = "grace-start";
 const BESIDE: &str = "-beside";
 
 /// All rows. A star: by instructions executed, see docs/testing.md.
-pub const ROWS: [Row; 24] = [
+pub const ROWS: [Row; 25] = [
     row(
         GRACE_START,
         Some(1_000),
@@ -209,6 +209,13 @@ pub const ROWS: [Row; 24] = [
         "nfs4-open",
         None,
         "open and close over NFSv4, idle module *",
+        "/s",
+        Goal::Times(0.99),
+    ),
+    row(
+        "nfs4-io",
+        None,
+        "write and read over NFSv4, idle module *",
         "/s",
         Goal::Times(0.99),
     ),
