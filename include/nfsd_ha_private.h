@@ -40,6 +40,7 @@
 #include "state.h"
 #include "xdr4.h"
 #include "export.h"
+#include "filecache.h"
 #include "fs/lockd/lockd.h"
 #include "fs/lockd/netns.h"
 #include "fs/lockd/share.h"

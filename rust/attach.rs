@@ -10,6 +10,9 @@
 //! | `nfs4_check_open_reclaim` | nfsd | the same, and lets the clients reclaim that are listed for a scope |
 //! | `nfsd4_reclaim_complete` | nfsd | the same, then notes that the client has finished, also one file system |
 //! | `set_client` | nfsd | the same, and notes where a client of NFSv4.0 comes from; one that was released is told that its clientid is stale |
+//! | `expire_client` | nfsd | the same, but keeps a client that has rebooted until its new self has reclaimed what it had |
+//! | `nfsd4_lock` | nfsd | the same, and has the locks of such a client change hands |
+//! | `__destroy_client`, `client_ctl_write`, `nfsd4_revoke_states`, `nfsd4_revoke_export_states`, `nfs4_state_shutdown_net` | nfsd | the same, after what clients hold that have rebooted |
 //! | `rqst_exp_find`, `rqst_exp_get_by_name` | nfsd | the same, but does not say that an export is missing that is expected |
 //! | `svcauth_unix_set_client` | sunrpc | the same, but does not refuse a client for which an export is expected |
 //! | `locks_in_grace`, `opens_in_grace` | grace | the same, and asks whether the request's scope is in grace |
@@ -24,8 +27,10 @@ use crate::base::private::{klp_callbacks, klp_object};
 use crate::base::setup::Setup;
 use crate::control::mounts::Mounts;
 use crate::drain::{drainer, incoming};
+use crate::nfs4::formers;
 use crate::nlm::{clients, statd};
 use crate::replaced;
+use crate::replaced_state;
 use crate::scopes::in_grace;
 use crate::tracking::tracker::Tracker;
 use kernel::ffi::{c_int, c_void};
@@ -100,7 +105,7 @@ static LOCKD: Funcs<2> = unsafe {
 };
 
 // SAFETY: The types are those of fs/nfsd/nfs4recover.c, nfsctl.c, nfs4state.c and export.c. The callbacks take any object.
-static NFSD: Funcs<9> = unsafe {
+static NFSD: Funcs<16> = unsafe {
     Funcs::new(
         Some(c"nfsd"),
         NFSD_CALLBACKS,
@@ -125,6 +130,31 @@ static NFSD: Funcs<9> = unsafe {
             Func::new(
                 c"rqst_exp_get_by_name",
                 replaced::exp_get_by_name as *const c_void,
+            ),
+            Func::new(
+                c"expire_client",
+                replaced_state::expire_client as *const c_void,
+            ),
+            Func::new(
+                c"__destroy_client",
+                replaced_state::destroy_client as *const c_void,
+            ),
+            Func::new(c"nfsd4_lock", replaced_state::lock as *const c_void),
+            Func::new(
+                c"nfs4_state_shutdown_net",
+                replaced_state::state_shutdown_net as *const c_void,
+            ),
+            Func::new(
+                c"client_ctl_write",
+                replaced_state::ctl_write as *const c_void,
+            ),
+            Func::new(
+                c"nfsd4_revoke_states",
+                replaced_state::revoke_states as *const c_void,
+            ),
+            Func::new(
+                c"nfsd4_revoke_export_states",
+                replaced_state::revoke_export_states as *const c_void,
             ),
         ],
     )
@@ -182,6 +212,7 @@ extern "C" fn pre_unpatch(_object: *mut klp_object) {
     in_force::set(false);
     Tracker::switched();
     drainer::switched_off();
+    formers::switched_off();
     in_grace::report_ending();
     clients::wake();
     statd::close();

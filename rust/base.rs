@@ -5,6 +5,7 @@
 pub(crate) mod amount;
 pub(crate) mod backing;
 pub(crate) mod clock;
+pub(crate) mod former_param;
 pub(crate) mod fsfile;
 pub(crate) mod global;
 pub(crate) mod in_force;

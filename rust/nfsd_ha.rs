@@ -30,6 +30,7 @@ mod drain;
 mod nfs4;
 mod nlm;
 mod replaced;
+mod replaced_state;
 mod scopes;
 mod tracking;
 
@@ -42,7 +43,8 @@ use control::{mounts::Mounts, recount::Recount, release};
 use drain::drainer::{self, Drainer};
 use kernel::prelude::*;
 use kernel::sync::Arc;
-use nfs4::{clientids, floating, reclaimers};
+use nfs4::formers::FormerSelves;
+use nfs4::{clientids, floating, handover, reclaimers};
 use nlm::{clients, statd};
 use scopes::{exempt, exported, in_grace};
 use tracking::tracker;
@@ -87,6 +89,7 @@ struct NfsdHa {
     mounts: Arc<Mounts>,
     recount: Arc<Recount>,
     drainer: Arc<Drainer>,
+    former_selves: Arc<FormerSelves>,
     _net_end: Registered,
 }
 
@@ -101,14 +104,20 @@ impl kernel::Module for NfsdHa {
         reclaimers::init_module(&setup);
         floating::init_module(&setup);
         clientids::init_module(&setup);
+        handover::init_module(&setup);
         release::init_module(&setup);
         clients::init_module(&setup);
         statd::init_module(&setup);
         let recount = Recount::new(&setup)?;
         let drainer = Drainer::new(&setup).inspect_err(|_| recount.stop())?;
+        let former_selves = FormerSelves::new(&setup).inspect_err(|_| {
+            recount.stop();
+            drainer.stop();
+        })?;
         let stop = |_: &Error| {
             recount.stop();
             drainer.stop();
+            former_selves.stop();
         };
         // A namespace may end at once: all that is told of it has been made.
         let net_end = AT_NET_END.register(&setup).inspect_err(stop)?;
@@ -118,6 +127,7 @@ impl kernel::Module for NfsdHa {
             mounts,
             recount,
             drainer,
+            former_selves,
             _net_end: net_end,
         };
         attach::attach(module, setup)?;
@@ -138,6 +148,7 @@ impl Drop for NfsdHa {
         self.mounts.stop();
         self.recount.stop();
         self.drainer.stop();
+        self.former_selves.stop();
         tracker::exit_module();
         clientids::exit_module();
         floating::exit_module();

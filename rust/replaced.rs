@@ -17,6 +17,8 @@ use crate::control::recount::Recount;
 use crate::drain::incoming;
 use crate::nfs4::clientids;
 use crate::nfs4::floating;
+use crate::nfs4::formers;
+use crate::nfs4::handover;
 use crate::nfs4::nfs4_client::Nfs4Client;
 use crate::nfs4::nfsd::Changing;
 use crate::nfs4::reclaimers::{self, Refusal};
@@ -236,8 +238,12 @@ pub(crate) unsafe extern "C" fn reclaim_complete(
     // SAFETY: nfsd calls this with the current request, whose argument the decoder has set. The client is that of
     // the compound's session.
     unsafe {
-        let status = private::nfsd4_reclaim_complete(request, state, op);
         let client = (*state).clp;
+        if formers::any() && (*op).reclaim_complete.rca_one_fs == 0 && !client.is_null() {
+            // Before nfsd notes it: a LOCK that is on its way knows of them as long as it has not.
+            formers::complete(Nfs4Client::from_raw(client));
+        }
+        let status = private::nfsd4_reclaim_complete(request, state, op);
         let already = private::nfsstat4_NFS4ERR_COMPLETE_ALREADY.to_be();
         if let (true, Some(request)) = (
             (status == 0 || status == already) && !client.is_null(),
@@ -405,6 +411,10 @@ unsafe fn is_in_grace(net: *mut private::net, opens: bool) -> bool {
     };
     let is_in_grace =
         is_server && !exempt::is_exempt(net, opens, request) || in_grace::in_grace(net, request);
+    let is_in_grace = match in_grace::has_reason(Reason::Former) {
+        true => may_reclaim(request(), opens, is_in_grace),
+        false => is_in_grace,
+    };
     if !in_grace::has_reason(Reason::Holds) {
         return is_in_grace;
     }
@@ -412,6 +422,22 @@ unsafe fn is_in_grace(net: *mut private::net, opens: bool) -> bool {
         // With NFSv4, a lock is of a file that is open.
         Some(request) if opens || request.is_of_lockd() => grants::answer(&request, is_in_grace),
         _ => is_in_grace,
+    }
+}
+
+/// The same, where clients have rebooted that may reclaim what they had.
+fn may_reclaim(request: Option<Request<'_>>, opens: bool, is_in_grace: bool) -> bool {
+    let Some(compound) = request.as_ref().and_then(Request::compound) else {
+        return is_in_grace;
+    };
+    let Some(client) = compound.client() else {
+        return is_in_grace;
+    };
+    // SAFETY: It stays until the request is answered.
+    let client = unsafe { Nfs4Client::from_raw(client.as_ptr()) };
+    match opens {
+        true => is_in_grace || compound.reclaims() && formers::has_any(client),
+        false => handover::may_lock(client, &compound, is_in_grace).unwrap_or(false) || is_in_grace,
     }
 }
 

@@ -7,7 +7,7 @@
 
 use crate::base::module_ref::this_module;
 use core::sync::atomic::{AtomicU32, Ordering};
-use kernel::bindings::{self, kernel_param, kernel_param_ops};
+use kernel::bindings::{self, kernel_param, kernel_param_ops, kparam_string};
 use kernel::ffi::{c_char, c_int};
 use kernel::str::CStr;
 
@@ -33,7 +33,7 @@ pub(crate) fn readers_gid() -> u32 {
 
 /// A parameter as the kernel's table has it.
 #[repr(transparent)]
-struct Param(kernel_param);
+pub(crate) struct Param(kernel_param);
 
 // SAFETY: The table is constant. What goes through it is serialised by the kernel's lock of parameters,
 // and we read the value atomically.
@@ -55,6 +55,23 @@ impl Param {
             __bindgen_anon_1: bindings::kernel_param__bindgen_ty_1 {
                 arg: value.as_ptr().cast(),
             },
+        })
+    }
+
+    /// One that is a text.
+    pub(crate) const fn text(
+        name: &'static CStr,
+        ops: &'static kernel_param_ops,
+        place: &'static kparam_string,
+    ) -> Self {
+        Param(kernel_param {
+            name: kernel::str::as_char_ptr_in_const_context(name),
+            mod_: this_module(),
+            ops,
+            perm: 0o644,
+            level: -1,
+            flags: 0,
+            __bindgen_anon_1: bindings::kernel_param__bindgen_ty_1 { str_: place },
         })
     }
 }

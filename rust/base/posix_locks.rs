@@ -6,12 +6,16 @@
 //! nfsd's `fi_lock`, and nothing is taken under it.
 
 use crate::base::private;
-use crate::base::raw::{list_entries, SpinGuard};
+use crate::base::raw::{link_before, list_entries, unlink, SpinGuard};
 use core::ffi::c_void;
 use core::marker::PhantomData;
 use core::mem::offset_of;
 use core::ptr::{addr_of_mut, NonNull};
 use core::sync::atomic::{AtomicPtr, Ordering};
+
+/// Where its node of the list is in a lock.
+const NODE: usize =
+    offset_of!(private::file_lock, c) + offset_of!(private::file_lock_core, flc_list);
 
 /// The POSIX locks of an inode.
 ///
@@ -52,14 +56,13 @@ impl LockList<'_> {
 
     /// The locks, in the order of the VFS.
     pub(crate) fn locks(&self) -> impl Iterator<Item = PosixLock<'_>> {
-        const OFFSET: usize =
-            offset_of!(private::file_lock, c) + offset_of!(private::file_lock_core, flc_list);
         let context = self.context.as_ptr();
         // SAFETY: The list's lock is held while the iterator is there. Each node is in a lock.
         unsafe {
             list_entries(addr_of_mut!((*context).flc_posix)).map(|node| {
-                let fl: *const private::file_lock = node.wrapping_byte_sub(OFFSET).cast();
+                let fl: *mut private::file_lock = node.wrapping_byte_sub(NODE).cast();
                 PosixLock {
+                    raw: NonNull::new_unchecked(fl),
                     owner: (*fl).c.flc_owner,
                     manager: (*fl).fl_lmops,
                     open: (*fl).c.flc_file,
@@ -71,10 +74,45 @@ impl LockList<'_> {
             })
         }
     }
+
+    /// Makes a lock another owner's, set through another open file. It goes where the VFS looks for it: to the others of that
+    /// owner, by their first bytes (`posix_lock_inode()`). Who waits for it goes on to wait. Does not sleep.
+    ///
+    /// # Safety
+    ///
+    /// The lock is in this list. The new owner is one of the lock's manager, and the caller's reference to it is the lock's from
+    /// now on, as the lock's to the old owner is the caller's. The file is an open one of this inode for as long as the lock.
+    pub(crate) unsafe fn give(
+        &self,
+        lock: NonNull<private::file_lock>,
+        owner: *mut c_void,
+        open: *mut private::file,
+    ) {
+        let lock = lock.as_ptr();
+        // SAFETY: The lock is in the list, whose spinlock is held, by this function's requirement and the type's invariant.
+        unsafe {
+            let node = addr_of_mut!((*lock).c.flc_list);
+            unlink(node);
+            ((*lock).c.flc_owner, (*lock).c.flc_file) = (owner, open);
+            let head = addr_of_mut!((*self.context.as_ptr()).flc_posix);
+            let mut at = head;
+            for other in self.locks().filter(|other| other.owner == owner) {
+                let other_node = addr_of_mut!((*other.raw.as_ptr()).c.flc_list);
+                if other.range.0 > (*lock).fl_start {
+                    at = other_node;
+                    break;
+                }
+                at = (*other_node).next;
+            }
+            link_before(node, at);
+        }
+    }
 }
 
 /// What a lock is, in its list.
 pub(crate) struct PosixLock<'a> {
+    /// The lock itself, to be compared, or given to somebody else.
+    pub(crate) raw: NonNull<private::file_lock>,
     /// Whose it is. What a lock manager set has a reference to it.
     pub(crate) owner: *mut c_void,
     /// The operations of the lock manager that set it, or null.

@@ -77,7 +77,11 @@ extern "C" {
     pub(crate) fn nsm_release(handle: *mut nsm_handle);
     pub(crate) static mut nsm_use_hostnames: bool;
 
-    pub(crate) fn expire_client(client: *mut nfs4_client);
+    pub(crate) fn nfsd4_shutdown_copy(client: *mut nfs4_client);
+    pub(crate) fn nfsd_file_get(file: *mut nfsd_file) -> *mut nfsd_file;
+    pub(crate) fn nfsd_file_put(file: *mut nfsd_file);
+    pub(crate) static nfsd_posix_mng_ops: lock_manager_operations;
+    pub(crate) fn nfs4_put_stateowner(owner: *mut nfs4_stateowner);
     pub(crate) fn mark_client_expired_locked(client: *mut nfs4_client) -> u32;
     pub(crate) fn nfsd(data: *mut ffi::c_void) -> ffi::c_int;
     pub(crate) static mut nfsd_mutex: mutex;
@@ -97,6 +101,22 @@ extern "C" {
     pub(crate) fn nfsd4_client_record_create(client: *mut nfs4_client);
     pub(crate) fn nfsd4_force_end_grace(nn: *mut nfsd_net) -> bool;
     // What nfsd's own do, though they are replaced.
+    pub(crate) fn client_ctl_write(
+        file: *mut file,
+        data: *const ffi::c_char,
+        size: usize,
+        position: *mut loff_t,
+    ) -> isize;
+    pub(crate) fn __destroy_client(client: *mut nfs4_client);
+    pub(crate) fn expire_client(client: *mut nfs4_client);
+    pub(crate) fn nfs4_state_shutdown_net(net: *mut net);
+    pub(crate) fn nfsd4_lock(
+        request: *mut svc_rqst,
+        state: *mut nfsd4_compound_state,
+        op: *mut nfsd4_op_nfsd4_op_u,
+    ) -> u32;
+    pub(crate) fn nfsd4_revoke_export_states(nn: *mut nfsd_net, path: *const path);
+    pub(crate) fn nfsd4_revoke_states(nn: *mut nfsd_net, sb: *mut super_block);
     pub(crate) fn nfsd4_exchange_id(
         request: *mut svc_rqst,
         state: *mut nfsd4_compound_state,

@@ -127,3 +127,13 @@ pub(crate) unsafe fn link_first(node: *mut list_head, head: *mut list_head) {
         (*head).next = node;
     }
 }
+
+/// Adds a node to a list before another one, or at its end, before its head (`list_add_tail()`).
+///
+/// # Safety
+///
+/// The node is in no list, and nobody else uses the one that `at` is in, or is the head of.
+pub(crate) unsafe fn link_before(node: *mut list_head, at: *mut list_head) {
+    // SAFETY: A node of a list, and its head, has a valid one before it, which is in the same list.
+    unsafe { link_first(node, (*at).prev) };
+}

@@ -87,8 +87,20 @@ impl AddAssign for Held {
 }
 
 /// Is a stateid of a scope? `all` of its client's are.
-fn is_of(stateid: &Stateid<'_>, scope: &Scope, all: bool) -> bool {
+pub(crate) fn is_of(stateid: &Stateid<'_>, scope: &Scope, all: bool) -> bool {
     all || scope.covers(&stateid.place())
+}
+
+impl Nfs4Client {
+    /// Calls `f` with what it holds, stateid by stateid, and on which export.
+    pub(crate) fn each_held(&self, steps: &mut Steps, mut f: impl FnMut(Fsid, Held)) {
+        for stateid in self.lock_state().stateids() {
+            let Some(kind) = stateid.kind() else { continue };
+            if let Some(fsid) = stateid.place().shown() {
+                f(fsid, Held::of(&stateid, kind, steps));
+            }
+        }
+    }
 }
 
 impl Confirmed<'_> {
@@ -186,16 +198,6 @@ impl Confirmed<'_> {
             stateid.leave_owner();
             Some((pinned, held, number + 1))
         })
-    }
-
-    /// Calls `f` with what it holds, stateid by stateid, and on which export.
-    pub(crate) fn each_held(&self, steps: &mut Steps, mut f: impl FnMut(Fsid, Held)) {
-        for stateid in self.lock_state().stateids() {
-            let Some(kind) = stateid.kind() else { continue };
-            if let Some(fsid) = stateid.place().shown() {
-                f(fsid, Held::of(&stateid, kind, steps));
-            }
-        }
     }
 
     /// Has it come to the address that the scope is, so that all it holds is of it? That is known of

@@ -69,6 +69,20 @@ impl Look {
         &self.exports
     }
 
+    /// Adds the exports that `others` says, of its name. Fails with `ENOMEM`, and as `others` does. May sleep.
+    pub(crate) fn add(
+        &mut self,
+        others: impl FnOnce(&[u8], &mut dyn FnMut(ExportId) -> Result) -> Result,
+    ) -> Result {
+        let Look { name, exports, .. } = self;
+        others(name, &mut |export| {
+            if !exports.contains(&export) {
+                exports.push(export, GFP_KERNEL)?;
+            }
+            Ok(())
+        })
+    }
+
     /// Begins with a client. Does not allocate.
     fn begin(&mut self, client: &Confirmed<'_>) -> Option<usize> {
         self.name.clear();

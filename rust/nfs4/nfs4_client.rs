@@ -9,11 +9,13 @@ use crate::base::net::{Net, Nfsd};
 use crate::base::private;
 use crate::base::sockaddr;
 use crate::nfs4::floating;
+use crate::nfs4::nfsd::NfsdNet;
 use crate::nfs4::record::Client;
 use crate::nfs4::records::RecordTable;
+use core::ffi::c_void;
 use core::net::IpAddr;
 use core::ptr::addr_of_mut;
-use core::sync::atomic::{AtomicI32, AtomicI64, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicI32, AtomicI64, AtomicU32, AtomicUsize, Ordering};
 use kernel::prelude::*;
 use kernel::str::CStr;
 use kernel::types::Opaque;
@@ -135,6 +137,39 @@ impl Nfs4Client {
         })
     }
 
+    /// Has it the credentials of another one (`same_creds()`)? Groups are not compared.
+    pub(crate) fn has_credentials_of(&self, other: &Nfs4Client) -> bool {
+        fn credentials(client: &Nfs4Client) -> (u32, u32, bool, Option<&CStr>) {
+            // SAFETY: nfsd sets them when it makes the client, and does not change them once others can see that.
+            let (uid, gid, flavor) = unsafe {
+                let own = &(*client.as_ptr()).cl_cred;
+                (own.cr_uid.val, own.cr_gid.val, own.cr_flavor)
+            };
+            let is_gss = flavor > private::rpc_auth_flavors_RPC_AUTH_MAXFLAVOR;
+            (uid, gid, is_gss, client.fixed().principal)
+        }
+        credentials(self) == credentials(other)
+    }
+
+    /// Says that its lease has not ended, also if it has: it is not expired for that it is in somebody's way. Does not sleep.
+    pub(crate) fn make_active(&self) {
+        let raw = self.as_ptr();
+        let nn = NfsdNet::of(self.nfsd());
+        // SAFETY: A word of a valid client, which nfsd changes with `cmpxchg()` and the like, and one of its server.
+        unsafe {
+            let state = AtomicU32::from_ptr(addr_of_mut!((*raw).cl_state).cast());
+            if state.swap(private::NFSD4_ACTIVE, Ordering::AcqRel) != private::NFSD4_ACTIVE {
+                let count = addr_of_mut!((*nn.as_ptr()).nfsd_courtesy_clients.counter);
+                let less = |count: i32| (count > 0).then(|| count - 1);
+                let _ = AtomicI32::from_ptr(count).fetch_update(
+                    Ordering::AcqRel,
+                    Ordering::Acquire,
+                    less,
+                );
+            }
+        }
+    }
+
     /// Calls `f` with the record that it is to have.
     pub(crate) fn with_record<R>(&self, f: impl FnOnce(Client<'_>) -> R) -> R {
         let hash = self.principal_hash();
@@ -181,6 +216,23 @@ impl Nfs4Client {
 
     fn has_flag(&self, bit: u32) -> bool {
         self.shared().flags.load(Ordering::Relaxed) >> bit & 1 != 0
+    }
+
+    /// Has it been confirmed (`NFSD4_CLIENT_CONFIRMED`)?
+    pub(crate) fn is_confirmed(&self) -> bool {
+        self.has_flag(private::NFSD4_CLIENT_CONFIRMED)
+    }
+
+    /// Is this the name of its directory below `clients` (`struct nfsdfs_client`)? Only compares.
+    pub(crate) fn has_directory(&self, of: *const c_void) -> bool {
+        // SAFETY: The address of a field of a valid client.
+        let own = unsafe { &raw const (*self.as_ptr()).cl_nfsdfs };
+        core::ptr::eq(own.cast(), of)
+    }
+
+    /// Is it one of this server, as nfsd has it?
+    pub(crate) fn is_in(&self, nn: *const private::nfsd_net) -> bool {
+        core::ptr::eq(NfsdNet::of(self.nfsd()).as_ptr(), nn)
     }
 
     /// Is it on stable storage (`NFSD4_CLIENT_STABLE`)?

@@ -4,8 +4,9 @@
 
 use crate::base::net::Nfsd;
 use crate::base::text::Text;
-use crate::nfs4::client_table::Confirmed;
+use crate::nfs4::formers;
 use crate::nfs4::held::Held;
+use crate::nfs4::nfs4_client::Nfs4Client;
 use crate::nfs4::server::Server;
 use crate::nfs4::stateids::Steps;
 use crate::scopes::scope::Fsid;
@@ -56,16 +57,29 @@ impl Table {
         })
     }
 
-    /// Adds a client, as far as there is room, so that nothing is allocated.
+    /// Which client of the table has a name.
+    fn position(&self, name: &[u8]) -> Option<usize> {
+        let mut begin = 0;
+        self.clients.iter().position(|client| {
+            let own = &self.names[begin..client.name_end];
+            begin = client.name_end;
+            own == name
+        })
+    }
+
+    /// Adds what a client holds, as far as there is room, so that nothing is allocated; to what is `known` of its name, or as
+    /// that of a new one.
     fn add(
         &mut self,
-        client: &Confirmed<'_>,
-        server: &Server<'_>,
+        client: &Nfs4Client,
+        known: Option<usize>,
+        address: impl FnOnce() -> Option<IpAddr>,
         size: &mut Size,
         steps: &mut Steps,
     ) {
         let name = client.name();
         let first = self.rows.len();
+        let at = known.unwrap_or(self.clients.len());
         let mut distinct = 0;
         client.each_held(steps, |fsid, held| {
             let known = self.rows[first..].iter_mut().find(|row| row.fsid == fsid);
@@ -75,12 +89,12 @@ impl Table {
             }
             distinct += 1;
             if self.rows.len() < self.rows.capacity() {
-                let client = self.clients.len();
+                let client = at;
                 let _ = self.rows.push(Row { fsid, held, client }, GFP_ATOMIC);
             }
         });
         size.rows += distinct;
-        if distinct == 0 {
+        if distinct == 0 || known.is_some() {
             return;
         }
         size.clients += 1;
@@ -92,11 +106,24 @@ impl Table {
             let client = Client {
                 name_end: self.names.len(),
                 minor: client.minor_version(),
-                address: client.connection(server),
+                address: address(),
                 hash: client.principal_hash(),
             };
             let _ = self.clients.push(client, GFP_ATOMIC);
         }
+    }
+
+    /// Adds rows of former selves to those that their new selves have of the same export; these are before `first`.
+    fn merge(&mut self, first: usize) {
+        for at in first..self.rows.len() {
+            let (known, rest) = self.rows.split_at_mut(at);
+            let one = &mut rest[0];
+            let is_same = |row: &&mut Row| row.client == one.client && row.fsid == one.fsid;
+            if let Some(row) = known.iter_mut().find(is_same) {
+                row.held += core::mem::take(&mut one.held);
+            }
+        }
+        self.rows.retain(|row| !row.held.is_empty());
     }
 
     fn has(&self, size: Size) -> bool {
@@ -118,12 +145,23 @@ pub(crate) fn show(nfsd: Nfsd<'_>, out: &mut Text) -> Result {
     let Some(server) = Server::get(nfsd)? else {
         return Ok(());
     };
-    let mut table = Table::default();
+    let (mut table, mut own) = (Table::default(), 0);
     loop {
         let (mut size, mut steps) = (Size::default(), Steps::of_listing());
-        let clients = server.clients();
-        clients.for_each(|client| table.add(client, &server, &mut size, &mut steps));
-        drop(clients);
+        // What a client has reclaimed meanwhile would be there twice, or not at all.
+        formers::with(|formers| {
+            let clients = server.clients();
+            clients.for_each(|client| {
+                let address = || client.connection(&server);
+                table.add(client, None, address, &mut size, &mut steps);
+            });
+            drop(clients);
+            own = table.rows.len();
+            for former in formers.iter().filter(|one| one.is_in(nfsd.net())) {
+                let known = table.position(former.client().name());
+                table.add(former.client(), known, || None, &mut size, &mut steps);
+            }
+        });
         if table.has(size) {
             break;
         }
@@ -131,6 +169,7 @@ pub(crate) fn show(nfsd: Nfsd<'_>, out: &mut Text) -> Result {
     }
     // The text is charged to the reader's cgroup, which may let it wait for memory.
     drop(server);
+    table.merge(own);
     for Row { fsid, held, client } in &table.rows {
         let begin = client
             .checked_sub(1)

@@ -14,7 +14,9 @@ use crate::base::clock::since_boot;
 use crate::base::text::Text;
 use crate::nfs4::client_table::Confirmed;
 use crate::nfs4::clientids;
-use crate::nfs4::held::Held;
+use crate::nfs4::formers;
+use crate::nfs4::held::{self, Held};
+use crate::nfs4::identity;
 use crate::nfs4::nfs4_client::Nfs4Client;
 use crate::nfs4::server::{Expired, Expiring, Server};
 use crate::nfs4::stateids::Steps;
@@ -121,6 +123,7 @@ impl Server<'_> {
             last = Some(client);
         }
         drop(last);
+        self.revoke_former(scope, &mut released);
         // All that is left of an address is of clients that have come back.
         if !matches!(scope, Scope::Server(_)) {
             self.revoke_scope(scope, &mut released);
@@ -132,6 +135,25 @@ impl Server<'_> {
             released.left = who.because(format_args!("has come back")).ok();
         }
         released
+    }
+
+    /// Revokes what former selves hold of a scope: who comes back reclaims where the scope is then. May sleep.
+    fn revoke_former(&self, scope: &Scope, released: &mut Released) {
+        let Ok(selves) = formers::selves() else {
+            return;
+        };
+        let nn = self.nn().as_ptr();
+        let mut steps = Steps::of_client();
+        let before = released.held;
+        selves.revoke(
+            |client| client.is_in(nn),
+            |client, stateid| {
+                let all = matches!(scope, Scope::Server(address) if identity::owner(client.name(), *address).is_some());
+                held::is_of(stateid, scope, all)
+            },
+            |stateid, kind| released.held += Held::of(stateid, kind, &mut steps),
+        );
+        released.clients += usize::from(released.held != before);
     }
 
     /// Revokes what clients hold of a scope that hold something elsewhere, too, and are not connected. May sleep.

@@ -142,6 +142,7 @@ struct Shared<'a> {
     tracking_ops: &'a AtomicPtr<private::nfsd4_client_tracking_ops>,
     cld_net: &'a AtomicPtr<private::cld_net>,
     grace: &'a AtomicI64,
+    lease: &'a AtomicI64,
     boot_time: &'a AtomicI64,
 }
 
@@ -176,6 +177,7 @@ impl NfsdNet {
                 tracking_ops: AtomicPtr::from_ptr(addr_of_mut!((*raw).client_tracking_ops).cast()),
                 cld_net: AtomicPtr::from_ptr(addr_of_mut!((*raw).cld_net)),
                 grace: AtomicI64::from_ptr(addr_of_mut!((*raw).nfsd4_grace)),
+                lease: AtomicI64::from_ptr(addr_of_mut!((*raw).nfsd4_lease)),
                 boot_time: AtomicI64::from_ptr(addr_of_mut!((*raw).boot_time)),
             }
         }
@@ -236,6 +238,11 @@ impl NfsdNet {
     /// Is the NFSv4 grace period over?
     pub(crate) fn grace_ended(&self) -> bool {
         self.has_flag(private::nfsd_net_flag_NFSD_NET_GRACE_ENDED)
+    }
+
+    /// The length of a lease, in seconds.
+    pub(crate) fn lease_seconds(&self) -> u32 {
+        u32::try_from(self.shared().lease.load(Relaxed)).unwrap_or(0)
     }
 
     /// The length of the NFSv4 grace period, in seconds.

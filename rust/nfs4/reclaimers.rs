@@ -16,11 +16,13 @@ use crate::base::siphash::SipHash;
 use crate::base::text::Text;
 use crate::nfs4::due::Wanted;
 use crate::nfs4::floating;
+use crate::nfs4::formers;
 use crate::nfs4::identity;
 use crate::nfs4::nfs4_client::Nfs4Client;
 use crate::nfs4::reclaim::{Claim, Listed, Lists};
 use crate::nfs4::reclaim_line;
 use crate::nfs4::records::Progress;
+use crate::scopes::compound::Compound;
 use crate::scopes::in_grace;
 use crate::scopes::request::Request;
 use crate::scopes::scope::Scope;
@@ -163,6 +165,11 @@ pub(crate) fn check_open_reclaim(
 ) -> Result<(), Refusal> {
     if client.is_complete() {
         return Err(Refusal::NoGrace);
+    }
+    let had =
+        |compound: Compound<'_>| compound.with_handle(|handle| formers::opens(client, handle));
+    if formers::any() && request.and_then(Request::compound).and_then(had) == Some(true) {
+        return Ok(());
     }
     match request.map_or(Claim::Unlisted, |request| claim(client, request)) {
         Claim::May => {

@@ -10,16 +10,20 @@ use crate::base::amount::Amount;
 use crate::base::net::Net;
 use crate::base::posix_locks::LockList;
 use crate::base::private;
-use crate::base::raw::{unlink, SpinGuard};
+use crate::base::raw::{list_entries, unlink, SpinGuard};
+use crate::nfs4::lock_owner::{LockOwner, NfsdFile};
 use crate::nfs4::nfs4_client::Nfs4Client;
+use crate::nfs4::nfsd::NfsdNet;
 use crate::scopes::exported;
 use crate::scopes::place::Place;
 use crate::scopes::scope::Fsid;
 use crate::scopes::svc_export::{ExportRef, SvcExport};
 use core::ffi::c_void;
 use core::marker::PhantomData;
+use core::mem::ManuallyDrop;
 use core::ptr::{self, addr_of_mut, NonNull};
 use kernel::bindings;
+use kernel::container_of;
 
 /// A client whose `cl_lock` is held, which guards its stateids, its sessions and their connections: no
 /// sleeping.
@@ -56,6 +60,14 @@ impl StateLock<'_> {
         self.stateids_from(0).map(|(_, stateid)| stateid)
     }
 
+    /// The client's stateid with a number.
+    pub(crate) fn with_number(&self, number: u32) -> Option<Stateid<'_>> {
+        let number = number as usize;
+        let next = self.stateids_from(number).next();
+        next.filter(|(found, _)| *found == number)
+            .map(|(_, stateid)| stateid)
+    }
+
     /// The client's stateids from a number on, each with its own.
     pub(crate) fn stateids_from(&self, first: usize) -> impl Iterator<Item = (usize, Stateid<'_>)> {
         let client = self.client();
@@ -71,6 +83,38 @@ impl StateLock<'_> {
             id += 1;
             Some((number, stateid))
         })
+    }
+}
+
+/// How far a look at a client's stateids has come.
+pub(crate) enum Part<R> {
+    /// It has found this.
+    Found(R),
+    /// Nothing so far: it goes on with this number, when the lock was let go of.
+    More(usize),
+    /// There is nothing.
+    End,
+}
+
+/// Stateids that are looked at in one go.
+const PART: usize = 4_096;
+
+impl StateLock<'_> {
+    /// What `f` finds in the stateids from a number on, of which some thousand are looked at.
+    pub(crate) fn find_part<R>(
+        &self,
+        first: usize,
+        mut f: impl FnMut(usize, Stateid<'_>) -> Option<R>,
+    ) -> Part<R> {
+        for (at, (number, stateid)) in self.stateids_from(first).enumerate() {
+            if at == PART {
+                return Part::More(number);
+            }
+            if let Some(found) = f(number, stateid) {
+                return Part::Found(found);
+            }
+        }
+        Part::End
     }
 }
 
@@ -167,6 +211,37 @@ impl Stateid<'_> {
         }
     }
 
+    /// Calls `f` with the handle of its file, if it has one. Does not sleep.
+    pub(crate) fn with_handle<R>(&self, f: impl FnOnce(&[u8]) -> R) -> Option<R> {
+        // SAFETY: A stateid has a reference to its file, if it has one. The handle does not change, and is as long as it
+        // says.
+        unsafe {
+            let file = NonNull::new((&raw const (*self.0.as_ptr()).sc_file).read_volatile())?;
+            let handle = &(*file.as_ptr()).fi_fhandle;
+            Some(f(handle.fh_raw.get(..handle.fh_size as usize)?))
+        }
+    }
+
+    /// That of a lock owner's locks on the file that this one has open; `owner` as the client names it. Does not sleep.
+    pub(crate) fn locks_of(&self, owner: &[u8]) -> Option<Stateid<'_>> {
+        if self.kind() != Some(Kind::Open) {
+            return None;
+        }
+        let raw: *mut private::nfs4_ol_stateid = self.0.as_ptr().cast();
+        // SAFETY: A stateid of an open begins with what they have in common. It has a list of its stateids of locks, which
+        // changes under the lock of their client; each of them has its owner, whose name is as long as it says.
+        let found = unsafe {
+            list_entries(addr_of_mut!((*raw).st_locks)).find_map(|node| {
+                let lock = container_of!(node, private::nfs4_ol_stateid, st_locks);
+                let name = &(*(*lock).st_stateowner).so_owner;
+                let name = core::slice::from_raw_parts(name.data, name.len as usize);
+                (name == owner).then(|| NonNull::new_unchecked(lock.cast()))
+            })
+        };
+        // INVARIANT: It is in the table of the same client.
+        found.map(|found| Stateid(found, self.1))
+    }
+
     /// What its open file is used for, and denied to others: one bit each, also if that was said in several OPENs.
     fn modes(&self) -> [u32; 2] {
         let raw: *const private::nfs4_ol_stateid = self.0.as_ptr().cast();
@@ -253,6 +328,22 @@ impl Stateid<'_> {
         exported::place_of(net, handle, export)
     }
 
+    /// The file system of its file (`find_one_sb_stid()`), to be compared. It is something.
+    pub(crate) fn file_system(&self) -> *const private::super_block {
+        // SAFETY: One that is something has its file, whose inode is there.
+        unsafe { (*(*(*self.0.as_ptr()).sc_file).fi_inode).i_sb }
+    }
+
+    /// Was it made through the export of a path (`find_one_export_stid()`)?
+    pub(crate) fn is_through(&self, path: &private::path) -> bool {
+        let Some(export) = NonNull::new(self.fields().export) else {
+            return false;
+        };
+        // SAFETY: It keeps its export, if it has one, as long as its client's lock is held.
+        let own = unsafe { &(*export.as_ptr()).ex_path };
+        ptr::eq(own.mnt, path.mnt) && ptr::eq(own.dentry, path.dentry)
+    }
+
     /// Has it let go of its export, if it is no more: the reference is the caller's then.
     pub(crate) fn take_export(&self) -> Option<ExportRef> {
         // SAFETY: Who uses the export of a stateid that is no more does so under its client's lock. The
@@ -277,6 +368,39 @@ impl Stateid<'_> {
         unsafe { unlink(addr_of_mut!((*raw).st_perstateowner)) };
     }
 
+    /// What a LOCK with it is about, for writing or for reading, if it is one of locks and its file is open for that
+    /// (`find_writeable_file_locked()`). Takes the file's `fi_lock`; does not sleep.
+    pub(crate) fn lock_target<'k>(
+        &self,
+        client: &'k Nfs4Client,
+        is_write: bool,
+    ) -> Option<LockTarget<'k>> {
+        if self.kind() != Some(Kind::Lock) || !ptr::eq(self.1, client) {
+            return None;
+        }
+        let raw: *mut private::nfs4_ol_stateid = self.0.as_ptr().cast();
+        // SAFETY: A stateid of locks begins with what they have in common. It has a reference to its owner, of the same client,
+        // and to its file, whose lock nfsd takes in process context. What that has open has a reference as long as the lock
+        // is held.
+        unsafe {
+            let owner = NonNull::new((*raw).st_stateowner)?;
+            let file = {
+                let file = (*raw).st_stid.sc_file;
+                let _lock = SpinGuard::new(addr_of_mut!((*file).fi_lock));
+                let [readable, writable, both] = (*file).fi_fds;
+                let one = if is_write { writable } else { readable };
+                let open = NonNull::new(one).or(NonNull::new(both))?;
+                NfsdFile::get(open)?
+            };
+            Some(LockTarget {
+                // It is one of this client, and something, so this does not fail: nothing may be dropped here.
+                stateid: self.pin(client)?,
+                owner: LockOwner::get(owner),
+                file,
+            })
+        }
+    }
+
     /// A reference to it, which keeps it when the lock is gone, as long as somebody keeps `client`; `None` if it is not one
     /// of that client, or is nothing.
     pub(crate) fn pin<'k>(&self, client: &'k Nfs4Client) -> Option<PinnedStateid<'k>> {
@@ -290,6 +414,13 @@ impl Stateid<'_> {
     }
 }
 
+/// What a LOCK is about: the stateid of locks, whose owner it is, and the file that is open for it.
+pub(crate) struct LockTarget<'k> {
+    pub(crate) stateid: PinnedStateid<'k>,
+    pub(crate) owner: LockOwner,
+    pub(crate) file: NfsdFile,
+}
+
 /// A reference to a stateid. Dropping it may sleep.
 ///
 /// # Invariants
@@ -301,6 +432,32 @@ impl PinnedStateid<'_> {
     /// The pointer.
     pub(crate) fn as_ptr(&self) -> *mut private::nfs4_stid {
         self.0.as_ptr()
+    }
+
+    /// Has it revoked, as by an admin. May sleep; takes its client's `cl_lock`, and its own mutex.
+    ///
+    /// # Safety
+    ///
+    /// Its client is this one.
+    pub(crate) unsafe fn revoke(&self, client: &Nfs4Client) {
+        let nn = NfsdNet::of(client.nfsd());
+        // SAFETY: The client is valid, so its server's state is there; it is that of the stateid, which is pinned.
+        unsafe { private::revoke_one_stid(nn.as_ptr(), client.as_ptr(), self.as_ptr()) };
+    }
+
+    /// The reference, for [`PinnedStateid::from_raw`].
+    pub(crate) fn into_raw(self) -> NonNull<private::nfs4_stid> {
+        ManuallyDrop::new(self).0
+    }
+
+    /// A reference again.
+    ///
+    /// # Safety
+    ///
+    /// It was made by [`PinnedStateid::into_raw`], is used once, and its client stays for the lifetime.
+    pub(crate) unsafe fn from_raw(raw: NonNull<private::nfs4_stid>) -> Self {
+        // INVARIANT: By this function's requirement.
+        PinnedStateid(raw, PhantomData)
     }
 }
 

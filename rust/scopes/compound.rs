@@ -84,6 +84,13 @@ impl<'a> Compound<'a> {
         exported::place_of(self.net, at.fsid, at.export)
     }
 
+    /// Calls `f` with a file handle.
+    pub(crate) fn with_handle<R>(&self, f: impl FnOnce(&[u8]) -> R) -> Option<R> {
+        // SAFETY: The state is the current thread's, so nobody changes it now.
+        let own = unsafe { &(*self.state).current_fh.fh_handle };
+        own.fh_raw.get(..own.fh_size as usize).map(f)
+    }
+
     /// Its operation.
     pub(crate) fn operation(&self) -> u32 {
         // SAFETY: The operation is the current thread's, and decoded.
@@ -110,6 +117,47 @@ impl<'a> Compound<'a> {
         }
     }
 
+    /// Its operation, if that is a LOCK.
+    pub(crate) fn lock(&self) -> Option<LockOp<'_>> {
+        if self.operation() != private::nfs_opnum4_OP_LOCK {
+            return None;
+        }
+        // SAFETY: The arguments of the operation are decoded, and are of its kind. The owner is as long as it says, and stays
+        // as it is while the request is processed.
+        unsafe {
+            let lock = &raw const (*self.op).u.lock;
+            let (start, length) = ((*lock).lk_offset, (*lock).lk_length);
+            let by = if (*lock).lk_is_new != 0 {
+                let new = &(*lock).v.new;
+                let owner = core::slice::from_raw_parts(new.owner.data, new.owner.len as usize);
+                By::New(new.open_stateid.si_opaque.so_id, owner)
+            } else {
+                By::Known((*lock).v.old.lock_stateid.si_opaque.so_id)
+            };
+            let is_write = matches!(
+                (*lock).lk_type,
+                private::lock_type4_NFS4_WRITE_LT | private::lock_type4_NFS4_WRITEW_LT
+            );
+            Some(LockOp {
+                is_write,
+                range: (offset(start), offset(last_byte(start, length))),
+                by,
+            })
+        }
+    }
+
+    /// Notes in a LOCK that reclaims what has become of that. nfsd only looks whether it is 0.
+    pub(crate) fn mark_reclaim(&self, mark: Mark) {
+        // SAFETY: The operation is the current thread's, a LOCK, and nobody else looks at it now.
+        unsafe { (*self.op.cast_mut()).u.lock.lk_reclaim = mark as u32 };
+    }
+
+    /// The mark of a LOCK that reclaims.
+    pub(crate) fn reclaim_mark(&self) -> u32 {
+        // SAFETY: The operation is the current thread's, and a LOCK, whose arguments are decoded.
+        unsafe { (*self.op).u.lock.lk_reclaim }
+    }
+
     /// What its operation is about.
     pub(crate) fn subject(&self) -> Subject {
         let saved = match self.operation() {
@@ -126,4 +174,43 @@ impl<'a> Compound<'a> {
             reclaim_asks: self.reclaims().then_some(2),
         }
     }
+}
+
+/// A LOCK (RFC 8881, 18.10).
+pub(crate) struct LockOp<'a> {
+    /// It is for writing.
+    pub(crate) is_write: bool,
+    /// The first and the last byte, as the VFS has them.
+    pub(crate) range: (i64, i64),
+    /// Whose it is.
+    pub(crate) by: By<'a>,
+}
+
+/// What has become of the reclaim of a LOCK. The client sends 0 or 1.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mark {
+    /// It has what it reclaims: granting it changes nothing for others.
+    Had = 2,
+    /// Its client has former selves, and none had that.
+    NotHad = 3,
+    /// It cannot be said now: there is no memory, or an admin has what a former self holds revoked.
+    NotNow = 4,
+}
+
+/// How a LOCK says whose it is.
+pub(crate) enum By<'a> {
+    /// By the number of its stateid of the open file, and by a lock owner, which may have none there yet.
+    New(u32, &'a [u8]),
+    /// By the number of its stateid of locks.
+    Known(u32),
+}
+
+/// The last byte of a range (`last_byte_offset()` in `fs/nfsd/nfs4state.c`).
+fn last_byte(start: u64, length: u64) -> u64 {
+    start.saturating_add(length.saturating_sub(1))
+}
+
+/// An offset as the VFS has it, which has none beyond `OFFSET_MAX` (`nfs4_transform_lock_offset()`).
+fn offset(offset: u64) -> i64 {
+    i64::try_from(offset).unwrap_or(i64::MAX)
 }

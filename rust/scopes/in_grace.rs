@@ -46,6 +46,8 @@ pub(crate) enum Reason {
     Exempt = 2,
     /// What is granted is put on record before.
     Holds = 4,
+    /// There are clients that have rebooted, and may reclaim what they had.
+    Former = 8,
 }
 
 /// Those that there are now, a bit each.

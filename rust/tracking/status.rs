@@ -4,6 +4,7 @@
 
 use crate::base::net::Nfsd;
 use crate::base::text::Text;
+use crate::nfs4::formers;
 use crate::nfs4::nfsd::NfsdNet;
 use crate::tracking::state::Stage;
 use crate::tracking::tracker::Tracker;
@@ -28,6 +29,7 @@ pub(crate) fn show(nfsd: Nfsd<'_>, m: &mut Text) -> Result {
         m.write_str("server_scope ")?;
         nn.with_name(|name| m.word(name))?;
         m.write_str("\n")?;
+        writeln!(m, "former_selves {}", formers::count(nfsd.net()))?;
     }
     Ok(())
 }

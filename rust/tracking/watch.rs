@@ -7,6 +7,7 @@
 use crate::base::clock::{since_1970, Moment};
 use crate::base::in_force;
 use crate::base::params;
+use crate::nfs4::formers;
 use crate::nfs4::look::{Look, Step};
 use crate::nfs4::nfs4_client::ClientRef;
 use crate::scopes::exempt;
@@ -174,6 +175,7 @@ impl Tracker {
             match self.nn(&state).ok_or(EPIPE)?.look_on(&mut look)? {
                 Step::Part => {}
                 Step::Client => {
+                    look.add(|name, add| formers::exports(self.net, name, add))?;
                     // Before, a client may have more to reclaim there, and has its hold from before.
                     let leave = match (regular && state.all_held.is_over, began.may_end) {
                         (true, true) => Leave::End,

@@ -12,6 +12,15 @@ pub(crate) mod clientids {
     pub(crate) fn gone(_: &Nfs4Client) {}
     pub(crate) fn forget(_: Net<'_>) {}
 }
+/// Clients that have rebooted: none.
+pub(crate) mod formers {
+    use crate::scopes::place::ExportId;
+    use kernel::prelude::*;
+
+    pub(crate) fn exports(_: u64, _: &[u8], _: &mut dyn FnMut(ExportId) -> Result) -> Result {
+        Ok(())
+    }
+}
 /// Who expires many clients: nobody.
 pub(crate) mod server {
     pub(crate) struct Expiring;

@@ -162,7 +162,9 @@ def parse_answer(data):
 
 
 class Rpc:
-    """A client of one program; the port is asked of the server's rpcbind unless given."""
+    """A client of one program; the port is asked of the server's rpcbind unless given. `uid` is who it says that it is."""
+
+    uid = 0
 
     def __init__(self, program, version, server, port=None, **where):
         self.program, self.version = program, version
@@ -188,7 +190,7 @@ class Rpc:
     def message(self, procedure, arguments=b""):
         """A call with a new xid, as bytes; the xid is the first 4."""
         self.xid = (self.xid + 1) & 0xFFFFFFFF
-        credentials = Packer().uint(0).opaque("raw").uint(0, 0, 0).bytes()
+        credentials = Packer().uint(0).opaque("raw").uint(self.uid, 0, 0).bytes()
         call = Packer().uint(self.xid, 0, 2, self.program, self.version, procedure)
         return call.uint(1).opaque(credentials).uint(0, 0).raw(arguments).bytes()
 

@@ -24,6 +24,8 @@ pub struct Place {
     pub position: usize,
     /// Calls go to what the function itself does, also if it is replaced.
     pub body: bool,
+    /// It is static, is called where gcc sees it, and may be replaced: what takes its place returns nothing that it does not.
+    pub returns_as_its: bool,
     /// Where that begins, in bytes from the function's address.
     pub offset: i64,
 }
@@ -44,10 +46,15 @@ fn parse(text: &str) -> Result<Symbols> {
         let words: Vec<_> = line.split_whitespace().collect();
         let (object, name, position, body) = match words[..] {
             [object, name] => (object, name, Ok(0), false),
-            [object, name, "body"] => (object, name, Ok(0), true),
+            [object, name, "body"] | [object, name, "body", "static"] => {
+                (object, name, Ok(0), true)
+            }
             [object, name, position] => (object, name, position.parse(), false),
-            _ => bail!("line {number}: want OBJECT SYMBOL [POSITION | body], found '{line}'"),
+            _ => bail!(
+                "line {number}: want OBJECT SYMBOL [POSITION | body [static]], found '{line}'"
+            ),
         };
+        let returns_as_its = words.get(3).is_some();
         let position =
             position.with_context(|| format!("line {number}: the position must be a number"))?;
         if object.len() > OBJECT_MAX || name.len() > NAME_MAX {
@@ -62,6 +69,7 @@ fn parse(text: &str) -> Result<Symbols> {
             object: object.into(),
             position,
             body,
+            returns_as_its,
             offset: 0,
         };
         if symbols.insert(name.into(), place).is_some() {
@@ -116,6 +124,7 @@ mod tests {
             "nfsd",
             "nfsd a b",
             "nfsd a 1 2",
+            "nfsd a 1 static",
             "nfsd.ko a",
             "nfsd a,0",
             "nfsd a\nlockd a",

@@ -71,6 +71,7 @@ fn symbols(object: &str, position: usize) -> Symbols {
         object,
         position,
         body: false,
+        returns_as_its: false,
         offset: 0,
     };
     Symbols::from([("used".to_string(), place)])

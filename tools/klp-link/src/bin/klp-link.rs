@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 #[derive(Parser)]
 #[command(about = "Turns undefined symbols of a kernel module into livepatch symbols")]
 struct Args {
-    /// The list of symbols: lines of OBJECT SYMBOL [POSITION | body]
+    /// The list of symbols: lines of OBJECT SYMBOL [POSITION | body [static]]
     #[arg(long)]
     symbols: PathBuf,
     #[command(subcommand)]
@@ -40,7 +40,9 @@ fn main() -> Result<()> {
     match args.command {
         Command::Symvers => print!("{}", symbols::symvers(&symbols)),
         Command::Link { objects, module } => {
-            check(&mut symbols, &objects)?;
+            let own =
+                fs::read(&module).with_context(|| format!("cannot read {}", module.display()))?;
+            check(&mut symbols, &objects, &modules::replaced(&own)?)?;
             link(&symbols, &module)?;
         }
     }
@@ -51,9 +53,15 @@ fn main() -> Result<()> {
 /// the kernel the loader does it, when it loads the module: the `vmlinux` of a headers package has none,
 /// and no code. The kernel's global functions begin as those of its modules do: it was built with the same options. The
 /// module looks at them when it is loaded.
-fn check(symbols: &mut symbols::Symbols, objects: &Path) -> Result<()> {
+fn check(
+    symbols: &mut symbols::Symbols,
+    objects: &Path,
+    replaced: &BTreeSet<String>,
+) -> Result<()> {
     let mut files = HashMap::new();
     let mut offsets = BTreeSet::new();
+    let mut unlisted = replaced.clone();
+    unlisted.retain(|name| !symbols.contains_key(name));
     let (of_kernel, of_objects): (Vec<_>, Vec<_>) = symbols
         .iter_mut()
         .partition(|(_, p)| p.object == symbols::KERNEL);
@@ -66,12 +74,33 @@ fn check(symbols: &mut symbols::Symbols, objects: &Path) -> Result<()> {
             }
         };
         modules::check_symbol(module, file, name, place.position)?;
+        let is_replaced = replaced.contains(name);
+        let is_seen = is_replaced && modules::is_seen_through(module, file, name)?;
+        ensure!(
+            is_seen == place.returns_as_its,
+            "{name} of {file} is {} static function that is replaced and called where gcc sees it, which takes it that it returns \
+             what it can: {}",
+            if is_seen { "a" } else { "no" },
+            if is_seen {
+                "see that what takes its place does not return anything else, and say 'static' after 'body'"
+            } else {
+                "it needs no 'static'"
+            }
+        );
         if place.body {
             let (offset, is_global) = modules::body(module, file, name)?;
             place.offset = offset;
             if is_global {
                 offsets.insert(offset);
             }
+        }
+    }
+    for (file, module) in files.values() {
+        for name in &unlisted {
+            ensure!(
+                !modules::is_seen_through(module, file, name)?,
+                "{name} of {file} is a static function that is replaced and called where gcc sees it: list it with 'body static'"
+            );
         }
     }
     for (name, place) in of_kernel {

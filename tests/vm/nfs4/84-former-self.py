@@ -1,0 +1,449 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+# vm: timeout=400 module=ship once=yes
+"""A client of NFSv4.1 reboots while it has locks, and others wait for them: it keeps them until it has reclaimed them.
+
+Raw clients, first with the stock code, then with the module. `--arg many=N`: so many locks of one client.
+"""
+
+import itertools
+import os
+import subprocess
+import sys
+import time
+
+from control import command, read
+from fullserver import FullServer, RawHost
+from ktap import check, done, equal
+from nfs import load, patience, sh, succeeds, switch_off, wait_until
+from nfs4 import Nfs4
+from nlm import Nlm, Responder
+
+LEASE = 10
+MANY = int(dict(word.split("=") for word in sys.argv[1:]).get("many", 400))
+PARAMETER = "/sys/module/nfsd_ha/parameters/former_selves"
+CONTROL = "/proc/fs/nfsd"
+server = FullServer(grace=10, lease=LEASE)
+server.set_up()
+server.start()
+host = RawHost()
+server.end_grace()
+Responder(host.netns)
+number = itertools.count(1)
+
+
+class Client(Nfs4):
+    """A client that can reboot."""
+
+    def __init__(self, name, minor=1, finished=True):
+        super().__init__(minor, host.server_ip, name, **host.where)
+        assert self.establish() == "OK"
+        if finished:
+            assert self.reclaim_complete() == "OK"
+
+    def reboot(self, finished=False):
+        """Comes back with another verifier, and knows nothing of its former self."""
+        self.verifier = os.urandom(8)
+        assert self.establish() == "OK"
+        if finished:
+            assert self.reclaim_complete() == "OK"
+
+    def has_locked(self, fh, *ranges, **how):
+        """Opens a file and locks ranges of it; the lock owner."""
+        opened = self.open_fh(fh)
+        assert opened.status == "OK", opened.status
+        first, *more = ranges or [(0, 10)]
+        lock = self.lock(opened, *first, **how)
+        assert lock.status == "OK", lock.status
+        assert [self.lock_more(lock, *one, **how) for one in more] == ["OK"] * len(more)
+        return lock
+
+
+class Waiter:
+    """A process of the server that waits for a lock on a whole file."""
+
+    def __init__(self, path):
+        self.flag = f"/run/waiter-{next(number)}"
+        # pylint: disable-next=consider-using-with
+        self.process = subprocess.Popen(["python3", "/test/lib/lock.py", "hold", path, self.flag])
+        assert wait_until(lambda: succeeds(f"grep -q -- '-> POSIX .* {self.process.pid} ' /proc/locks"), 20)
+
+    def has_it(self, seconds=0):
+        """Has it the lock, so many seconds later at most?"""
+        return wait_until(lambda: os.path.exists(self.flag), seconds)
+
+    def end(self):
+        """It needs it no more."""
+        self.process.kill()
+        self.process.wait()
+
+
+def new_file(name=None):
+    """A new file: its handle and its path."""
+    name = name or f"f{next(number)}"
+    return host.create(PATH, name), f"{PATH}/{name}"
+
+
+def locks_on(path):
+    """The locks on a file, as /proc/locks has them: the kind, the first and the last byte."""
+    inode = f":{os.stat(path).st_ino} "
+    with open("/proc/locks", encoding="ascii") as f:
+        lines = [line for line in f if inode in line and "->" not in line]
+    return sorted(tuple(line.split()[at] for at in (3, 6, 7)) for line in lines)
+
+
+def selves():
+    """How many former selves there are."""
+    return server.status()["former_selves"]
+
+
+def results(*values):
+    """The status of each, as text."""
+    return [getattr(value, "status", value) for value in values]
+
+
+PATH = server.export("a", "fsid=1234")
+other = Client("other")
+
+
+def test_stock():
+    """What happens without the module: who waits gets the lock."""
+    fh, path = new_file()
+    locker = Client("locker")
+    locker.has_locked(fh)
+    waiter = Waiter(path)
+    locker.reboot()
+    check("the stock kernel gives the lock to who waits", waiter.has_it(5))
+    opened = locker.open_reclaim(fh)
+    equal("and nothing can be reclaimed", opened.status, "NO_GRACE")
+    waiter.end()
+
+
+def test_reclaim():
+    """The lock stays, and is reclaimed."""
+    fh, path = new_file()
+    alien, _ = new_file()
+    locker = Client("locker")
+    locker.has_locked(fh, (0, 10), (20, 10))
+    locker.has_locked(fh, (40, 10), exclusive=False)
+    before = locks_on(path)
+    waiter = Waiter(path)
+    nlm = Nlm(4, host.server_ip, "waiter", **host.where)
+    equal("a client of NLM waits, too", nlm.lock(fh, offset=5, block=True), "BLOCKED")
+    locker.reboot()
+    equal("there is a former self", selves(), 1)
+    equal("its locks are there", locks_on(path), before)
+    opened = other.open_fh(fh)
+    equal("others are refused what it has, and served at once with what it has not",
+          results(opened, other.lock(opened, 5, 1), other.lock(opened, 45, 1), other.lock(opened, 45, 1, exclusive=False),
+                  other.lock(opened, 100, 1)), ["OK", "DENIED", "DENIED", "OK", "OK"])
+    rows = [line.split() for line in read("nfs4_clients").splitlines()[1:] if " locker " in line]
+    equal("nfs4_clients has what it holds", [row[:5] for row in rows], [["1234", "locker", "2", "3", "0"]])
+    equal("an OPEN that reclaims nothing is told to wait", locker.open_fh(fh).status, "GRACE")
+    equal("so is not who reclaims a file that it did not have", locker.open_reclaim(alien).status, "RECLAIM_BAD")
+    opened = locker.open_reclaim(fh)
+    equal("it reclaims its file", opened.status, "OK")
+    equal("nobody else can", other.open_reclaim(fh).status, "NO_GRACE")
+    equal("more than it had is refused, and another kind, and what it did not have",
+          results(locker.lock(opened, 0, 11, reclaim=True), locker.lock(opened, 0, 10, exclusive=False, reclaim=True),
+                  locker.lock(opened, 10, 5, reclaim=True), locker.lock(opened, 40, 10, reclaim=True)),
+          ["RECLAIM_BAD"] * 4)
+    equal("that has changed nothing", sorted(set(locks_on(path)) & set(before)), before)
+    lock = locker.lock(opened, 0, 10, reclaim=True)
+    equal("it reclaims its locks",
+          results(lock, locker.lock_more(lock, 20, 10, reclaim=True), locker.lock(opened, 40, 10, False, True)),
+          ["OK"] * 3)
+    equal("none of them twice", results(locker.lock(opened, 0, 10, reclaim=True),
+                                        locker.lock(opened, 20, 10, reclaim=True)), ["RECLAIM_BAD"] * 2)
+    equal("they are the same ones", sorted(set(locks_on(path)) & set(before)), before)
+    check("who waits has waited", not waiter.has_it())
+    equal("it has finished", locker.reclaim_complete(), "OK")
+    equal("there is no former self any more", selves(), 0)
+    equal("its locks are there", sorted(set(locks_on(path)) & set(before)), before)
+    equal("now it cannot reclaim", results(locker.open_reclaim(fh), locker.lock(opened, 0, 10, reclaim=True)),
+          ["NO_GRACE"] * 2)
+    equal("it unlocks", [locker.unlock(lock, 20, 10), locker.unlock(lock, 0, 10)], ["OK"] * 2)
+    equal("and others have it", results(other.lock(other.open_fh(fh), 20, 10)), ["OK"])
+    nlm.close()
+    waiter.end()
+
+
+def test_parts():
+    """A lock is reclaimed in parts, and not all of it."""
+    fh, _ = new_file()
+    locker = Client("parts")
+    locker.has_locked(fh, (0, 100))
+    locker.reboot()
+    opened = locker.open_reclaim(fh)
+    lock = locker.lock(opened, 20, 20, reclaim=True)
+    equal("a part in the middle", lock.status, "OK")
+    mine = other.open_fh(fh)
+    equal("the rest is not free", results(*(other.lock(mine, at, 1) for at in (0, 25, 50, 99))), ["DENIED"] * 4)
+    equal("nor can another owner reclaim it", locker.lock(opened, 0, 10, reclaim=True).status, "RECLAIM_BAD")
+    equal("the same owner reclaims more of it",
+          [locker.lock_more(lock, 60, 10, reclaim=True), locker.lock_more(lock, 65, 10, reclaim=True),
+           locker.lock_more(lock, 90, 10, reclaim=True), locker.lock_more(lock, 45, 5)], ["OK", "RECLAIM_BAD", "OK", "OK"])
+    equal("and finishes", locker.reclaim_complete(), "OK")
+    equal("what was not reclaimed is free",
+          results(*(other.lock(mine, at, 1) for at in (0, 19, 40, 50, 59, 70, 89))), ["OK"] * 7)
+    equal("what was reclaimed, or locked anew, is not",
+          results(*(other.lock(mine, at, 1) for at in (20, 39, 45, 49, 60, 69, 90, 99))), ["DENIED"] * 8)
+
+
+def test_end():
+    """A former self ends without its new self."""
+    fh, path = new_file()
+    locker = Client("end")
+    locker.has_locked(fh)
+    waiter = Waiter(path)
+    began = time.monotonic()
+    locker.reboot()
+    time.sleep(LEASE / 2)
+    check("half a lease later the lock is there", not waiter.has_it())
+    locker.renew()
+    check("a lease later it is not", waiter.has_it(2 * LEASE))
+    check("not before", time.monotonic() - began > LEASE - 1, time.monotonic() - began)
+    waiter.end()
+    equal("nothing can be reclaimed", results(locker.open_reclaim(fh)), ["NO_GRACE"])
+    equal("and no former self is left", selves(), 0)
+
+    locker = Client("end-2")
+    files = [new_file()[0] for _ in range(8)]
+    for fh in files:
+        locker.has_locked(fh)
+    locker.reboot()
+    began = time.monotonic()
+    told = []
+    for fh in files:
+        told.append(locker.open_reclaim(fh).status)
+        time.sleep(LEASE / 3)
+    check("who reclaims has longer, but two leases at most", 5 <= told.count("OK") <= 7 and told[-1] == "NO_GRACE", told)
+    equal("and is left with what it has", selves(), 0)
+
+    locker = Client("destroyed")
+    locker.has_locked(files[0])
+    locker.reboot()
+    equal("a new self that leaves", [locker.destroy_session(), locker.destroy_clientid()], ["OK"] * 2)
+    equal("takes it along", selves(), 0)
+
+
+def test_again():
+    """It reboots again and again."""
+    fh, path = new_file()
+    second, _ = new_file()
+    locker = Client("again")
+    locker.has_locked(fh)
+    locker.has_locked(second)
+    before = locks_on(path)
+    waiter = Waiter(path)
+    locker.reboot()
+    equal("it reclaims one of two", results(locker.lock(locker.open_reclaim(fh), 0, 10, reclaim=True)), ["OK"])
+    for _ in range(3):
+        locker.reboot()
+    equal("there are two former selves that had something", selves(), 2)
+    equal("it reclaims both", results(locker.lock(locker.open_reclaim(fh), 0, 10, reclaim=True),
+                                      locker.lock(locker.open_reclaim(second), 0, 10, reclaim=True)), ["OK"] * 2)
+    locker.reclaim_complete()
+    equal("that is all", (selves(), locks_on(path), waiter.has_it()), (0, before, False))
+    waiter.end()
+    for _ in range(20):
+        locker.reboot()
+        locker.open_reclaim(fh)
+    check("who never finishes has a few", 2 < selves() <= 8, selves())
+    locker.reclaim_complete()
+    equal("and none in the end", selves(), 0)
+
+
+def test_ordinary():
+    """An ordinary client finishes at once; one of NFSv4.0 has no former self; nor has who had nothing open."""
+    fh, path = new_file()
+    locker = Client("ordinary")
+    locker.has_locked(fh)
+    began = time.monotonic()
+    locker.reboot(finished=True)
+    took = time.monotonic() - began
+    equal("its old locks are gone when it has finished", (locks_on(path), selves()), ([], 0))
+    check(f"soon ({1000 * took:.0f} ms)", took < patience(1))
+    old = Client("old", minor=0)
+    lock = old.lock(old.open(old.path("a"), os.path.basename(path)), 0, 10)
+    equal("a client of NFSv4.0 locks it", lock.status, "OK")
+    old.reboot()
+    equal("and loses it as it reboots", (locks_on(path), selves()), ([], 0))
+    idle = Client("idle")
+    idle.reboot()
+    equal("nobody keeps nothing", selves(), 0)
+
+
+def test_somebody_else():
+    """Somebody else comes with the client's name."""
+    fh, path = new_file()
+    locker = Client("name")
+    locker.has_locked(fh)
+    locker.reboot()
+    equal("the new self leaves its session", locker.destroy_session(), "OK")
+    thief = Nfs4(1, host.server_ip, "name", **host.where)
+    thief.uid = 1000
+    equal("the name is free for others then, and so says nfsd", thief.establish(), "OK")
+    equal("who cannot reclaim", results(thief.open_reclaim(fh)), ["NO_GRACE"])
+    equal("nor end it", (thief.reclaim_complete(), selves(), locks_on(path)), ("OK", 1, [("WRITE", "0", "9")]))
+    thief.destroy_session()
+    thief.destroy_clientid()
+    equal("it can, when it has come back", (locker.establish(), selves()), ("OK", 1))
+    equal("it reclaims", results(locker.lock(locker.open_reclaim(fh), 0, 10, reclaim=True)), ["OK"])
+    equal("and finishes", (locker.reclaim_complete(), selves()), ("OK", 0))
+
+
+def test_courtesy():
+    """A client's lease has ended, when it reboots."""
+    fh, path = new_file()
+    locker = Client("late")
+    locker.has_locked(fh)
+    time.sleep(2 * LEASE)
+    locker.reboot()
+    equal("it has its former self", selves(), 1)
+    other.reboot(finished=True)
+    opened = other.open_fh(fh)
+    began = time.monotonic()
+    equal("which keeps its lock", other.lock(opened).status, "DENIED")
+    check("others are told so at once", time.monotonic() - began < patience(2))
+    equal("it reclaims it", results(locker.lock(locker.open_reclaim(fh), 0, 10, reclaim=True)), ["OK"])
+    equal("and has it", (locker.reclaim_complete(), locks_on(path)), ("OK", [("WRITE", "0", "9")]))
+
+
+def test_many():
+    """Many locks, of as many files: each takes as long as it does with few."""
+    locker, took = Client("many"), {}
+    for count in (MANY // 4, MANY):
+        files = [new_file()[0] for _ in range(count)]
+        for fh in files:
+            locker.has_locked(fh)
+        locker.reboot()
+        opens, began = [], time.monotonic()
+        for fh in files:
+            opens.append(locker.open_reclaim(fh))
+        opened = time.monotonic()
+        locks = [locker.lock(one, 0, 10, reclaim=True).status for one in opens]
+        took[count] = (opened - began) / count, (time.monotonic() - opened) / count
+        equal(f"all of {count} are reclaimed", ({one.status for one in opens}, set(locks)), ({"OK"}, {"OK"}))
+        began = time.monotonic()
+        locker.reclaim_complete()
+        print(f"# {count} locks: {1000 * took[count][0]:.2f} ms for an OPEN, {1000 * took[count][1]:.2f} for a LOCK; the end "
+              f"took {1000 * (time.monotonic() - began):.1f} ms", flush=True)
+        for one in opens:
+            locker.close_file(one)
+    for what, few, many in zip(("an OPEN", "a LOCK"), *took.values()):
+        check(f"{what} takes as long with many", many < 2 * few, (few, many))
+
+
+def test_admin():
+    """What an admin does meanwhile."""
+    fh, path = new_file()
+    locker = Client("admin")
+
+    def again():
+        locker.reboot(finished=True)
+        locker.has_locked(fh)
+        locker.reboot()
+        assert selves() == 1
+
+    again()
+    (name,) = [name for name in os.listdir(f"{CONTROL}/clients")
+               if succeeds(f"grep -q 'path: .*{os.path.basename(path)}\\|filename.*{os.path.basename(path)}' "
+                           f"{CONTROL}/clients/{name}/states")]
+    began = time.monotonic()
+    equal("expired by hand", succeeds(f"echo expire >{CONTROL}/clients/{name}/ctl"), True)
+    check(f"at once ({time.monotonic() - began:.1f} s)", time.monotonic() - began < patience(2))
+    equal("it is gone", (selves(), locks_on(path)), (0, []))
+
+    again()
+    sh(f"echo {PATH} >{CONTROL}/unlock_filesystem")
+    equal("unlock_filesystem takes what it has", locks_on(path), [])
+    equal("and it cannot be reclaimed", results(locker.open_reclaim(fh)), ["NO_GRACE"])
+
+    again()
+    command("drain", f"{host.other_ip} 1")
+    command("drain", f"-{host.other_ip}")
+    equal("draining another address leaves it", selves(), 1)
+    locker.close()
+    other.close()
+    assert wait_until(lambda: "connected" not in str(released()), 20)
+    equal("nlm_unlock releases what it has", locks_on(path), [])
+    check("and nothing is left of it", wait_until(lambda: selves() == 0, 5))
+    server.unexport("a")
+    check("and the file system can be unmounted", succeeds(f"umount {PATH}"))
+    server.export("a", "fsid=1234")
+
+
+def released():
+    """What nlm_unlock says."""
+    try:
+        return command("nlm_unlock", "1234")
+    except OSError as e:
+        return f"{e}: connected" if e.errno == 16 else f"{e}"
+
+
+def test_parameter():
+    """Whose locks stay."""
+    def write(text):
+        try:
+            with open(PARAMETER, "w", encoding="ascii") as f:
+                f.write(text)
+            return "OK"
+        except OSError as e:
+            return e.errno
+
+    def is_kept():
+        locker = Client(f"parameter-{next(number)}")
+        locker.has_locked(new_file()[0])
+        locker.reboot()
+        kept = selves()
+        locker.reclaim_complete()
+        return kept == 1
+
+    client = sh(f"ip -n {host.netns} -4 -o addr show").split("inet ")[-1].split("/")[0]
+    equal("malformed", [write(text) for text in ("\n", "some", "all,off", "192.0.2.1,", "1," * 600)], [22] * 5)
+    with open(PARAMETER, encoding="ascii") as f:
+        equal("it is as it was", f.read(), "all\n")
+    seen = []
+    for text in ("all", "off\n", "192.0.2.99", f"fd99::1, {client}"):
+        seen.append((write(text), is_kept()))
+    equal("all, nobody, and by address", seen, [("OK", True), ("OK", False), ("OK", False), ("OK", True)])
+    write("all")
+
+
+def test_stop():
+    """The server stops, and the module is switched off."""
+    fh, path = new_file()
+    locker = Client("stop")
+    locker.has_locked(fh)
+    locker.reboot()
+    equal("a former self", selves(), 1)
+    server.stop()
+    equal("goes with the server", locks_on(path), [])
+    server.start()
+    server.end_grace(nfsd=False)
+    equal("its record has stayed", results(locker.establish(), locker.open_reclaim(fh)), ["OK"] * 2)
+    equal("and it finishes", locker.reclaim_complete(), "OK")
+    wait_until(lambda: not server.in_grace(), 60)
+    locker.reboot(finished=True)
+    locker.has_locked(fh)
+    locker.reboot()
+    equal("a former self again", selves(), 1)
+    switch_off()
+    equal("goes as the module is switched off", locks_on(path), [])
+    equal("the client goes on", locker.reclaim_complete(), "OK")
+    server.stop()
+    check("and the module can be unloaded", wait_until(lambda: succeeds("rmmod nfsd_ha"), 30))
+
+
+test_stock()
+load("former_selves=all")
+server.stop()
+server.start()
+server.end_grace()
+for test in (test_reclaim, test_parts, test_end, test_again, test_ordinary, test_somebody_else, test_courtesy, test_many, test_admin, test_parameter,
+             test_stop):
+    print(f"# {test.__name__}", flush=True)
+    other.reboot(finished=True)
+    test()
+done()
