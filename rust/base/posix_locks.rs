@@ -10,9 +10,12 @@ use crate::base::raw::{link_before, list_entries, unlink, SpinGuard};
 use core::ffi::c_void;
 use core::marker::PhantomData;
 use core::mem::offset_of;
-use core::ptr::{addr_of_mut, NonNull};
+use core::ptr::{self, addr_of_mut, NonNull};
 use core::sync::atomic::{AtomicPtr, Ordering};
+use kernel::prelude::*;
 
+/// The kind of lock that fcntl(2) sets (`include/linux/filelock.h`).
+const FL_POSIX: u32 = 1;
 /// Where its node of the list is in a lock.
 const NODE: usize =
     offset_of!(private::file_lock, c) + offset_of!(private::file_lock_core, flc_list);
@@ -126,4 +129,44 @@ pub(crate) struct PosixLock<'a> {
     /// `F_RDLCK` or `F_WRLCK`.
     pub(crate) kind: u8,
     _list: PhantomData<&'a ()>,
+}
+
+/// Sets a lock as fcntl(2) does, without waiting for others, or with the kind `F_UNLCK` unlocks what an owner has of a range. May
+/// sleep.
+///
+/// Fails as the file system's lock operation does, and with `EAGAIN` for one that answers later.
+///
+/// # Safety
+///
+/// The file is open. The owner is there meanwhile, and is one of the manager's if there is one, which gets a reference of its
+/// own for a lock that is set. A file system that answers later is not asked: it would keep what it is asked with.
+pub(crate) unsafe fn set(
+    open: *mut private::file,
+    owner: *mut c_void,
+    manager: *const private::lock_manager_operations,
+    kind: u8,
+    range: (private::loff_t, private::loff_t),
+    pid: private::pid_t,
+) -> Result {
+    let mut fl: private::file_lock = pin_init::zeroed();
+    let fl = &raw mut fl;
+    // SAFETY: The lock is ours, and does not move from here on. Nobody keeps it: one that is not to wait is copied. The rest is
+    // this function's requirement.
+    let result = unsafe {
+        private::locks_init_lock(fl);
+        (*fl).c.flc_flags = FL_POSIX;
+        (*fl).c.flc_type = kind;
+        (*fl).c.flc_owner = owner;
+        (*fl).c.flc_pid = pid;
+        (*fl).c.flc_file = open;
+        ((*fl).fl_start, (*fl).fl_end) = range;
+        (*fl).fl_lmops = manager;
+        private::vfs_lock_file(open, private::F_SETLK, fl, ptr::null_mut())
+    };
+    match result {
+        0 => Ok(()),
+        // FILE_LOCK_DEFERRED: the file system will answer some time.
+        n if n > 0 => Err(EAGAIN),
+        n => Err(Error::from_errno(n)),
+    }
 }

@@ -5,7 +5,7 @@
 //! C source: `struct nfs4_lockowner` in `fs/nfsd/state.h`, `nfsd_posix_mng_ops` in `fs/nfsd/nfs4state.c`,
 //! `fs/nfsd/filecache.h`.
 
-use crate::base::posix_locks::PosixLock;
+use crate::base::posix_locks::{self, PosixLock};
 use crate::base::private::{self, nfs4_client, nfs4_stateowner, nfsd_file};
 use crate::nfs4::nfs4_client::Nfs4Client;
 use core::ffi::c_void;
@@ -15,8 +15,6 @@ use kernel::bindings;
 use kernel::prelude::*;
 use kernel::time::{delay::fsleep, Delta};
 
-/// The kind of lock that fcntl(2) sets (`include/linux/filelock.h`).
-const FL_POSIX: u32 = 1;
 /// How often, and after how long, an unlock is tried again that had no memory: one in the middle of a lock needs some.
 const TRIES: usize = 50;
 const PAUSE: Delta = Delta::from_millis(20);
@@ -147,26 +145,17 @@ impl NfsdFile {
     ///
     /// Fails as the VFS does.
     pub(crate) fn unlock(&self, owner: &LockOwner, range: (i64, i64)) -> Result {
+        let kind = private::F_UNLCK as u8;
         let mut tries = 0;
         loop {
-            let mut fl: private::file_lock = pin_init::zeroed();
-            let fl = &raw mut fl;
-            // SAFETY: The lock is ours, and does not move from here on. The file is open, and we have the owner. Nobody keeps
-            // what an unlock is asked for with.
+            // SAFETY: The file is open, and we have the owner. Nothing is set, and an unlock is answered at once.
             let result = unsafe {
-                private::locks_init_lock(fl);
-                (*fl).c.flc_flags = FL_POSIX;
-                (*fl).c.flc_type = private::F_UNLCK as u8;
-                (*fl).c.flc_owner = owner.as_ptr();
-                (*fl).c.flc_file = self.open();
-                ((*fl).fl_start, (*fl).fl_end) = range;
-                private::vfs_lock_file(self.open(), private::F_SETLK, fl, ptr::null_mut())
+                posix_locks::set(self.open(), owner.as_ptr(), ptr::null(), kind, range, 0)
             };
-            match result {
-                0 => return Ok(()),
-                _ if tries == TRIES => return Err(Error::from_errno(result.min(-1))),
-                _ => tries += 1,
+            if result.is_ok() || tries == TRIES {
+                return result;
             }
+            tries += 1;
             fsleep(PAUSE);
         }
     }

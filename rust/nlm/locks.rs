@@ -5,7 +5,7 @@
 //! C source: `fs/lockd/svclock.c`, `fs/locks.c`. They are POSIX locks of the VFS, in the list of
 //! the inode, which has a spinlock; their owner is lockd's `struct nlm_lockowner`.
 
-use crate::base::posix_locks::LockList;
+use crate::base::posix_locks::{self, LockList};
 use crate::base::private::{self, nlm_lockowner};
 use crate::nlm::host::Host;
 use crate::nlm::lockd::{Lockd, NlmFile};
@@ -15,8 +15,6 @@ use core::ptr::{self, addr_of_mut, NonNull};
 use kernel::bindings;
 use kernel::prelude::*;
 
-/// The kind of lock that fcntl(2) sets (`include/linux/filelock.h`).
-const FL_POSIX: u32 = 1;
 /// `FOP_ASYNC_LOCK` (`include/linux/fs.h`).
 const FOP_ASYNC_LOCK: u32 = 1 << 6;
 
@@ -161,36 +159,14 @@ impl<'a> HeldLock<'a> {
         if self.file.locks_are_deferred() {
             return Err(EAGAIN);
         }
-        let open = self.open.as_ptr();
-        let mut fl: private::file_lock = pin_init::zeroed();
-        let fl = &raw mut fl;
-        // SAFETY: The lock is ours, and does not move from here on. The file is pinned, so it stays open; we have the
-        // owner. Nobody keeps the lock that we hand in: one that is not to wait is copied, and this file system does not
-        // answer later.
-        let result = unsafe {
-            private::locks_init_lock(fl);
-            (*fl).c.flc_flags = FL_POSIX;
-            (*fl).c.flc_type = if remove {
-                private::F_UNLCK as u8
-            } else {
-                self.kind
-            };
-            (*fl).c.flc_owner = self.owner.0.as_ptr().cast();
-            (*fl).c.flc_pid = self.pid;
-            (*fl).c.flc_file = open;
-            ((*fl).fl_start, (*fl).fl_end) = self.range;
-            if !remove {
-                // The VFS takes its own reference to the owner.
-                (*fl).fl_lmops = &raw const private::nlmsvc_lock_operations;
-            }
-            private::vfs_lock_file(open, private::F_SETLK, fl, ptr::null_mut())
+        let (kind, manager) = match remove {
+            true => (private::F_UNLCK as u8, ptr::null()),
+            false => (self.kind, &raw const private::nlmsvc_lock_operations),
         };
-        match result {
-            0 => Ok(()),
-            // FILE_LOCK_DEFERRED: the file system will answer some time.
-            n if n > 0 => Err(EAGAIN),
-            n => Err(Error::from_errno(n)),
-        }
+        let (open, owner) = (self.open.as_ptr(), self.owner.0.as_ptr().cast());
+        // SAFETY: The file is pinned, so it stays open; we have the owner, which is one of lockd's. The file system does not
+        // answer later.
+        unsafe { posix_locks::set(open, owner, manager, kind, self.range, self.pid) }
     }
 
     /// Removes it. May sleep.
