@@ -6,7 +6,7 @@
 //! C header: `include/linux/moduleparam.h`.
 
 use crate::base::module_ref::this_module;
-use crate::base::params::Param;
+use crate::base::params::{bytes, Param};
 use core::cell::UnsafeCell;
 use core::net::IpAddr;
 use kernel::bindings::{self, kernel_param, kernel_param_ops, kparam_string};
@@ -115,7 +115,7 @@ const HELP: &str = "parm=former_selves:Clients of NFSv4.1 and later that keep th
                     until they have reclaimed them: all, off (default), or addresses with commas between them\0";
 #[used]
 #[link_section = ".modinfo"]
-static MODINFO_TYPE: [u8; TYPE.len()] = *TYPE.as_bytes().first_chunk().unwrap();
+static MODINFO_TYPE: [u8; TYPE.len()] = bytes(TYPE);
 #[used]
 #[link_section = ".modinfo"]
-static MODINFO_HELP: [u8; HELP.len()] = *HELP.as_bytes().first_chunk().unwrap();
+static MODINFO_HELP: [u8; HELP.len()] = bytes(HELP);

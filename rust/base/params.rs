@@ -31,6 +31,9 @@ pub(crate) fn readers_gid() -> u32 {
     READERS_GID.load(Ordering::Relaxed)
 }
 
+/// Where the value of a parameter is.
+type Value = bindings::kernel_param__bindgen_ty_1;
+
 /// A parameter as the kernel's table has it.
 #[repr(transparent)]
 pub(crate) struct Param(kernel_param);
@@ -40,30 +43,26 @@ pub(crate) struct Param(kernel_param);
 unsafe impl Sync for Param {}
 
 impl Param {
+    /// A number.
     const fn new(
         name: &'static CStr,
         ops: &'static kernel_param_ops,
         value: &'static AtomicU32,
     ) -> Self {
-        Param(kernel_param {
-            name: kernel::str::as_char_ptr_in_const_context(name),
-            mod_: this_module(),
-            ops,
-            perm: 0o644,
-            level: -1,
-            flags: 0,
-            __bindgen_anon_1: bindings::kernel_param__bindgen_ty_1 {
-                arg: value.as_ptr().cast(),
-            },
-        })
+        let arg = value.as_ptr().cast();
+        Self::of(name, ops, Value { arg })
     }
 
-    /// One that is a text.
+    /// A text.
     pub(crate) const fn text(
         name: &'static CStr,
         ops: &'static kernel_param_ops,
         place: &'static kparam_string,
     ) -> Self {
+        Self::of(name, ops, Value { str_: place })
+    }
+
+    const fn of(name: &'static CStr, ops: &'static kernel_param_ops, value: Value) -> Self {
         Param(kernel_param {
             name: kernel::str::as_char_ptr_in_const_context(name),
             mod_: this_module(),
@@ -71,7 +70,7 @@ impl Param {
             perm: 0o644,
             level: -1,
             flags: 0,
-            __bindgen_anon_1: bindings::kernel_param__bindgen_ty_1 { str_: place },
+            __bindgen_anon_1: value,
         })
     }
 }
@@ -135,7 +134,7 @@ macro_rules! param {
 }
 
 /// The bytes of a text, as a value of their own.
-const fn bytes<const N: usize>(text: &str) -> [u8; N] {
+pub(crate) const fn bytes<const N: usize>(text: &str) -> [u8; N] {
     let mut bytes = [0; N];
     let mut at = 0;
     while at < N {
