@@ -382,20 +382,12 @@ fn is_wanted(client: &Nfs4Client) -> bool {
 fn let_go_of_the_rest(client: &Nfs4Client) {
     let is_one = |kind: &Kind| matches!(kind, Kind::Delegation | Kind::Layout);
     let mut from = 0;
-    loop {
-        let part = client.lock_state().find_part(from, |number, stateid| {
-            stateid.kind().filter(is_one)?;
-            Some((number + 1, stateid.pin(client)?.into_raw()))
-        });
-        from = match part {
-            Part::Found((next, pinned)) => {
-                // SAFETY: It was pinned just now, as one of this client, which is the caller's.
-                unsafe { PinnedStateid::from_raw(pinned).revoke(client) };
-                next
-            }
-            Part::More(next) => next,
-            Part::End => break,
-        };
+    while let Some(pinned) = client.find_next(&mut from, |stateid| {
+        stateid.kind().filter(is_one)?;
+        Some(stateid.pin(client)?.into_raw())
+    }) {
+        // SAFETY: It was pinned just now, as one of this client, which is the caller's.
+        unsafe { PinnedStateid::from_raw(pinned).revoke(client) };
     }
     // SAFETY: The client is valid.
     unsafe { private::nfsd4_shutdown_copy(client.as_ptr()) };
@@ -454,19 +446,11 @@ pub(crate) fn exports(net: u64, name: &[u8], f: &mut dyn FnMut(ExportId) -> Resu
                 continue;
             }
             let mut from = 0;
-            loop {
-                let part = one.lock_state().find_part(from, |number, stateid| {
-                    stateid.kind().filter(|_| !stateid.is_of_directory())?;
-                    Some((number + 1, stateid.place().export_id()?))
-                });
-                from = match part {
-                    Part::Found((next, export)) => {
-                        f(export)?;
-                        next
-                    }
-                    Part::More(next) => next,
-                    Part::End => break,
-                };
+            while let Some(export) = one.find_next(&mut from, |stateid| {
+                stateid.kind().filter(|_| !stateid.is_of_directory())?;
+                stateid.place().export_id()
+            }) {
+                f(export)?;
             }
         }
         Ok(())

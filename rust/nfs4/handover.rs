@@ -135,18 +135,16 @@ fn claim(
 ) -> Option<Mark> {
     let hash = selves.hash(client);
     let mut table = selves.lock();
-    let is_about = |one: &mut FormerSelf| reclaims || !one.rests.is_empty();
-    if !table.of(client, hash).any(is_about) {
-        return None;
-    }
-    if table.of(client, hash).any(|one| one.is_revoked) {
-        return Some(Mark::NotNow);
-    }
+    let mut is_about_any = false;
     for former in table.of(client, hash) {
+        is_about_any |= reclaims || !former.rests.is_empty();
         // For what is left of a lock on both sides, and in the middle of another rest.
-        if former.rests.reserve(3, GFP_KERNEL).is_err() {
+        if former.is_revoked || former.rests.reserve(3, GFP_KERNEL).is_err() {
             return Some(Mark::NotNow);
         }
+    }
+    if !is_about_any {
+        return None;
     }
     let LockTarget {
         stateid,

@@ -92,6 +92,11 @@ pub(crate) fn is_of(stateid: &Stateid<'_>, scope: &Scope, all: bool) -> bool {
 }
 
 impl Nfs4Client {
+    /// Has it come to the floating address that a scope is, as its name says, so that all it holds is of it?
+    pub(crate) fn came_to_floating(&self, scope: &Scope) -> bool {
+        matches!(scope, Scope::Server(address) if identity::owner(self.name(), *address).is_some())
+    }
+
     /// Calls `f` with what it holds, stateid by stateid, and on which export.
     pub(crate) fn each_held(&self, steps: &mut Steps, mut f: impl FnMut(Fsid, Held)) {
         for stateid in self.lock_state().stateids() {
@@ -203,10 +208,9 @@ impl Confirmed<'_> {
     /// Has it come to the address that the scope is, so that all it holds is of it? That is known of
     /// one that came to a floating address, by its name, and with NFSv4.0, if it has callbacks.
     fn came_to(&self, scope: &Scope) -> bool {
-        let Scope::Server(address) = scope else {
-            return false;
-        };
-        identity::owner(self.name(), *address).is_some()
-            || self.minor_version() == 0 && self.server_address() == Some(*address)
+        let is_of_it =
+            |address| self.minor_version() == 0 && self.server_address() == Some(address);
+        self.came_to_floating(scope)
+            || matches!(scope, Scope::Server(address) if is_of_it(*address))
     }
 }

@@ -48,14 +48,13 @@ impl InUse<'_> {
             }
             client.first_to_revoke(self.client(), scope, from)?
         };
-        let (nn, client) = (self.server.nn().as_ptr(), self.client().as_ptr());
         // SAFETY: The server is up, the client is in use, and the stateid was pinned as one of its; `nfsd_mutex` is held, as
         // where nfsd calls this. The field for NFSv4.0 changes under the server's `client_lock`.
         unsafe {
-            private::revoke_one_stid(nn, client, stateid.as_ptr());
+            stateid.revoke(self.client());
             if self.client().minor_version() == 0 {
                 let _table = self.server.clients();
-                (*nn).nfs40_last_revoke = since_boot() / 1_000_000_000;
+                (*self.server.nn().as_ptr()).nfs40_last_revoke = since_boot() / 1_000_000_000;
             }
         }
         Some((held, next))

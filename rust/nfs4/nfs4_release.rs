@@ -16,7 +16,6 @@ use crate::nfs4::client_table::Confirmed;
 use crate::nfs4::clientids;
 use crate::nfs4::formers;
 use crate::nfs4::held::{self, Held};
-use crate::nfs4::identity;
 use crate::nfs4::nfs4_client::Nfs4Client;
 use crate::nfs4::server::{Expired, Expiring, Server};
 use crate::nfs4::stateids::Steps;
@@ -147,10 +146,7 @@ impl Server<'_> {
         let before = released.held;
         selves.revoke(
             |client| client.is_in(nn),
-            |client, stateid| {
-                let all = matches!(scope, Scope::Server(address) if identity::owner(client.name(), *address).is_some());
-                held::is_of(stateid, scope, all)
-            },
+            |client, stateid| held::is_of(stateid, scope, client.came_to_floating(scope)),
             |stateid, kind| released.held += Held::of(stateid, kind, &mut steps),
         );
         released.clients += usize::from(released.held != before);

@@ -118,6 +118,30 @@ impl StateLock<'_> {
     }
 }
 
+impl Nfs4Client {
+    /// What `f` finds in its stateids from a number on, which becomes the one to go on with. Takes its `cl_lock`, again and
+    /// again if there are many.
+    pub(crate) fn find_next<R>(
+        &self,
+        from: &mut usize,
+        mut f: impl FnMut(&Stateid<'_>) -> Option<R>,
+    ) -> Option<R> {
+        loop {
+            let part = self.lock_state().find_part(*from, |number, stateid| {
+                f(&stateid).map(|found| (number + 1, found))
+            });
+            match part {
+                Part::Found((next, found)) => {
+                    *from = next;
+                    return Some(found);
+                }
+                Part::More(next) => *from = next,
+                Part::End => return None,
+            }
+        }
+    }
+}
+
 /// What a stateid is.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {

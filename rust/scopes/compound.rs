@@ -84,7 +84,7 @@ impl<'a> Compound<'a> {
         exported::place_of(self.net, at.fsid, at.export)
     }
 
-    /// Calls `f` with a file handle.
+    /// Calls `f` with the current file handle.
     pub(crate) fn with_handle<R>(&self, f: impl FnOnce(&[u8]) -> R) -> Option<R> {
         // SAFETY: The state is the current thread's, so nobody changes it now.
         let own = unsafe { &(*self.state).current_fh.fh_handle };
