@@ -3,11 +3,12 @@
 //! klp-link on a small module, made here.
 
 use klp_link::link::link;
+use klp_link::modules::is_seen_through;
 use klp_link::symbols::{Place, Symbols};
 use object::build::elf::{Builder, Relocation, SectionData, SectionId, SymbolId};
 use object::elf::{
-    Rela64, EM_X86_64, ET_REL, R_X86_64_PLT32, SHF_ALLOC, SHF_INFO_LINK, SHT_PROGBITS, SHT_RELA,
-    SHT_STRTAB, SHT_SYMTAB, STB_GLOBAL, STT_NOTYPE,
+    Rela64, EM_X86_64, ET_REL, R_X86_64_PLT32, SHF_ALLOC, SHF_EXECINSTR, SHF_INFO_LINK,
+    SHT_PROGBITS, SHT_RELA, SHT_STRTAB, SHT_SYMTAB, STB_GLOBAL, STB_LOCAL, STT_FUNC, STT_NOTYPE,
 };
 use object::read::elf::{ElfFile64, FileHeader, Rela, SectionHeader, Sym};
 use object::{Endianness, Object, ObjectSection, ObjectSymbol};
@@ -173,4 +174,54 @@ fn leaves_out_what_clang_tells_linkers() {
     let elf = ElfFile64::<Endianness>::parse(&*data).unwrap();
     assert!(elf.section_by_name(name).is_none());
     assert_eq!(relocations(&elf, ".rela.text"), ["other"]);
+}
+
+/// A module with such code, and a function in it at byte 8.
+fn with_function(binding: u8, code: [u8; 16]) -> Vec<u8> {
+    let mut elf = Builder::new(Endianness::Little, true);
+    elf.header.e_type = ET_REL;
+    elf.header.e_machine = EM_X86_64;
+    let mut add = |name: &str, kind, flags: u32, data| -> SectionId {
+        let section = elf.sections.add();
+        section.name = name.as_bytes().to_vec().into();
+        section.sh_type = kind;
+        section.sh_flags = flags.into();
+        section.sh_addralign = 8;
+        section.data = data;
+        section.id()
+    };
+    let data = SectionData::Data(code.to_vec().into());
+    let text = add(".text", SHT_PROGBITS, SHF_ALLOC | SHF_EXECINSTR, data);
+    let strings = add(".strtab", SHT_STRTAB, 0, SectionData::String);
+    let symtab = add(".symtab", SHT_SYMTAB, 0, SectionData::Symbol);
+    add(".shstrtab", SHT_STRTAB, 0, SectionData::SectionString);
+    elf.sections.get_mut(symtab).sh_link_section = Some(strings);
+    let symbol = elf.symbols.add();
+    symbol.name = b"function".to_vec().into();
+    symbol.set_st_info(binding, STT_FUNC);
+    symbol.section = Some(text);
+    symbol.st_value = 8;
+    let mut out = Vec::new();
+    elf.write(&mut out).unwrap();
+    out
+}
+
+#[test]
+fn sees_that_a_static_function_is_called() {
+    let call = |opcode: &[u8]| {
+        let mut code = [0x90; 16];
+        code[..opcode.len()].copy_from_slice(opcode);
+        // From its own end to byte 8.
+        code[opcode.len()..opcode.len() + 4]
+            .copy_from_slice(&(4 - opcode.len() as i32).to_le_bytes());
+        code
+    };
+    let is_seen = |binding, code| {
+        is_seen_through(&with_function(binding, code), "a module", "function").unwrap()
+    };
+    for opcode in [&[0xe8][..], &[0xe9], &[0x0f, 0x84]] {
+        assert!(is_seen(STB_LOCAL, call(opcode)), "{opcode:x?}");
+        assert!(!is_seen(STB_GLOBAL, call(opcode)), "{opcode:x?}");
+    }
+    assert!(!is_seen(STB_LOCAL, [0x90; 16]));
 }
