@@ -44,6 +44,8 @@ pub(crate) struct AllHeld {
     pub(crate) known: bool,
     /// The daemon has been told of the end of the grace period: it is over for clients of NFSv4.
     pub(crate) is_over: bool,
+    /// It may have been told: what was on record from before may not count any more.
+    pub(crate) may_be_over: bool,
     /// How often something was granted whose hold was not stored, and when that was last, or a daemon came: see
     /// [`uptime()`].
     unrecorded: u64,

@@ -390,6 +390,17 @@ impl<H: KeyedHash, O: Copy + PartialEq> Changes<H, O> {
         }
     }
 
+    /// The same of one more, if it is to be stored.
+    pub(crate) fn owe_one(&mut self, key: u64, row: Row<'_>) {
+        let Some(change) = self.find(key, row).and_then(|at| self.table.get_mut(at)) else {
+            return;
+        };
+        if matches!(change.want, Want::Stored(_)) && !change.owed {
+            change.owed = true;
+            self.counts.owed += 1;
+        }
+    }
+
     /// A daemon has come that may have any records: what another one is about to say, or has said, is no answer of its.
     pub(crate) fn doubt(&mut self) {
         for change in self.table.iter_mut() {

@@ -30,12 +30,12 @@ pub(crate) fn forget() {
 /// What nfsd or lockd is told when it asks whether there is a grace period: `is_in_grace`, or that there is one, as what
 /// the request asks for cannot be granted yet. May sleep, as long as an upcall may take.
 ///
-/// What is reclaimed is put on record, too, but is not refused because it could not be: who reclaims does not ask twice.
+/// What is reclaimed is put on record, too. It is refused only if the daemon may have been told that the grace period is
+/// over, as then it may be on record no more: who reclaims does not ask twice.
 pub(crate) fn answer(request: &Request<'_>, is_in_grace: bool) -> bool {
     match Grant::of(request) {
         Some(grant) if grant.reclaims == is_in_grace => {
-            let may_be = grant.hold(request, grant.patience());
-            is_in_grace || !may_be
+            grant.hold(request, grant.patience()) == is_in_grace
         }
         _ => is_in_grace,
     }

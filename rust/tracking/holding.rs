@@ -57,7 +57,7 @@ impl Tracker {
 
     /// Something is about to be granted to a client on an export, or to one of NLM. Waits until there is a hold, `limit`
     /// milliseconds at most. Returns whether there is one, and whether it may be granted: without one, only if the daemon does
-    /// not take it that there is one, or if it is reclaimed. May sleep.
+    /// not take it that there is one, or if it is reclaimed and so on record from before. May sleep.
     pub(crate) fn hold(
         self: &Arc<Self>,
         client: Option<&Nfs4Client>,
@@ -77,20 +77,22 @@ impl Tracker {
         }
         // What it reclaims is on record from before, until the daemon is told that the grace period is over; that waits for
         // this.
-        let limit = match reclaims && !state.all_held.is_over {
-            true => 0,
-            false => limit,
-        };
+        let is_before = reclaims && !state.all_held.may_be_over;
+        let limit = if is_before { 0 } else { limit };
+        let is_owed = is_before && state.grace_done_due;
         let State { holds, changes, .. } = &mut *state;
         let wanted = holds.note(export).and_then(|_| changes.hold(row, owner));
         if wanted.is_ok() {
             let key = state.changes.key(row);
+            if is_owed {
+                state.changes.owe_one(key, row);
+            }
             self.settle(state, key, row, limit);
             state = channel.state();
         }
         let is_held = state.holds.keep(row.name, export, owner);
-        let may_be = is_held || !state.all_held.is_binding();
-        if !is_held && (may_be || reclaims) {
+        let may_be = is_held || is_before || !state.all_held.is_binding();
+        if !is_held && may_be {
             state.all_held.unrecorded();
         }
         (is_held, may_be)

@@ -262,7 +262,8 @@ impl Tracker {
     }
 
     /// Tells the daemon that the grace period is over. Returns whether that worked.
-    fn send_grace_done<'a>(self: &'a Arc<Self>, state: Locked<'a>) -> (Locked<'a>, bool) {
+    fn send_grace_done<'a>(self: &'a Arc<Self>, mut state: Locked<'a>) -> (Locked<'a>, bool) {
+        state.all_held.may_be_over = true;
         let (mut state, result) = self.ask(state, Command::GraceDone);
         let done = result.is_ok();
         match result {

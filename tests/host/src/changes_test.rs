@@ -432,15 +432,30 @@ fn the_end_of_grace_waits_for_holds_too() {
     let job = begin_hold(&mut table, "a", 1);
     assert!(end_hold(&mut table, job, true).is_some());
     assert_eq!(table.counts(), counts(4, 1, 3, 3));
+    // One more.
+    for _ in 0..2 {
+        let row = of_hold(b"c", 1);
+        table.owe_one(table.key(row), row);
+    }
+    assert_eq!(table.counts(), counts(4, 1, 4, 3));
+    let job = begin_hold(&mut table, "c", 1);
+    assert!(end_hold(&mut table, job, true).is_some());
+    assert_eq!(table.counts(), counts(3, 1, 3, 2));
+    // Not of one that is to be removed, or is none.
+    for (name, n) in [("b", 2), ("d", 1)] {
+        let row = of_hold(name.as_bytes(), n);
+        table.owe_one(table.key(row), row);
+    }
+    assert_eq!(table.counts().owed, 3);
     // One that failed is waited for.
     let job = begin_hold(&mut table, "a", 2);
     assert_eq!(end_hold(&mut table, job, false), None);
     assert_eq!(table.counts().owed, 3);
     // One that is not wanted any more is not, whether it comes back or not.
     hold(&mut table, "b", 1, false);
-    assert_eq!(table.counts(), counts(3, 2, 2, 2));
+    assert_eq!(table.counts(), counts(2, 2, 2, 1));
     hold(&mut table, "b", 1, true);
-    assert_eq!(table.counts(), counts(4, 1, 2, 3));
+    assert_eq!(table.counts(), counts(3, 1, 2, 2));
     // One that may be stored is removed.
     drop_holds(&mut table, 1, Unhold::Now);
     assert_eq!(table.counts(), counts(1, 3, 1, 0));

@@ -126,10 +126,8 @@ impl Server {
     /// The same, as it has it from before.
     pub(crate) fn reclaim(&self, name: &str, export: ExportId) -> bool {
         let reclaim = |client: &Arc<Nfs4Client>| {
-            // To refuse it would not help: it does not come twice. nfsd asks twice.
-            let asks = || {
-                self.is_in_grace(export, true) && (self.hold(Some(client), export, true), true).1
-            };
+            // nfsd asks twice.
+            let asks = || self.is_in_grace(export, true) && self.hold(Some(client), export, true);
             let may = asks() && asks() && self.nn.check(client);
             if may {
                 self.grant(client, export);
@@ -217,7 +215,7 @@ impl Server {
         clients::remember(export);
         Grant::new(None, export, reclaims).hold(self.nn.changing().net(), LIMIT);
         let may = if reclaims {
-            self.is_in_grace(export, false) && (self.hold(None, export, true), true).1
+            self.is_in_grace(export, false) && self.hold(None, export, true)
         } else {
             !self.is_in_grace(export, false) && self.hold(None, export, false)
         };

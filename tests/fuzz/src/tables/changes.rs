@@ -277,7 +277,10 @@ impl Walk {
                     self.begin(job);
                 }
             }
-            6 => self.table.owe(),
+            6 if step.number & 1 == 0 => self.table.owe(),
+            6 => with_row((who, Some(at)), |row| {
+                self.table.owe_one(self.table.key(row), row);
+            }),
             7 | 8 => self.hold(who, at, step.memory),
             9 => drop(self.held.remove(&(who, at))),
             10 => self.look(who, step.number & 1 == 0, step.memory),
