@@ -17,6 +17,8 @@ DISK, EXPORT = "/srv/ha", "/srv/ha/export"
 RECORDS = "/srv/ha/nsm"
 CONTROL = "/proc/fs/nfsd"
 LOCKS = 50
+# lockd's: clients of NLM go on with it at the next server.
+PORT = 4045
 # Seconds, for the server and with it for an export that comes.
 GRACE = 10 * SLOW
 
@@ -95,6 +97,7 @@ class Node:
     def start_nfsd(grace=0):
         """Starts nfsd and with it lockd, whose grace period begins: 50 s by default."""
         write("/proc/sys/fs/nfs/nlm_grace_period", grace)
+        write("/proc/sys/fs/nfs/nlm_tcpport", PORT)
         for name in ("nfsv4leasetime", "nfsv4gracetime"):
             write(f"{CONTROL}/{name}", grace or 90)
         sh("rpc.nfsd 8")

@@ -8,7 +8,7 @@ import socket
 
 import conductor
 import move
-from failover import CONTROL, GRACE, write
+from failover import CONTROL, GRACE, PORT, write
 from nfs import sh
 
 ADDRESSES = ("10.77.0.50", "fd77::50")
@@ -34,6 +34,7 @@ class Node(move.Node):
             write(f"{CONTROL}/floating_addresses", address)
         sh("exportfs -o ro,fsid=0,no_subtree_check *:/srv")
         write("/proc/sys/fs/nfs/nlm_grace_period", GRACE)
+        write("/proc/sys/fs/nfs/nlm_tcpport", PORT)
         for name in ("nfsv4leasetime", "nfsv4gracetime"):
             write(f"{CONTROL}/{name}", GRACE)
         sh(f"rpc.nfsd -S {move.SCOPE} 8")

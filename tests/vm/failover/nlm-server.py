@@ -13,7 +13,7 @@ import subprocess
 
 import conductor
 import move
-from failover import CONTROL, GRACE, write
+from failover import CONTROL, GRACE, PORT, write
 from nfs import sh
 
 ADDRESSES = ("10.77.0.50", "fd77::50")
@@ -40,6 +40,7 @@ class Node(move.Node):
     def start_nfsd(grace=GRACE):
         """Starts nfsd with NFSv3, and lockd."""
         write("/proc/sys/fs/nfs/nlm_grace_period", grace)
+        write("/proc/sys/fs/nfs/nlm_tcpport", PORT)
         # As long as both are, an export that has left may come back from a server that has crashed, with its list. nfsd's
         # own grace period ends when all on record have reclaimed.
         for name in ("nfsv4leasetime", "nfsv4gracetime"):

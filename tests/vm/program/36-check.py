@@ -77,6 +77,7 @@ server.start_daemon()
 host = RawHost()
 FLOATING, FIXED = host.other_ip, host.server_ip
 command("floating_addresses", FLOATING)
+sh("sysctl -q fs.nfs.nlm_tcpport=4045")
 server.start()
 server.end_grace()
 a = host.create(server.export("a", "fsid=1234"))
@@ -133,6 +134,9 @@ sh(f"exportfs -u '*:{ROOT}/c'")
 write(UNIT, "[Service]\nExecStartPre=-/usr/sbin/exportfs -r\nExecStop=/usr/sbin/rpc.nfsd 0\n"
             "ExecStopPost=/usr/sbin/exportfs -au\nExecStopPost=/usr/sbin/exportfs -f\nExecReload=-/usr/sbin/exportfs -r\n")
 finds("a unit that ends exports", "exports-flushed", mend=True)
+
+sh("sysctl -q fs.nfs.nlm_tcpport=0")
+finds("any port for lockd", "lockd-port", mend=True)
 
 # Records of NLM clients.
 os.makedirs(f"{ROOT}/a/nsm")

@@ -222,6 +222,7 @@ const CHECKS: &[Check] = &[
     addresses::elsewhere,
     addresses::drained,
     addresses::own_mounts,
+    nlm::port,
     nlm::recorded,
     nlm::unstored,
     nlm::records,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Clients of NLM, and the records of them.
 
-use super::{exports, processes, shown, word, Finding, Node, Unreadable};
+use super::{conf, exports, processes, server, shown, word, Finding, Node, Unreadable};
 use crate::statd;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -28,6 +28,26 @@ pub(super) fn recorded(node: &Node) -> Result<Vec<Finding>, Unreadable> {
         "After a crash of this node, nobody can tell them to reclaim, and they lose their locks.";
     Ok(vec![Finding::error("recorder", what, why).fix(
         "systemd-run --unit=nfsd-ha-record --property=Restart=always nfsd-ha record",
+    )])
+}
+
+/// Has lockd a TCP port of its own, the same on all nodes? A client that was connected goes to the same port of the next
+/// node, as `nlm_rebind_host()` in fs/lockd/host.c asks for the port again for UDP only, and otherwise when nobody listens
+/// there.
+pub(super) fn port(node: &Node) -> Result<Vec<Finding>, Unreadable> {
+    let tree = &node.tree;
+    let is_any = |port: Option<String>| port.is_none_or(|port| port == "0");
+    // There is no such file before lockd is loaded.
+    let is_told = !is_any(conf::value(tree, "lockd", "port")?);
+    if is_told || !server::serves_nfs3(tree)? || !is_any(tree.word("/proc/sys/fs/nfs/nlm_tcpport")?)
+    {
+        return Ok(Vec::new());
+    }
+    let what = "lockd's TCP port is another one after each start";
+    let why = "A client of NFSv3 connects to the same port of the next node, and loses its locks if something else listens there.";
+    Ok(vec![Finding::warning("lockd-port", what, why).fix(
+        "echo options lockd nlm_tcpport=4045 nlm_udpport=4045 > /etc/modprobe.d/nfsd-ha.conf; \
+         sysctl -q fs.nfs.nlm_tcpport=4045 fs.nfs.nlm_udpport=4045; systemctl restart nfs-server  # on all nodes",
     )])
 }
 

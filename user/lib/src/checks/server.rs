@@ -80,11 +80,16 @@ pub(super) fn grace(node: &Node) -> Result<Vec<Finding>, Unreadable> {
     Ok(vec![Finding::error("grace-short", what, why).fix(fix)])
 }
 
+/// Does the server run, with NFSv3?
+pub(super) fn serves_nfs3(tree: &Tree) -> Result<bool, Unreadable> {
+    let versions = tree.text("/proc/fs/nfsd/versions")?.unwrap_or_default();
+    Ok(threads(tree)? > 0 && versions.split_whitespace().any(|version| version == "+3"))
+}
+
 /// Do the daemons run that NFSv3 needs, if it is served?
 pub(super) fn nfs3(node: &Node) -> Result<Vec<Finding>, Unreadable> {
     let tree = &node.tree;
-    let versions = tree.text("/proc/fs/nfsd/versions")?.unwrap_or_default();
-    if threads(tree)? == 0 || !versions.split_whitespace().any(|version| version == "+3") {
+    if !serves_nfs3(tree)? {
         return Ok(Vec::new());
     }
     let mut found = Vec::new();

@@ -48,6 +48,7 @@ impl Machine {
                 "/proc/fs/nfsd/clients/1/info",
                 "clientid: 0x1\naddress: \"192.0.2.18:790\"\nname: \"x\"\n",
             ),
+            ("/proc/sys/fs/nfs/nlm_tcpport", "4045\n"),
             ("/proc/sys/kernel/hostname", "a\n"),
             ("/proc/sys/net/ipv4/ip_nonlocal_bind", "0\n"),
             ("/proc/sys/net/ipv6/ip_nonlocal_bind", "0\n"),

@@ -215,6 +215,25 @@ fn daemons_for_nfs3() {
 }
 
 #[test]
+fn the_port_of_lockd() {
+    let port = |port: &'static str, conf: &'static str| {
+        found(move |machine, _| {
+            machine.write("/proc/sys/fs/nfs/nlm_tcpport", port);
+            machine.write("/etc/nfs.conf.d/lockd.conf", conf);
+        })
+    };
+    assert_eq!(port("0\n", ""), ["lockd-port"]);
+    assert_eq!(port("0\n", "[lockd]\nport=0\n"), ["lockd-port"]);
+    assert_eq!(port("0\n", "[lockd]\nport=4045\n"), [""; 0]);
+    assert_eq!(without("/proc/sys/fs/nfs/nlm_tcpport"), ["lockd-port"]);
+    let nfs4 = found(|machine, _| {
+        machine.remove("/proc/sys/fs/nfs/nlm_tcpport");
+        machine.write("/proc/fs/nfsd/versions", "-3 +4\n");
+    });
+    assert_eq!(nfs4, [""; 0]);
+}
+
+#[test]
 fn exports() {
     let also = |line: &str, more: &str| {
         found(|machine, _| {
