@@ -192,13 +192,13 @@ impl Tracked<'_> {
         unsafe { ClientTable::lock(self) }
     }
 
-    /// Is there a confirmed client with the name of `client`, which is not in the table any more, on stable storage?
+    /// The confirmed client with a name.
     ///
     /// As `find_confirmed_client_by_name()`. Does not sleep; takes `client_lock`.
-    pub(crate) fn has_stable_namesake(&self, client: &Nfs4Client) -> bool {
+    pub(crate) fn client_named(&self, name: &[u8]) -> Option<ClientRef> {
         let table = self.clients();
-        let namesake = table.with_name(client.name());
-        namesake.is_some_and(|namesake| namesake.is_stable())
+        let client = table.with_name(name)?;
+        Some(ClientRef::new(&client))
     }
 
     /// The confirmed clients that are on stable storage, or `ENOMEM`. May sleep; takes

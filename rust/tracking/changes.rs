@@ -226,6 +226,11 @@ impl<H: KeyedHash, O: Copy + PartialEq> Changes<H, O> {
         }
     }
 
+    /// Is anything wanted of a client's record, or on its way? `key` is that of its name.
+    pub(crate) fn is_there(&self, key: u64, name: &[u8]) -> bool {
+        self.find(key, of_client(name)).is_some()
+    }
+
     /// Wants a hold stored, for a client unless it is one of NLM. Fails with `ENOMEM` and changes nothing. May sleep.
     pub(crate) fn hold(&mut self, row: Row<'_>, owner: Option<O>) -> Result {
         self.want_hold(row, Want::Stored(owner))

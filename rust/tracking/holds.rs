@@ -131,6 +131,12 @@ impl<H: KeyedHash, O: Copy + PartialEq> Holds<H, O> {
         held.map(keep).is_some()
     }
 
+    /// Is one of the holds of a name this client's?
+    pub(crate) fn is_holder(&self, name: &[u8], owner: O) -> bool {
+        let holder = self.find(name).and_then(|at| self.holders.get(at));
+        holder.is_some_and(|holder| holder.held.iter().any(|held| held.owner == Some(owner)))
+    }
+
     /// The daemon has a hold on record. Fails with `ENOMEM`. May sleep.
     pub(crate) fn add(&mut self, name: &[u8], id: &ExportId, owner: Option<O>) -> Result {
         let export = self.note(id)?;

@@ -287,13 +287,30 @@ impl Tracker {
     fn remove(self: &Arc<Self>, client: &Nfs4Client) {
         let name = client.name();
         self.change(name, |state, key| {
-            // One that an admin expires may have come back under the same name by now.
-            let is_back = |nn: Tracked<'_>| nn.has_stable_namesake(client);
-            let on_record = client.is_stable() && !self.nn(state).is_some_and(is_back);
+            // It may have come back under the same name by now.
+            let next = self.nn(state).and_then(|nn| nn.client_named(name));
+            // SAFETY: It was among the confirmed clients when we had the channel's lock already. To free it, nfsd calls `remove`
+            // first, which needs that lock, and the channel is not closed.
+            let next = next.map(|next| (next, unsafe { next.get() }));
+            let on_record = client.is_stable() && !next.is_some_and(|(_, next)| next.is_stable());
             let owner = ClientRef::new(client);
-            let removes = state.changes.remove(key, name, owner, on_record)?;
-            self.drop_holds(state, name, owner, removes)?;
-            Ok(removes)
+            let heir = next.filter(|(next, _)| state.holds.is_holder(name, *next));
+            let changes = &mut state.changes;
+            let is_wanted = match heir {
+                // To remove the record takes all holds of that name, and the next one has some: it gets the record.
+                Some((next, client)) if on_record || changes.is_there(key, name) => {
+                    let details = Details {
+                        minor: Some(client.minor_version()),
+                        ..Details::default()
+                    };
+                    client.with_record(|record| changes.store(key, record, details, next))?;
+                    true
+                }
+                Some(_) => false,
+                None => changes.remove(key, name, owner, on_record)?,
+            };
+            self.drop_holds(state, name, owner, is_wanted && heir.is_none())?;
+            Ok(is_wanted)
         });
     }
 

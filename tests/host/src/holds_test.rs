@@ -259,6 +259,9 @@ fn who_comes_back_by_the_same_name_keeps_what_is_its_own() {
     table.add(b"a", &export(2), Some(2)).unwrap();
     assert!(table.keep(b"a", &export(3), Some(2)));
     assert_eq!((table.count(), table.held().count()), (4, 4));
+    let is_holder = |table: &Table, name, owner| table.is_holder(name, owner);
+    assert!([1, 2].map(|owner| is_holder(&table, b"a", owner)) == [true; 2]);
+    assert!(!is_holder(&table, b"a", 3) && !is_holder(&table, b"b", 1));
     let mut seen = Vec::new();
     let result = table.forget(b"a", |export, owner| {
         seen.push((*export, owner));
@@ -272,6 +275,7 @@ fn who_comes_back_by_the_same_name_keeps_what_is_its_own() {
     for n in 1..5 {
         assert_eq!(table.keep(b"a", &export(n), Some(2)), n < 4);
     }
+    assert!(!table.is_holder(b"a", 1));
 }
 
 #[test]

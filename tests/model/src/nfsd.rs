@@ -95,10 +95,10 @@ impl<'a> Tracked<'a> {
         requests.first().is_some_and(|first| *first <= moment)
     }
 
-    pub(crate) fn has_stable_namesake(&self, client: &Nfs4Client) -> bool {
+    pub(crate) fn client_named(&self, name: &[u8]) -> Option<ClientRef> {
         let clients = self.nn().clients.lock();
-        let namesake = clients.iter().find(|c| c.name() == client.name());
-        namesake.is_some_and(|c| c.is_stable())
+        let client = clients.iter().find(|c| c.name() == name)?;
+        Some(ClientRef::new(client))
     }
 
     pub(crate) fn stable_clients(&self) -> Result<KVVec<ClientRef>> {
