@@ -150,6 +150,7 @@ impl Drop for NfsdHa {
         self.drainer.stop();
         self.former_selves.stop();
         tracker::exit_module();
+        handover::exit_module();
         clientids::exit_module();
         floating::exit_module();
         reclaimers::exit_module();

@@ -29,35 +29,38 @@ pub(crate) unsafe extern "C" fn expire_client(raw: *mut private::nfs4_client) {
     // SAFETY: A client has a name; it is the caller's. The request is the current one.
     let (client, request) = unsafe { (Nfs4Client::from_raw(raw), Request::current()) };
     let compound = request.as_ref().and_then(Request::compound);
-    match compound.map(|compound| compound.operation()) {
-        Some(private::nfs_opnum4_OP_CREATE_SESSION) if module.is_some() => {
-            let selves = formers::selves();
-            // SAFETY: This is where CREATE_SESSION frees the old client of a new one, and all else is as the caller has it.
-            if selves.is_ok_and(|selves| unsafe { selves.keep(client) }) {
-                return;
-            }
+    let operation = compound.map(|compound| compound.operation());
+    if module.is_some() && operation == Some(private::nfs_opnum4_OP_CREATE_SESSION) {
+        let selves = formers::selves();
+        // SAFETY: This is where CREATE_SESSION frees the old client of a new one, and all else is as the caller has it.
+        if selves.is_ok_and(|selves| unsafe { selves.keep(client) }) {
+            return;
         }
-        Some(private::nfs_opnum4_OP_DESTROY_CLIENTID) if client.is_confirmed() => {
-            formers::complete(client);
-        }
-        _ => (),
     }
     // SAFETY: The client is the caller's to free.
     unsafe { private::expire_client(raw) };
 }
 
-/// Replaces `__destroy_client()`. May sleep.
+/// Replaces `__destroy_client()`, which nfsd calls directly in some places, or `expire_client()`, which compilers may have put
+/// into its callers. May sleep.
 ///
 /// # Safety
 ///
 /// As for the function replaced: the client is in no table of its server, and the caller's to free.
 pub(crate) unsafe extern "C" fn destroy_client(raw: *mut private::nfs4_client) {
     let _module = ModuleRef::get();
-    // SAFETY: A client has a name; it is the caller's to free.
-    unsafe {
-        formers::goes(Nfs4Client::from_raw(raw));
-        private::__destroy_client(raw);
+    if formers::any() {
+        // SAFETY: A client has a name; it is the caller's. The request is the current one.
+        let (client, request) = unsafe { (Nfs4Client::from_raw(raw), Request::current()) };
+        let compound = request.as_ref().and_then(Request::compound);
+        // Its former selves, which end now, have other numbers.
+        if client.is_confirmed() && compound.and_then(|one| one.destroys()) == Some(client.id()) {
+            formers::complete(client);
+        }
+        formers::goes(client);
     }
+    // SAFETY: The client is the caller's to free.
+    unsafe { private::__destroy_client(raw) };
 }
 
 /// Replaces `nfsd4_lock()`. May sleep.

@@ -27,9 +27,9 @@ unsafe impl Sync for Room {}
 
 static TEXT: Room = {
     let mut text = [0; ROOM];
-    let (mut at, off) = (0, OFF.as_bytes());
-    while at < off.len() {
-        text[at] = off[at];
+    let (mut at, all) = (0, ALL.as_bytes());
+    while at < all.len() {
+        text[at] = all[at];
         at += 1;
     }
     Room(UnsafeCell::new(text))
@@ -112,7 +112,7 @@ static PARAM: Param = Param::text(c"former_selves", &OPS, &PLACE.0);
 
 const TYPE: &str = "parmtype=former_selves:string\0";
 const HELP: &str = "parm=former_selves:Clients of NFSv4.1 and later that keep their locks when they reboot, \
-                    until they have reclaimed them: all, off (default), or addresses with commas between them\0";
+                    until they have reclaimed them: all (default), off, or addresses with commas between them\0";
 #[used]
 #[link_section = ".modinfo"]
 static MODINFO_TYPE: [u8; TYPE.len()] = bytes(TYPE);

@@ -81,6 +81,9 @@ impl LockList<'_> {
     /// Makes a lock another owner's, set through another open file. It goes where the VFS looks for it: to the others of that
     /// owner, by their first bytes (`posix_lock_inode()`). Who waits for it goes on to wait. Does not sleep.
     ///
+    /// Who reads `/proc/locks` may see the open file that it was set through before, without the list's lock, but cannot be
+    /// preempted (`locks_show()`).
+    ///
     /// # Safety
     ///
     /// The lock is in this list. The new owner is one of the lock's manager, and the caller's reference to it is the lock's from

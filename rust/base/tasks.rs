@@ -215,3 +215,10 @@ unsafe extern "C" fn look_at(
         }
     }
 }
+
+/// Waits until all have gone on that are in a critical section of RCU, or cannot be preempted. May sleep; for some ten
+/// milliseconds, as a rule.
+pub(crate) fn synchronize_rcu() {
+    // SAFETY: The caller may sleep, so it is in no critical section.
+    unsafe { private::synchronize_rcu() };
+}

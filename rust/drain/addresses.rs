@@ -5,7 +5,7 @@
 //! They are a list that changes under RCU, as who asks may be in a softirq. While nothing drains the answer costs a load
 //! and a comparison.
 
-use crate::base::private;
+use crate::base::tasks;
 use core::net::IpAddr;
 use core::ptr;
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
@@ -115,12 +115,9 @@ impl Prepared {
 pub(crate) fn publish(list: Prepared) {
     let new = list.0.map_or(ptr::null_mut(), KBox::into_raw);
     let old = LIST.swap(new, Ordering::AcqRel);
-    // SAFETY: We may sleep, and are in no read-side critical section. What was published came from a box, and since the
-    // grace period nobody sees it.
-    unsafe {
-        private::synchronize_rcu();
-        if !old.is_null() {
-            drop(KBox::from_raw(old));
-        }
+    tasks::synchronize_rcu();
+    if !old.is_null() {
+        // SAFETY: What was published came from a box, and since the grace period nobody sees it.
+        drop(unsafe { KBox::from_raw(old) });
     }
 }

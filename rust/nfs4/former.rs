@@ -10,6 +10,7 @@ use crate::base::index::KeyedHash;
 use crate::base::net::Net;
 use crate::base::private;
 use crate::base::siphash::SipHash;
+use crate::base::tasks;
 use crate::nfs4::client_table::ClientTable;
 use crate::nfs4::lock_owner::{LockOwner, NfsdFile};
 use crate::nfs4::nfs4_client::Nfs4Client;
@@ -125,6 +126,9 @@ pub(crate) struct FormerSelf {
     pub(crate) users: usize,
     /// Somebody has what it holds revoked: it does not end meanwhile, and nothing changes hands.
     pub(crate) is_revoked: bool,
+    /// Locks that were set through its open files have changed hands: who sees those files as the locks' is waited for before
+    /// they are closed.
+    pub(crate) has_given: bool,
 }
 
 impl FormerSelf {
@@ -161,6 +165,7 @@ impl FormerSelf {
             lease,
             users: 0,
             is_revoked: false,
+            has_given: false,
         }
     }
 
@@ -203,6 +208,13 @@ impl FormerSelf {
     /// Something of it was reclaimed: it stays for another lease, but for two in all at most.
     pub(crate) fn reclaimed(&mut self) {
         self.until = (since_boot() + self.lease).min(self.began + 2 * self.lease);
+    }
+
+    /// Nothing more changes hands, and its files are about to be closed. May sleep.
+    pub(crate) fn wait_for_readers(&mut self) {
+        if core::mem::take(&mut self.has_given) {
+            tasks::synchronize_rcu();
+        }
     }
 
     /// When it ends by itself: [`since_boot`].

@@ -231,7 +231,7 @@ impl FormerSelves {
             }
             // As long as it is in the table: whose they are finds them there before it goes, and no LOCK comes in between.
             former.unlock_rests(|_| true);
-            let Ok(former) = table.selves.remove(at) else {
+            let Ok(mut former) = table.selves.remove(at) else {
                 break;
             };
             let net = former.client().nfsd().net().cookie();
@@ -240,6 +240,7 @@ impl FormerSelves {
             table.publish();
             drop(table);
             pr_debug!("a former self ends after {} ms: {why:?}\n", former.age());
+            former.wait_for_readers();
             drop(former);
             table = self.lock();
             if let Some(at) = table.ending.iter().position(|one| *one == net) {
@@ -339,6 +340,7 @@ impl FormerSelves {
             let former = table.selves.iter_mut().find(next)?;
             if former.users == 0 && !former.is_revoked {
                 former.is_revoked = true;
+                former.wait_for_readers();
                 return Some(former.number);
             }
             self.changed.wait(&mut table);

@@ -51,6 +51,11 @@ pub(crate) fn init_module(setup: &Setup) {
     CLAIMS.init(setup, new_mutex!(KVec::new(), "nfsd_ha::CLAIMS"));
 }
 
+/// Frees what was allocated for them. For this module's exit: no LOCK is being processed.
+pub(crate) fn exit_module() {
+    *CLAIMS.lock() = KVec::new();
+}
+
 /// A LOCK of a client with former selves, all of which are used meanwhile.
 struct Claim {
     stateid: NonNull<private::nfs4_stid>,
@@ -393,6 +398,7 @@ impl Claim {
     /// The lock stays its new owner's. Returns the old one. Does not sleep.
     fn keep(&self, former: &mut FormerSelf, handed: &Handed) -> Option<LockOwner> {
         former.reclaimed();
+        former.has_given = true;
         for range in beside(handed.range, self.range).into_iter().flatten() {
             // There is room, so this does not fail.
             let _ = former.rests.push(self.rest(range), GFP_ATOMIC);

@@ -117,6 +117,16 @@ impl<'a> Compound<'a> {
         }
     }
 
+    /// If its operation is a DESTROY_CLIENTID, the client ID.
+    pub(crate) fn destroys(&self) -> Option<[u32; 2]> {
+        if self.operation() != private::nfs_opnum4_OP_DESTROY_CLIENTID {
+            return None;
+        }
+        // SAFETY: The arguments of the operation are decoded, and are of its kind.
+        let id = unsafe { (*self.op).u.destroy_clientid.clientid };
+        Some([id.cl_boot, id.cl_id])
+    }
+
     /// Its operation, if that is a LOCK.
     pub(crate) fn lock(&self) -> Option<LockOp<'_>> {
         if self.operation() != private::nfs_opnum4_OP_LOCK {

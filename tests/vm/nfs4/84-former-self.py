@@ -3,24 +3,29 @@
 # vm: timeout=400 module=ship once=yes
 """A client of NFSv4.1 reboots while it has locks, and others wait for them: it keeps them until it has reclaimed them.
 
-Raw clients, first with the stock code, then with the module. `--arg many=N`: so many locks of one client.
+Raw clients, first with the stock code, then with the module. `--arg many=N`: so many locks of one client, `--arg midst=N`: an admin
+does so often what is in the way of reclaims.
 """
 
 import itertools
 import os
+import statistics
 import subprocess
 import sys
+import threading
 import time
 
 from control import command, read
 from fullserver import FullServer, RawHost
 from ktap import check, done, equal
+import nfs
 from nfs import load, patience, sh, succeeds, switch_off, wait_until
 from nfs4 import Nfs4
 from nlm import Nlm, Responder
 
 LEASE = 10
-MANY = int(dict(word.split("=") for word in sys.argv[1:]).get("many", 400))
+ARGUMENTS = dict(word.split("=") for word in sys.argv[1:])
+MANY, MIDST = int(ARGUMENTS.get("many", 200)), int(ARGUMENTS.get("midst", 1))
 PARAMETER = "/sys/module/nfsd_ha/parameters/former_selves"
 CONTROL = "/proc/fs/nfsd"
 server = FullServer(grace=10, lease=LEASE)
@@ -36,7 +41,8 @@ class Client(Nfs4):
     """A client that can reboot."""
 
     def __init__(self, name, minor=1, finished=True):
-        super().__init__(minor, host.server_ip, name, **host.where)
+        # nfsd itself reads eight bytes of each name.
+        super().__init__(minor, host.server_ip, f"reboots-{name}", **host.where)
         assert self.establish() == "OK"
         if finished:
             assert self.reclaim_complete() == "OK"
@@ -137,8 +143,8 @@ def test_reclaim():
     equal("others are refused what it has, and served at once with what it has not",
           results(opened, other.lock(opened, 5, 1), other.lock(opened, 45, 1), other.lock(opened, 45, 1, exclusive=False),
                   other.lock(opened, 100, 1)), ["OK", "DENIED", "DENIED", "OK", "OK"])
-    rows = [line.split() for line in read("nfs4_clients").splitlines()[1:] if " locker " in line]
-    equal("nfs4_clients has what it holds", [row[:5] for row in rows], [["1234", "locker", "2", "3", "0"]])
+    rows = [line.split() for line in read("nfs4_clients").splitlines()[1:] if " reboots-locker " in line]
+    equal("nfs4_clients has what it holds", [row[:5] for row in rows], [["1234", "reboots-locker", "2", "3", "0"]])
     equal("an OPEN that reclaims nothing is told to wait", locker.open_fh(fh).status, "GRACE")
     equal("so is not who reclaims a file that it did not have", locker.open_reclaim(alien).status, "RECLAIM_BAD")
     opened = locker.open_reclaim(fh)
@@ -310,6 +316,16 @@ def test_courtesy():
     equal("and has it", (locker.reclaim_complete(), locks_on(path)), ("OK", [("WRITE", "0", "9")]))
 
 
+def timed(act, objects):
+    """Does something with each of these: the results, and the seconds that it took in the middle."""
+    done_with, times = [], []
+    for one in objects:
+        began = time.monotonic()
+        done_with.append(act(one))
+        times.append(time.monotonic() - began)
+    return done_with, statistics.median(times)
+
+
 def test_many():
     """Many locks, of as many files: each takes as long as it does with few."""
     locker, took = Client("many"), {}
@@ -318,13 +334,10 @@ def test_many():
         for fh in files:
             locker.has_locked(fh)
         locker.reboot()
-        opens, began = [], time.monotonic()
-        for fh in files:
-            opens.append(locker.open_reclaim(fh))
-        opened = time.monotonic()
-        locks = [locker.lock(one, 0, 10, reclaim=True).status for one in opens]
-        took[count] = (opened - began) / count, (time.monotonic() - opened) / count
-        equal(f"all of {count} are reclaimed", ({one.status for one in opens}, set(locks)), ({"OK"}, {"OK"}))
+        opens, to_open = timed(locker.open_reclaim, files)
+        locks, to_lock = timed(lambda one: locker.lock(one, 0, 10, reclaim=True), opens)
+        took[count] = to_open, to_lock
+        equal(f"all of {count} are reclaimed", {one.status for one in opens + locks}, {"OK"})
         began = time.monotonic()
         locker.reclaim_complete()
         print(f"# {count} locks: {1000 * took[count][0]:.2f} ms for an OPEN, {1000 * took[count][1]:.2f} for a LOCK; the end "
@@ -382,6 +395,85 @@ def released():
         return f"{e}: connected" if e.errno == 16 else f"{e}"
 
 
+def test_delegation():
+    """A file was delegated, to a Linux client: somebody with its name and its credentials comes anew."""
+    sh("sysctl -q fs.leases-enable=1")
+    real = nfs.Client("real", "4.2")
+    real.mount()
+    fh, path = new_file()
+    # pylint: disable-next=consider-using-with
+    reader = subprocess.Popen(["sh", "-c", f"exec sleep 1000 <{real.mount_point}/a/{os.path.basename(path)}"])
+    check("a file is delegated", wait_until(lambda: locks_on(path) == [("READ", "0", "EOF")], 20), locks_on(path))
+    sh("sysctl -q fs.leases-enable=0")
+    names = sh(f"cat {CONTROL}/clients/*/info").split('"')
+    (name,) = [name for name in names if name.endswith(real.name)]
+    real.link("down")
+    new = Nfs4(2, host.server_ip, name, **host.where)
+    equal("its client comes anew, and has a former self", (new.establish(), selves()), ("OK", 1))
+    equal("nothing is delegated any more", locks_on(path), [])
+    began = time.monotonic()
+    equal("others may write it", results(other.open_fh(fh)), ["OK"])
+    check("at once", time.monotonic() - began < patience(1))
+    equal("the client may reclaim it by an OPEN", results(new.open_reclaim(fh), new.reclaim_complete()), ["OK"] * 2)
+    equal("and has no former self then", selves(), 0)
+    reader.kill()
+    reader.wait()
+    real.link("up")
+    sh(f"umount -l {real.mount_point}")
+
+
+def test_midst():
+    """A client reboots again and again, and an admin does this and that."""
+    files = [new_file()[0] for _ in range(10)]
+    over, counts = threading.Event(), {"reboots": 0, "failed": 0}
+
+    def reboot():
+        """Locks the files, reboots, and reclaims them; what it is told."""
+        locker = Client("midst")
+        for fh in files:
+            locker.lock(locker.open_fh(fh), 0, 10)
+        locker = Client("midst", finished=False)
+        told = [locker.lock(locker.open_reclaim(fh), 0, 10, reclaim=True).status for fh in files]
+        return [*told, locker.reclaim_complete()]
+
+    def go_on():
+        while not over.is_set():
+            try:
+                reboot()
+                counts["reboots"] += 1
+            # It was told something else, or nothing.
+            except Exception:  # pylint: disable=broad-exception-caught
+                counts["failed"] += 1
+
+    thread = threading.Thread(target=go_on)
+    thread.start()
+    for turn in range(MIDST):
+        for act in (lambda: sh(f"echo {PATH} >{CONTROL}/unlock_filesystem"),
+                    lambda: command("fsid_grace", "1234 5"),
+                    released,
+                    lambda: command("fsid_grace", "1234 0"),
+                    lambda: command("drain", f"{host.server_ip} 1"),
+                    lambda: command("drain", f"-{host.server_ip}"),
+                    server.stop,
+                    server.start,
+                    server.end_grace,
+                    switch_off,
+                    server.stop,
+                    lambda: wait_until(lambda: succeeds("rmmod nfsd_ha"), 30),
+                    load,
+                    server.start,
+                    server.end_grace):
+            time.sleep(0.1 * (1 + turn % 4))
+            act()
+    over.set()
+    thread.join(60)
+    check("it goes on, whatever an admin does", not thread.is_alive() and counts["reboots"] > 0, counts)
+    assert wait_until(lambda: not server.in_grace() and selves() == 0, 60)
+    equal("and reclaims all, when nobody does anything", set(reboot()), {"OK"})
+    equal("nothing is left of it", selves(), 0)
+    other.reboot(finished=True)
+
+
 def test_parameter():
     """Whose locks stay."""
     def write(text):
@@ -437,12 +529,14 @@ def test_stop():
 
 
 test_stock()
-load("former_selves=all")
+load()
+with open(PARAMETER, encoding="ascii") as f:
+    equal("all keep their locks, if nobody says otherwise", f.read().strip(), "all")
 server.stop()
 server.start()
 server.end_grace()
-for test in (test_reclaim, test_parts, test_end, test_again, test_ordinary, test_somebody_else, test_courtesy, test_many, test_admin, test_parameter,
-             test_stop):
+for test in (test_reclaim, test_parts, test_end, test_again, test_ordinary, test_somebody_else, test_courtesy, test_many,
+             test_admin, test_delegation, test_midst, test_parameter, test_stop):
     print(f"# {test.__name__}", flush=True)
     other.reboot(finished=True)
     test()

@@ -22,7 +22,6 @@ if not faults.available():
 server = FullServer(grace=10, lease=60)
 server.set_up()
 faults.limit(faults.text())
-sh("echo all >/sys/module/nfsd_ha/parameters/former_selves")
 server.start()
 server.stop()
 sh("rpc.nfsd 1")
@@ -57,16 +56,17 @@ def locked():
         return [tuple(map(int, line.split()[6:8])) for line in f if inode in line]
 
 
-client = Client(1, host.server_ip, "reboots", **host.where)
+client = Client(1, host.server_ip, "who-reboots", **host.where)
 client.reboot()
 assert client.reclaim_complete() == "OK"
-other = Client(1, host.server_ip, "other", **host.where)
+other = Client(1, host.server_ip, "the-other", **host.where)
 other.reboot()
 assert other.reclaim_complete() == "OK"
 
 
 def has_lock():
     """The client has finished, and the whole file locked."""
+    client.reboot()
     client.reclaim_complete()
     assert wait_until(lambda: not locked(), 20), locked()
     lock = client.lock(client.open_fh(fh), *WHOLE)
