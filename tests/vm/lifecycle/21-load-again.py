@@ -15,8 +15,8 @@ from ktap import check, done, equal
 from nfs import (LIVEPATCH, MODULE, Client, Server, kernel_log, sh, succeeds, switch_off,
                  wait_until)
 
-WARM_UP = 8
-ROUNDS = int(sys.argv[1]) if len(sys.argv) > 1 else 10
+WARM_UP = 6
+ROUNDS = int(sys.argv[1]) if len(sys.argv) > 1 else 6
 
 
 def slabs():

@@ -25,7 +25,7 @@ from nlm import Nlm, Responder
 
 LEASE = 10
 ARGUMENTS = dict(word.split("=") for word in sys.argv[1:])
-MANY, MIDST = int(ARGUMENTS.get("many", 200)), int(ARGUMENTS.get("midst", 1))
+MANY, MIDST = int(ARGUMENTS.get("many", 100)), int(ARGUMENTS.get("midst", 1))
 PARAMETER = "/sys/module/nfsd_ha/parameters/former_selves"
 CONTROL = "/proc/fs/nfsd"
 server = FullServer(grace=10, lease=LEASE)

@@ -22,7 +22,7 @@ from nfs4 import Nfs4
 from stormtable import COUNTERS, FILES, LOG, READ, SIZE, UNITS, WRITE, Hold, Table, on_server, say
 
 WORDS = dict(word.split("=", 1) for word in sys.argv[1:])
-SECONDS, SEED = int(WORDS.get("seconds", 20)), int(WORDS.get("seed", random.randrange(10**6)))
+SECONDS, SEED = int(WORDS.get("seconds", 12)), int(WORDS.get("seed", random.randrange(10**6)))
 CLIENTS, LOCALS = 3, 4
 server = FullServer(grace=10, lease=30)
 server.set_up()

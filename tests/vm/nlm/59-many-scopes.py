@@ -1,13 +1,16 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
 # vm: once=yes timeout=900 smp=1 icount=yes module=ship
-"""What it costs that scopes are in grace: with none, one and 10,000 of them, and without the module.
+"""What it costs that scopes are in grace: with none, one and many of them, and without the module.
+
+59-many-scopes.py [scopes=N]
 
 Locks and unlocks of an export that is in none of them are counted, in turns. Time is instructions here, so that it does
 not matter what else the host does.
 """
 
 import os
+import sys
 import time
 
 import v3
@@ -16,7 +19,8 @@ from ktap import check, done, equal
 from nfs import SLOW, load, sh, wait_until
 from nlmload import UNLOCK, Load, handles
 
-SCOPES, ROUNDS, SECONDS = 10_000 // SLOW, 2, 0.3 * SLOW
+WORDS = dict(word.split("=") for word in sys.argv[1:])
+SCOPES, ROUNDS, SECONDS = int(WORDS.get("scopes", 3_000)) // SLOW, 2, 0.3 * SLOW
 # What a debug kernel adds to each lock that is taken and each byte that is read says little about the
 # cost on another one.
 LEAST = 1 if SLOW == 1 else 0.6

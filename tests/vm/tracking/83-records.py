@@ -22,7 +22,7 @@ from nfs import Server, patience, sh, wait_until
 from nfs4 import Nfs4
 
 WORDS = dict(word.split("=") for word in sys.argv[1:])
-EVERY = int(WORDS.get("every", 12))
+EVERY = int(WORDS.get("every", 24))
 SEED = int(WORDS.get("seed", random.SystemRandom().randrange(10**6)))
 DISK = "/srv/data"
 CALLS = "openat,read,pread64,write,pwrite64,fdatasync,fsync,ftruncate,fcntl,mmap,unlink,rename"
