@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-# vm: timeout=400 module=ship once=yes
+# vm: timeout=900 module=ship once=yes
 """A client of NFSv4.1 reboots while it has locks, and others wait for them: it keeps them until it has reclaimed them.
 
-Raw clients, first with the stock code, then with the module. `--arg many=N`: so many locks of one client, `--arg midst=N`: an admin
-does so often what is in the way of reclaims.
+Raw clients, first with the stock code, then with the module. `--arg many=N`: only so many locks of one client;
+`--arg midst=N`: an admin does so often what is in the way of reclaims.
 """
 
 import itertools
@@ -23,9 +23,10 @@ from nfs import load, patience, sh, succeeds, switch_off, wait_until
 from nfs4 import Nfs4
 from nlm import Nlm, Responder
 
-LEASE = 10
 ARGUMENTS = dict(word.split("=") for word in sys.argv[1:])
-MANY, MIDST = int(ARGUMENTS.get("many", 100)), int(ARGUMENTS.get("midst", 1))
+MANY, MIDST = int(ARGUMENTS.get("many", 200)), int(ARGUMENTS.get("midst", 1))
+# Who reclaims has two of them.
+LEASE = 90 if "many" in ARGUMENTS else 10
 PARAMETER = "/sys/module/nfsd_ha/parameters/former_selves"
 CONTROL = "/proc/fs/nfsd"
 server = FullServer(grace=10, lease=LEASE)
@@ -317,13 +318,13 @@ def test_courtesy():
 
 
 def timed(act, objects):
-    """Does something with each of these: the results, and the seconds that it took in the middle."""
+    """Does something with each of these: the results, and the seconds that it took for the quickest quarter at most."""
     done_with, times = [], []
     for one in objects:
         began = time.monotonic()
         done_with.append(act(one))
         times.append(time.monotonic() - began)
-    return done_with, statistics.median(times)
+    return done_with, statistics.quantiles(times)[0]
 
 
 def test_many():
@@ -510,6 +511,8 @@ def test_stop():
     locker.has_locked(fh)
     locker.reboot()
     equal("a former self", selves(), 1)
+    # So after a crash, too.
+    check("its client is on record at the daemon", "reboots-stop" in server.records()["current"], server.records())
     server.stop()
     equal("goes with the server", locks_on(path), [])
     server.start()
@@ -535,8 +538,9 @@ with open(PARAMETER, encoding="ascii") as f:
 server.stop()
 server.start()
 server.end_grace()
-for test in (test_reclaim, test_parts, test_end, test_again, test_ordinary, test_somebody_else, test_courtesy, test_many,
-             test_admin, test_delegation, test_midst, test_parameter, test_stop):
+TESTS = (test_reclaim, test_parts, test_end, test_again, test_ordinary, test_somebody_else, test_courtesy, test_many, test_admin,
+         test_delegation, test_midst, test_parameter, test_stop)
+for test in (test_many,) if "many" in ARGUMENTS else TESTS:
     print(f"# {test.__name__}", flush=True)
     other.reboot(finished=True)
     test()
