@@ -18,9 +18,15 @@ use crate::nfs4::nfsd::NfsdNet;
 use crate::nfs4::stateids::{Kind, Part, Stateid};
 use core::ops::Deref;
 use core::ptr::NonNull;
+use core::sync::atomic::{AtomicU64, Ordering};
 use kernel::prelude::*;
 
 const SECOND: i64 = 1_000_000_000;
+
+/// How many locks have changed hands, and of how many of the first of them who saw the files before is waited for: once for all
+/// that end together.
+static GIVEN: AtomicU64 = AtomicU64::new(0);
+static WAITED: AtomicU64 = AtomicU64::new(0);
 
 /// The files that a client has open, or had delegated, by the hashes of their handles; sorted.
 struct Files {
@@ -126,9 +132,8 @@ pub(crate) struct FormerSelf {
     pub(crate) users: usize,
     /// Somebody has what it holds revoked: it does not end meanwhile, and nothing changes hands.
     pub(crate) is_revoked: bool,
-    /// Locks that were set through its open files have changed hands: who sees those files as the locks' is waited for before
-    /// they are closed.
-    pub(crate) has_given: bool,
+    /// Which was the last lock that was set through its open files and has changed hands: see [`GIVEN`]; 0 if there is none.
+    given: u64,
 }
 
 impl FormerSelf {
@@ -165,7 +170,7 @@ impl FormerSelf {
             lease,
             users: 0,
             is_revoked: false,
-            has_given: false,
+            given: 0,
         }
     }
 
@@ -210,10 +215,17 @@ impl FormerSelf {
         self.until = (since_boot() + self.lease).min(self.began + 2 * self.lease);
     }
 
+    /// A lock that was set through one of its files has changed hands.
+    pub(crate) fn gives(&mut self) {
+        self.given = 1 + GIVEN.fetch_add(1, Ordering::AcqRel);
+    }
+
     /// Nothing more changes hands, and its files are about to be closed. May sleep.
-    pub(crate) fn wait_for_readers(&mut self) {
-        if core::mem::take(&mut self.has_given) {
+    pub(crate) fn wait_for_readers(&self) {
+        if self.given > WAITED.load(Ordering::Acquire) {
+            let given = GIVEN.load(Ordering::Acquire);
             tasks::synchronize_rcu();
+            WAITED.fetch_max(given, Ordering::AcqRel);
         }
     }
 

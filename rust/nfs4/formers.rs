@@ -231,7 +231,7 @@ impl FormerSelves {
             }
             // As long as it is in the table: whose they are finds them there before it goes, and no LOCK comes in between.
             former.unlock_rests(|_| true);
-            let Ok(mut former) = table.selves.remove(at) else {
+            let Ok(former) = table.selves.remove(at) else {
                 break;
             };
             let net = former.client().nfsd().net().cookie();

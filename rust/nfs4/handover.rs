@@ -23,6 +23,7 @@ use crate::base::global::Global;
 use crate::base::posix_locks::{LockList, PosixLock};
 use crate::base::private;
 use crate::base::setup::Setup;
+use crate::base::tasks;
 use crate::nfs4::former::{FormerSelf, Rest, MAX_RESTS};
 use crate::nfs4::formers::{self, FormerSelves, Locked, Table, MAX_OF_CLIENT};
 use crate::nfs4::lock_owner::{client_of, LockOwner, NfsdFile};
@@ -374,6 +375,7 @@ impl Claim {
     /// It was granted, or not. May sleep.
     fn settle(mut self, selves: &FormerSelves, client: &Nfs4Client, granted: bool) {
         let (hash, mut table) = (selves.hash(client), selves.lock());
+        let is_back = self.handed.is_some() && !granted;
         if let Some(handed) = self.handed.take() {
             if let Some(former) = table.numbered(handed.number) {
                 // Whose it was is there as long as the former self is used.
@@ -391,6 +393,10 @@ impl Claim {
         }
         selves.notify();
         drop(table);
+        if is_back {
+            // Who reads /proc/locks may have seen our file as the lock's.
+            tasks::synchronize_rcu();
+        }
         // SAFETY: It was made of one, once, and its client is that of the request that is being processed.
         drop(unsafe { PinnedStateid::from_raw(self.stateid) });
     }
@@ -398,7 +404,7 @@ impl Claim {
     /// The lock stays its new owner's. Returns the old one. Does not sleep.
     fn keep(&self, former: &mut FormerSelf, handed: &Handed) -> Option<LockOwner> {
         former.reclaimed();
-        former.has_given = true;
+        former.gives();
         for range in beside(handed.range, self.range).into_iter().flatten() {
             // There is room, so this does not fail.
             let _ = former.rests.push(self.rest(range), GFP_ATOMIC);

@@ -226,9 +226,32 @@ impl<H: KeyedHash, O: Copy + PartialEq> Changes<H, O> {
         }
     }
 
-    /// Is anything wanted of a client's record, or on its way? `key` is that of its name.
-    pub(crate) fn is_there(&self, key: u64, name: &[u8]) -> bool {
-        self.find(key, of_client(name)).is_some()
+    /// A client goes, and another one of its name has come, which is to have the record, if there is one or may be one;
+    /// `on_record` says whether the first one had one before.
+    ///
+    /// Returns whether there is anything to do. Fails with `ENOMEM` and changes nothing; not if a change is about the client
+    /// that goes. May sleep.
+    pub(crate) fn pass_on(
+        &mut self,
+        key: u64,
+        client: Client<'_>,
+        details: Details,
+        [from, to]: [O; 2],
+        on_record: bool,
+    ) -> Result<bool> {
+        let at = self.find(key, of_client(client.name));
+        let want = at.and_then(|at| Some((at, self.table.get(at)?.want)));
+        match want {
+            Some((at, Want::Stored(owner))) if owner == Some(from) => {
+                self.want(at, Want::Stored(Some(to)));
+                return Ok(true);
+            }
+            // It is that one's already.
+            Some((_, Want::Stored(_))) => return Ok(false),
+            None if !on_record => return Ok(false),
+            Some((_, Want::Removed | Want::Any)) | None => {}
+        }
+        self.store(key, client, details, to).map(|()| true)
     }
 
     /// Wants a hold stored, for a client unless it is one of NLM. Fails with `ENOMEM` and changes nothing. May sleep.

@@ -30,8 +30,8 @@ pub(crate) fn forget() {
 /// What nfsd or lockd is told when it asks whether there is a grace period: `is_in_grace`, or that there is one, as what
 /// the request asks for cannot be granted yet. May sleep, as long as an upcall may take.
 ///
-/// What is reclaimed is put on record, too. It is refused only if the daemon may have been told that the grace period is
-/// over, as then it may be on record no more: who reclaims does not ask twice.
+/// What is reclaimed is put on record, too. It is refused only in the last moment of the server's grace period, when the daemon
+/// may have been told that this is over, as then it may be on record no more: who reclaims does not ask twice.
 pub(crate) fn answer(request: &Request<'_>, is_in_grace: bool) -> bool {
     match Grant::of(request) {
         Some(grant) if grant.reclaims == is_in_grace => {
@@ -114,7 +114,7 @@ impl<'a> Grant<'a> {
             return true;
         };
         let Some(export) = self.export(request) else {
-            return tracker.may_be_anywhere();
+            return tracker.may_be_anywhere() || self.reclaims;
         };
         let (is_held, may_be) = tracker.hold(self.client, &export, limit, self.reclaims);
         if is_held {

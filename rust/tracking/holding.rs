@@ -57,7 +57,8 @@ impl Tracker {
 
     /// Something is about to be granted to a client on an export, or to one of NLM. Waits until there is a hold, `limit`
     /// milliseconds at most. Returns whether there is one, and whether it may be granted: without one, only if the daemon does
-    /// not take it that there is one, or if it is reclaimed and so on record from before. May sleep.
+    /// not take it that there is one, or if it is reclaimed: unless that is in the server's grace period, and may be on record no
+    /// more. May sleep.
     pub(crate) fn hold(
         self: &Arc<Self>,
         client: Option<&Nfs4Client>,
@@ -91,7 +92,13 @@ impl Tracker {
             state = channel.state();
         }
         let is_held = state.holds.keep(row.name, export, owner);
-        let may_be = is_held || is_before || !state.all_held.is_binding();
+        // Who reclaims after a take-over does not ask twice.
+        let in_server_grace = || {
+            let nn = self.nn(&state);
+            nn.is_none_or(|nn| nn.is_in_grace(client.is_some()))
+        };
+        let may_be =
+            is_held || is_before || !state.all_held.is_binding() || reclaims && !in_server_grace();
         if !is_held && may_be {
             state.all_held.unrecorded();
         }

@@ -265,7 +265,8 @@ impl Tracker {
     ///
     /// Waits for it, but not longer than an outage may take; then it is done later.
     fn store(self: &Arc<Self>, client: &Nfs4Client) {
-        if client.is_stable() {
+        // One of 4.1 or later comes once; what it has from its former self does not say where it is now.
+        if client.is_stable() && client.minor_version() == 0 {
             return;
         }
         // SAFETY: nfsd has a client recorded, and asks whether it may reclaim, in an operation of its compound.
@@ -298,15 +299,16 @@ impl Tracker {
             let changes = &mut state.changes;
             let is_wanted = match heir {
                 // To remove the record takes all holds of that name, and the next one has some: it gets the record.
-                Some((next, client)) if on_record || changes.is_there(key, name) => {
+                Some((next, client)) => {
                     let details = Details {
                         minor: Some(client.minor_version()),
                         ..Details::default()
                     };
-                    client.with_record(|record| changes.store(key, record, details, next))?;
-                    true
+                    let both = [owner, next];
+                    client.with_record(|record| {
+                        changes.pass_on(key, record, details, both, on_record)
+                    })?
                 }
-                Some(_) => false,
                 None => changes.remove(key, name, owner, on_record)?,
             };
             self.drop_holds(state, name, owner, is_wanted && heir.is_none())?;
@@ -345,7 +347,8 @@ impl Tracker {
 
     /// May this client reclaim?
     fn check(self: &Arc<Self>, client: &Nfs4Client) -> Result {
-        if client.is_stable() {
+        // One of 4.1 or later that reclaims has not been put on record by itself, but its former self may have been.
+        if client.is_stable() && client.minor_version() == 0 {
             return Ok(());
         }
         let hash = client.principal_hash();

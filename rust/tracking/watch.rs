@@ -183,8 +183,9 @@ impl Tracker {
                         (false, _) => Leave::No,
                     };
                     let (name, client) = (look.name(), look.client());
-                    // Who has gone meanwhile holds nothing, and its name may be another one's.
+                    // Who has gone meanwhile may have a former self, and its name may be another one's.
                     if self.nn(&state).and_then(|nn| nn.client_named(name)) != client {
+                        is_clean = false;
                         continue;
                     }
                     is_clean &= compare(&mut state, name, client, look.exports(), leave)?;

@@ -10,6 +10,7 @@ use crate::tracking::changes::*;
 use crate::tracking::cld::{Command, Details};
 use crate::tracking::holds::Row;
 use kernel::prelude::*;
+use kernel::{fail_after, never_fail};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -63,6 +64,48 @@ fn begin(table: &mut Table, name: &str) -> Job {
         Next::Upcall(job) => job,
         other => panic!("{name}: {other:?}"),
     }
+}
+
+/// Client 1 goes, and 2 of the same name is there.
+fn pass_on(table: &mut Table, on_record: bool) -> Result<bool> {
+    let key = table.key(of_client(b"a"));
+    table.pass_on(key, client("a"), Details::default(), [1, 2], on_record)
+}
+
+#[test]
+fn a_record_passes_to_who_has_come_back() {
+    let mut table = Table::new(Weak);
+    assert_eq!(pass_on(&mut table, false), Ok(false));
+    assert_eq!(table.counts(), Counts::default());
+    // The record is there.
+    assert_eq!(pass_on(&mut table, true), Ok(true));
+    let job = begin(&mut table, "a");
+    assert_eq!(job.command, Command::Create);
+    // It is wanted already.
+    assert_eq!(pass_on(&mut table, true), Ok(false));
+    assert_eq!(end(&mut table, job, true), Some(2));
+    // It is to be removed.
+    drop_record(&mut table, b"a", 3, true).unwrap();
+    assert_eq!(pass_on(&mut table, false), Ok(true));
+    let job = begin(&mut table, "a");
+    assert_eq!(
+        (job.command, end(&mut table, job, true)),
+        (Command::Create, Some(2))
+    );
+    // It is on its way for the one that goes, which needs no memory: nobody hears of that one.
+    store(&mut table, client("a"), 1).unwrap();
+    let job = begin(&mut table, "a");
+    fail_after(0);
+    assert_eq!(pass_on(&mut table, false), Ok(true));
+    never_fail();
+    assert_eq!(end(&mut table, job, true), None);
+    let job = begin(&mut table, "a");
+    assert_eq!(end(&mut table, job, true), Some(2));
+    assert_eq!(table.counts(), Counts::default());
+    fail_after(0);
+    assert_eq!(pass_on(&mut table, true), Err(ENOMEM));
+    never_fail();
+    assert_eq!(table.counts(), Counts::default());
 }
 
 #[test]

@@ -337,13 +337,13 @@ class Nfs4(Rpc):
 
     # --- layouts (block volumes), of 4.1 and later ---
 
-    def layout_get(self, opened, length=4096):
+    def layout_get(self, opened, length=4096, returns=True):
         """LAYOUTGET of what can be read, and LAYOUTRETURN; the status of the first that fails."""
         packer = Packer().uint(0, 3, 1).hyper(0, length, 1).raw(opened.stateid).uint(4096)
         status, results = self.compound(
             putfh(opened.fh),
             Op(50, packer.bytes(), lambda answer: (answer.uint(), answer.fixed(16))))
-        if status != "OK":
+        if status != "OK" or not returns:
             return status
         packer = Packer().uint(0, 3, 1, 1).hyper(0, 2**64 - 1).raw(results[1][1]).opaque(b"")
         return self.status(putfh(opened.fh), simple(51, arguments=packer.bytes()))

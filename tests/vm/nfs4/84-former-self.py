@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-# vm: timeout=900 module=ship once=yes
+# vm: timeout=900 module=ship once=yes disk=layouts:64M
 """A client of NFSv4.1 reboots while it has locks, and others wait for them: it keeps them until it has reclaimed them.
 
 Raw clients, first with the stock code, then with the module. `--arg many=N`: only so many locks of one client;
@@ -29,6 +29,8 @@ MANY, MIDST = int(ARGUMENTS.get("many", 200)), int(ARGUMENTS.get("midst", 1))
 LEASE = 90 if "many" in ARGUMENTS else 10
 PARAMETER = "/sys/module/nfsd_ha/parameters/former_selves"
 CONTROL = "/proc/fs/nfsd"
+# A length that means: up to the end, whatever that is.
+EOF = (1 << 64) - 1
 server = FullServer(grace=10, lease=LEASE)
 server.set_up()
 server.start()
@@ -197,6 +199,28 @@ def test_parts():
           results(*(other.lock(mine, at, 1) for at in (20, 39, 45, 49, 60, 69, 90, 99))), ["DENIED"] * 8)
 
 
+def test_owners():
+    """Two lock owners, up to the end of the file; who lists clients sees them."""
+    fh, path = new_file()
+    locker = Client("owners")
+    for at in (1000, 2000):
+        locker.has_locked(fh, (at, 1000 if at == 1000 else EOF))
+    before = locks_on(path)
+    equal("two owners have locks beside each other", before, [("WRITE", "1000", "1999"), ("WRITE", "2000", "EOF")])
+    locker.reboot()
+    listed = sh(f"/test/nfsd-ha export-clients 1234")
+    check("export-clients lists it", "reboots-owners" in listed, listed)
+    opened = locker.open_reclaim(fh)
+    equal("what two had is not one lock", locker.lock(opened, 1500, 1000, reclaim=True).status, "RECLAIM_BAD")
+    # The one up to the end first, and by another owner than the first of them.
+    locks = [locker.lock(opened, 2000, EOF, reclaim=True), locker.lock(opened, 1000, 1000, reclaim=True)]
+    equal("each is reclaimed", (results(*locks), locks_on(path)), (["OK"] * 2, before))
+    equal("others are refused", results(*(other.lock(other.open_fh(fh), at, 1) for at in (1000, 1999, 2000, 1 << 62))),
+          ["DENIED"] * 4)
+    equal("they go one by one", (locker.unlock(locks[0], 2000, EOF), locks_on(path)), ("OK", before[:1]))
+    locker.reclaim_complete()
+
+
 def test_end():
     """A former self ends without its new self."""
     fh, path = new_file()
@@ -317,35 +341,39 @@ def test_courtesy():
     equal("and has it", (locker.reclaim_complete(), locks_on(path)), ("OK", [("WRITE", "0", "9")]))
 
 
-def timed(act, objects):
-    """Does something with each of these: the results, and the seconds that it took for the quickest quarter at most."""
-    done_with, times = [], []
-    for one in objects:
-        began = time.monotonic()
-        done_with.append(act(one))
-        times.append(time.monotonic() - began)
-    return done_with, statistics.quantiles(times)[0]
+def in_turns(objects, act):
+    """Does something with each of the objects of each, four times as many of the second as of the first: the results, and the
+    seconds that it took for the quickest quarter at most."""
+    results_of, times = ([], []), ([], [])
+    for at in range(MANY):
+        for which in (0, 1) if at % 4 == 0 else (1,):
+            began = time.monotonic()
+            results_of[which].append(act(which, objects[which][at // 4 if which == 0 else at]))
+            times[which].append(time.monotonic() - began)
+    return results_of, [statistics.quantiles(one)[0] for one in times]
 
 
 def test_many():
-    """Many locks, of as many files: each takes as long as it does with few."""
-    locker, took = Client("many"), {}
-    for count in (MANY // 4, MANY):
-        files = [new_file()[0] for _ in range(count)]
-        for fh in files:
+    """Many locks, of as many files: each takes as long as it does with few, at the same time."""
+    counts = MANY // 4, MANY
+    lockers = [Client(f"many-{count}") for count in counts]
+    files = [[new_file()[0] for _ in range(count)] for count in counts]
+    for locker, its in zip(lockers, files):
+        for fh in its:
             locker.has_locked(fh)
+    for locker in lockers:
         locker.reboot()
-        opens, to_open = timed(locker.open_reclaim, files)
-        locks, to_lock = timed(lambda one: locker.lock(one, 0, 10, reclaim=True), opens)
-        took[count] = to_open, to_lock
-        equal(f"all of {count} are reclaimed", {one.status for one in opens + locks}, {"OK"})
+    opens, to_open = in_turns(files, lambda which, fh: lockers[which].open_reclaim(fh))
+    locks, to_lock = in_turns(opens, lambda which, one: lockers[which].lock(one, 0, 10, reclaim=True))
+    equal(f"all of {counts[0]} and of {counts[1]} are reclaimed", {one.status for one in sum((*opens, *locks), [])}, {"OK"})
+    for which, count in enumerate(counts):
         began = time.monotonic()
-        locker.reclaim_complete()
-        print(f"# {count} locks: {1000 * took[count][0]:.2f} ms for an OPEN, {1000 * took[count][1]:.2f} for a LOCK; the end "
+        lockers[which].reclaim_complete()
+        print(f"# {count} locks: {1000 * to_open[which]:.2f} ms for an OPEN, {1000 * to_lock[which]:.2f} for a LOCK; the end "
               f"took {1000 * (time.monotonic() - began):.1f} ms", flush=True)
-        for one in opens:
-            locker.close_file(one)
-    for what, few, many in zip(("an OPEN", "a LOCK"), *took.values()):
+        for one in opens[which]:
+            lockers[which].close_file(one)
+    for what, (few, many) in (("an OPEN", to_open), ("a LOCK", to_lock)):
         check(f"{what} takes as long with many", many < 2 * few, (few, many))
 
 
@@ -421,6 +449,31 @@ def test_delegation():
     reader.wait()
     real.link("up")
     sh(f"umount -l {real.mount_point}")
+
+
+def test_layout():
+    """A layout ends with the client that has it."""
+    place = server.export("layouts", "pnfs,fsid=77", device="/dev/disk/layouts", make="mkfs.xfs -q -f --unsupported")
+    fh = host.create(place, "f")
+    with open(f"{place}/f", "wb") as f:
+        f.write(bytes(4096))
+        os.fsync(f.fileno())
+    sh("sysctl -q fs.leases-enable=1")
+    locker = Client("layouts")
+    equal("a client gets a layout", locker.layout_get(locker.open_fh(fh), returns=False), "OK")
+
+    def layouts():
+        lines = sh(f"cat {CONTROL}/clients/*/states").splitlines()
+        return [line for line in lines if "type: layout" in line and "revoked" not in line]
+
+    sh("sysctl -q fs.leases-enable=0")
+    equal("which is there", len(layouts()), 1)
+    locker.reboot()
+    equal("and not when it has rebooted", (layouts(), selves()), ([], 1))
+    opened = locker.open_reclaim(fh)
+    equal("the file is reclaimed", results(opened, locker.reclaim_complete(), locker.close_file(opened)), ["OK"] * 3)
+    server.unexport("layouts")
+    sh(f"umount {place}")
 
 
 def test_midst():
@@ -538,8 +591,8 @@ with open(PARAMETER, encoding="ascii") as f:
 server.stop()
 server.start()
 server.end_grace()
-TESTS = (test_reclaim, test_parts, test_end, test_again, test_ordinary, test_somebody_else, test_courtesy, test_many, test_admin,
-         test_delegation, test_midst, test_parameter, test_stop)
+TESTS = (test_reclaim, test_parts, test_owners, test_end, test_again, test_ordinary, test_somebody_else, test_courtesy, test_many,
+         test_admin, test_delegation, test_layout, test_midst, test_parameter, test_stop)
 for test in (test_many,) if "many" in ARGUMENTS else TESTS:
     print(f"# {test.__name__}", flush=True)
     other.reboot(finished=True)

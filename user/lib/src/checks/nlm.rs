@@ -46,7 +46,7 @@ pub(super) fn port(node: &Node) -> Result<Vec<Finding>, Unreadable> {
     let what = "lockd's TCP port is another one after each start";
     let why = "A client of NFSv3 connects to the same port of the next node, and loses its locks if something else listens there.";
     Ok(vec![Finding::warning("lockd-port", what, why).fix(
-        "echo options lockd nlm_tcpport=4045 nlm_udpport=4045 > /etc/modprobe.d/nfsd-ha.conf; \
+        "echo options lockd nlm_tcpport=4045 nlm_udpport=4045 > /etc/modprobe.d/nfsd-ha-lockd.conf; \
          sysctl -q fs.nfs.nlm_tcpport=4045 fs.nfs.nlm_udpport=4045; systemctl restart nfs-server  # on all nodes",
     )])
 }
