@@ -12,7 +12,7 @@ import struct
 import threading
 import time
 
-from cld import (ALL_HELD, EINPROGRESS, EPOCH, EXPORT, FILE_SYSTEM, GRACE_DONE,
+from cld import (ALL_HELD, CREATE, EINPROGRESS, EPOCH, EXPORT, FILE_SYSTEM, GRACE_DONE,
                  GRACE_START, HOLD, HOLDERS, HOLDS, KNOWN, NAME, REMOVE, UNHOLD, UNTIL, Daemon)
 from ktap import check, done, equal
 from nfs import LIVEPATCH, Server, patience, sh, succeeds, wait_until
@@ -327,8 +327,14 @@ def test_grace(system):
     equal("on the other one, none", opens(new, "/").status, "GRACE")
     equal("nor REMOVE", new.remove(new.path("/"), "file"), "GRACE")
     equal("nor on another export of the same file system", opens(new, "a").status, "GRACE")
+    own = opens(new, "b", "own")
+    new.verifier = os.urandom(8)
+    equal("it reboots", (own.status, new.establish()), ("OK", "OK"))
+    equal("its record does not say that it may reclaim what others had", new.open_reclaim(new.path("kept")).status, "RECLAIM_BAD")
+    equal("its own it may", (new.open_reclaim(own.fh).status, new.reclaim_complete()), ("OK", "OK"))
+    equal("and it is recorded anew", [told for told in daemon.told(CREATE) if told[1] == b"new"], [(CREATE, b"new", b"")] * 2)
     one = confirm("one", complete=False)
-    equal("there nobody reclaims: others may have held since what it held", one.open_reclaim(b.fh).status, "NO_GRACE")
+    equal("there nobody reclaims: others may have held since what it held", one.open_reclaim(own.fh).status, "NO_GRACE")
     mine = one.open_reclaim(one.path("kept"))
     equal("but where somebody did", mine.status, "OK")
     check("which is told, and not waited for", wait_until(lambda: (HOLD, b"one", b"0") in daemon.told(HOLD), 10))
