@@ -99,7 +99,8 @@ did = {tag: int(worker.communicate(timeout=patience(60))[0]) for tag, worker in 
 print(f"# {did}; releases took {[round(took, 2) for _, took in results]}, a look {max(looks):.2f} s, {len(looks)} of them")
 check("each is over in a second", max(took for _, took in results) < patience(1), results)
 check("so is a look", max(looks) < patience(1), max(looks))
-MANY = 100 / SLOW
+# Enough to be in the way; on a host that does something else they come more slowly.
+MANY = 30 / SLOW
 check("many came", sum(did[tag] for tag in did if tag.startswith("stranger")) > MANY, did)
 check("many looks, and many opens", min(len(looks), did["opener-a"]) > MANY, (len(looks), did))
 done()
