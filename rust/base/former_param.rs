@@ -6,7 +6,7 @@
 //! C header: `include/linux/moduleparam.h`.
 
 use crate::base::module_ref::this_module;
-use crate::base::params::{bytes, Param};
+use crate::base::params::{bytes, modinfo, Param};
 use core::cell::UnsafeCell;
 use core::net::IpAddr;
 use kernel::bindings::{self, kernel_param, kernel_param_ops, kparam_string};
@@ -113,9 +113,4 @@ static PARAM: Param = Param::text(c"former_selves", &OPS, &PLACE.0);
 const TYPE: &str = "parmtype=former_selves:string\0";
 const HELP: &str = "parm=former_selves:Clients of NFSv4.1 and later that keep their locks when they reboot, \
                     until they have reclaimed them: all (default), off, or addresses with commas between them\0";
-#[used]
-#[link_section = ".modinfo"]
-static MODINFO_TYPE: [u8; TYPE.len()] = bytes(TYPE);
-#[used]
-#[link_section = ".modinfo"]
-static MODINFO_HELP: [u8; HELP.len()] = bytes(HELP);
+modinfo!(TYPE, HELP);

@@ -123,15 +123,22 @@ macro_rules! param {
                 stringify!($default),
                 ")\0"
             );
-            #[used]
-            #[link_section = ".modinfo"]
-            static MODINFO_TYPE: [u8; TYPE.len()] = bytes(TYPE);
-            #[used]
-            #[link_section = ".modinfo"]
-            static MODINFO_HELP: [u8; HELP.len()] = bytes(HELP);
+            modinfo!(TYPE, HELP);
         };
     };
 }
+
+/// Puts texts, each with a zero at its end, among those that modinfo(8) shows.
+macro_rules! modinfo {
+    ($($text:ident),*) => {
+        $(const _: () = {
+            #[used]
+            #[link_section = ".modinfo"]
+            static TEXT: [u8; $text.len()] = bytes($text);
+        };)*
+    };
+}
+pub(crate) use modinfo;
 
 /// The bytes of a text, as a value of their own.
 pub(crate) const fn bytes<const N: usize>(text: &str) -> [u8; N] {

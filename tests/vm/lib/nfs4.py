@@ -162,6 +162,11 @@ class Nfs4(Rpc):
 
     # --- the client itself ---
 
+    def reboot(self):
+        """Comes back with another verifier, and knows nothing of its former self; the status of that."""
+        self.verifier = os.urandom(8)
+        return self.establish()
+
     def establish(self):
         """SETCLIENTID and its CONFIRM, or EXCHANGE_ID and CREATE_SESSION; the last status."""
         self.close()

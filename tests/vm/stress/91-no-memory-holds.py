@@ -19,7 +19,6 @@ import recorders
 from fullserver import FullServer, RawHost
 from ktap import check, done, equal
 from nfs import sh, wait_until
-from nfs4 import Nfs4
 from nlm import Nlm, Responder
 
 if not faults.available():
@@ -58,19 +57,9 @@ def new_export():
     return host.create(server.export(f"x{fsid}", f"fsid={fsid}")), fsid
 
 
-class Comer(Nfs4):
-    """A client that asks again by another connection if there is no answer: sunrpc drops what it has no memory for."""
-
-    def call(self, procedure, arguments=b"", timeout=2):
-        try:
-            return super().call(procedure, arguments, timeout)
-        except TimeoutError:
-            return super().call(procedure, arguments)
-
-
 def confirm(name):
     """A client that may open."""
-    client = Comer(1, host.server_ip, name, **host.where)
+    client = faults.Patient(1, host.server_ip, name, **host.where)
     assert (client.establish(), client.reclaim_complete()) == ("OK", "OK")
     return client
 

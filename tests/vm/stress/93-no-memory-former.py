@@ -13,7 +13,6 @@ import faults
 from fullserver import FullServer, RawHost
 from ktap import check, done, equal
 from nfs import sh, wait_until
-from nfs4 import Nfs4
 
 if not faults.available():
     print("1..0 # SKIP this kernel has no fault injection")
@@ -33,20 +32,13 @@ fh = host.create(path, "f")
 WHOLE, PART = (0, 100), (20, 20)
 
 
-class Client(Nfs4):
+class Client(faults.Patient):
     """A client that asks again where there was no memory: nfsd says DELAY, and sunrpc nothing."""
 
-    def call(self, procedure, arguments=b"", timeout=2):
-        try:
-            return super().call(procedure, arguments, timeout)
-        except TimeoutError:
-            return super().call(procedure, arguments)
-
     def reboot(self):
-        """Comes back with another verifier."""
-        self.verifier = os.urandom(8)
-        while self.establish() != "OK":
-            pass
+        status = super().reboot()
+        while status != "OK":
+            status = self.establish()
 
 
 def locked():

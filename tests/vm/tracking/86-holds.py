@@ -165,8 +165,7 @@ def test_hold():
 def test_unhold(daemon, one):
     """Who holds nothing any more is found by two looks."""
     kept = opens(one, "/", "kept")
-    one.verifier = os.urandom(8)
-    assert one.establish() == "OK" and one.reclaim_complete() == "OK"
+    assert one.reboot() == "OK" and one.reclaim_complete() == "OK"
     # Each goes with what the former self held there.
     gone = [(UNHOLD, b"one", export) for export in (b"0", b"1", b"2")]
     equal("a client that reboots keeps its record, but no holds of what it has not reclaimed",
@@ -328,8 +327,7 @@ def test_grace(system):
     equal("nor REMOVE", new.remove(new.path("/"), "file"), "GRACE")
     equal("nor on another export of the same file system", opens(new, "a").status, "GRACE")
     own = opens(new, "b", "own")
-    new.verifier = os.urandom(8)
-    equal("it reboots", (own.status, new.establish()), ("OK", "OK"))
+    equal("it reboots", (own.status, new.reboot()), ("OK", "OK"))
     equal("its record does not say that it may reclaim what others had", new.open_reclaim(new.path("kept")).status, "RECLAIM_BAD")
     equal("its own it may", (new.open_reclaim(own.fh).status, new.reclaim_complete()), ("OK", "OK"))
     equal("and it is recorded anew", [told for told in daemon.told(CREATE) if told[1] == b"new"], [(CREATE, b"new", b"")] * 2)
