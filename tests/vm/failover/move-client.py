@@ -7,11 +7,11 @@ import time
 import harness
 import heartbeat
 from conductor import Servers
-from fleet import (Client, Fleet, Times, Writer, await_writers, end_writers, failures, make_clients, moved,
-                   number_of_clients, ranges, say)
+from fleet import Fleet, Times, end_writers, moved
 from ktap import check, done, equal
 from move import MOVE_GRACE
 from nfs import sh, wait_until
+from writers import Client, Writer, await_writers, failures, make_clients, number_of_clients, ranges, say
 
 # make test-long has 20.
 COUNT = number_of_clients(4)

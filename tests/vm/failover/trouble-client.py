@@ -6,11 +6,11 @@ import time
 
 import heartbeat
 from conductor import Servers
-from fleet import (Client, Fleet, Times, Writer, await_writers, end_writers, failures, make_clients, moved,
-                   number_of_clients, ranges, say)
+from fleet import Fleet, Times, end_writers, moved
 from ktap import check, done, equal
 from move import EXPORTS
 from nfs import SLOW, sh, wait_until
+from writers import Client, Writer, await_writers, failures, make_clients, number_of_clients, ranges, say
 
 # A client may wait for a server that is off for as long as that takes.
 sh("modprobe nfsv4; modprobe nfs; sysctl -q kernel.hung_task_timeout_secs=0")

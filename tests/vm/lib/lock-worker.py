@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""Processes of the clients of exports that move.
+"""Processes of clients that keep their locks through a fail-over.
 
-move-worker.py write FILE LOG PAUSE: opens a file, locks two ranges of it, then writes to it, with fsync, all the
+lock-worker.py write FILE LOG PAUSE: opens a file, locks two ranges of it, then writes to it, with fsync, all the
     time, with a pause of so many seconds after each.
     The log has a line for each write: begin, end, result.
-move-worker.py grab LOG FILE...: tries to lock something in each range of each file, all the time, with a thread
+lock-worker.py grab LOG FILE...: tries to lock something in each range of each file, all the time, with a thread
     for each file. The log has a line for each try: begin, end, file, result.
 """
 

@@ -27,7 +27,8 @@ class Servers:
     def answer(self, server):
         """Waits for what the server was told last, and returns its answer."""
         boot = self.boots[server]
-        answer = json.loads(harness.get(f"{server}-{boot}-{self.asked[server, boot]}-answer")) or {}
+        answer = json.loads(harness.get(f"{server}-{boot}-{self.asked[server, boot]}-answer"))
+        answer = {} if answer is None else answer
         if isinstance(answer, dict) and "error" in answer:
             check(f"{server} does what it is told", False, answer["error"])
         return answer
