@@ -7,6 +7,7 @@
 //! others also hold a reference to the module. So none may end in a jump to another function of the module, which a
 //! compiler likes to make of a last call: `scripts/build/no-tail-calls` looks for that.
 
+use crate::base::former_param;
 use crate::base::fsfile::Superblock;
 use crate::base::module_ref::ModuleRef;
 use crate::base::net::{Net, Nfsd};
@@ -215,6 +216,11 @@ pub(crate) unsafe extern "C" fn check_open_reclaim(client: *mut private::nfs4_cl
     };
     // SAFETY: A client that opens is confirmed, has a name, and stays during its request, which is the current one.
     let (client, request) = unsafe { (Nfs4Client::from_raw(client), Request::current()) };
+    let compound = request.as_ref().and_then(Request::compound);
+    // NFSv4.0 cannot say that it wants none.
+    if let Some(compound) = compound.filter(|_| client.minor_version() > 0) {
+        compound.wants_no_new_delegation();
+    }
     match reclaimers::check_open_reclaim(client, request.as_ref()) {
         Ok(()) => 0,
         Err(Refusal::NoGrace) => private::nfsstat4_NFS4ERR_NO_GRACE.to_be(),
@@ -308,10 +314,53 @@ pub(crate) unsafe extern "C" fn exchange_id(
 ) -> u32 {
     // SAFETY: nfsd calls this with the current request, whose argument the decoder has set.
     unsafe {
-        let owner = &raw mut (*op).exchange_id.clname;
-        identify(owner, || private::nfsd4_exchange_id(request, state, op))
+        let args = &raw mut (*op).exchange_id;
+        let owner = &raw mut (*args).clname;
+        let status = identify(owner, || private::nfsd4_exchange_id(request, state, op));
+        let received = NonNull::new(request).map(|request| Received::from_raw(request));
+        let client = received.and_then(|received| received.client());
+        if status == 0 && former_param::is_for(client) {
+            say_who(args);
+        }
+        status
     }
 }
+
+/// Adds to the name that the server gives itself that it keeps former selves (RFC 8881, 3.3.21: for whoever looks for a
+/// fault, not for clients to go by). May sleep; without memory, it says nothing.
+///
+/// # Safety
+///
+/// `args` are those of an EXCHANGE_ID that has succeeded, and is not encoded yet.
+unsafe fn say_who(args: *mut private::nfsd4_exchange_id) {
+    // SAFETY: nfsd has made the name, and put it into the answer, as long as it says. It is freed with the operation, and so is
+    // what takes its place.
+    unsafe {
+        let own = (*args).nii_name;
+        if own.data.cast() != (*args).server_impl_name {
+            return;
+        }
+        let own = core::slice::from_raw_parts(own.data, own.len as usize);
+        if own.len() + SAYS.len() > private::NFS4_OPAQUE_LIMIT as usize {
+            return;
+        }
+        let mut name = KVec::new();
+        let is_made = name.extend_from_slice(own, GFP_KERNEL).is_ok()
+            && name.extend_from_slice(SAYS, GFP_KERNEL).is_ok();
+        if is_made {
+            let (data, len, _) = name.into_raw_parts();
+            (*args).nii_name = private::xdr_netobj {
+                len: len as u32,
+                data,
+            };
+            kernel::bindings::kfree((*args).server_impl_name.cast());
+            (*args).server_impl_name = data.cast();
+        }
+    }
+}
+
+/// What [`say_who`] adds, as `nfsd-ha check` of a re-export server reads it.
+const SAYS: &[u8] = b" nfsd_ha former_selves";
 
 /// Replaces `nfsd4_setclientid()`. May sleep.
 ///

@@ -117,6 +117,22 @@ impl<'a> Compound<'a> {
         }
     }
 
+    /// If it reclaims an open without a delegation, it gets none. nfsd would give it one in the midst of the grace period, under
+    /// which it could lock what others are yet to reclaim (`nfs4_open_delegation()` in `fs/nfsd/nfs4state.c`; RFC 8881,
+    /// 18.16.3: only who says that it had one). For NFSv4.1 and later.
+    pub(crate) fn wants_no_new_delegation(&self) {
+        if self.operation() != private::nfs_opnum4_OP_OPEN || !self.reclaims() {
+            return;
+        }
+        // SAFETY: The operation is the current thread's, an OPEN whose arguments are decoded, and nobody else looks at it now.
+        unsafe {
+            let open = &raw mut (*self.op.cast_mut()).u.open;
+            if (*open).op_delegate_type == private::open_delegation_type4_OPEN_DELEGATE_NONE {
+                (*open).op_deleg_want = private::NFS4_SHARE_WANT_NO_DELEG;
+            }
+        }
+    }
+
     /// If its operation is a DESTROY_CLIENTID, the client ID.
     pub(crate) fn destroys(&self) -> Option<[u32; 2]> {
         if self.operation() != private::nfs_opnum4_OP_DESTROY_CLIENTID {
