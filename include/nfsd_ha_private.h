@@ -45,6 +45,13 @@
 #include "fs/lockd/netns.h"
 #include "fs/lockd/share.h"
 
+/* The NFS client. */
+#include <linux/exportfs.h>
+#include <linux/nfs_fs.h>
+#include <linux/nfs_fs_sb.h>
+#include <linux/nfs_xdr.h>
+#include "fs/nfs/nfs4_fs.h"
+
 /*
  * Arguments of NLM requests. The headers of the two protocol versions share some names.
  */
@@ -128,6 +135,11 @@ struct loop_device {
 /* include/linux/swap.h, which bindgen cannot compute. */
 enum nfsd_ha_swap {
 	NFSD_HA_MAX_SWAPFILES = MAX_SWAPFILES,
+};
+
+/* include/linux/filelock.h: a bit, which bindgen cannot compute. */
+enum nfsd_ha_lock {
+	NFSD_HA_RECLAIM = FL_RECLAIM,
 };
 
 /* fs/nfsd/state.h: bits, which bindgen cannot compute. */

@@ -14,6 +14,8 @@
 //!                              |
 //!   rpc.statd <--------- nlm: monitor, who must be notified, lockd's locks, blocks and shares
 //!                              |
+//!   NFS client <-------- reexport: original servers, and what is re-exported of them
+//!                              |
 //!                        nfs4: clients, what they hold, who may reclaim, floating addresses
 //!                              |
 //!                        scopes: which are in grace, what a request is about, exports
@@ -29,7 +31,10 @@ mod control;
 mod drain;
 mod nfs4;
 mod nlm;
+mod reexport;
 mod replaced;
+mod replaced_opens;
+mod replaced_reexport;
 mod replaced_state;
 mod scopes;
 mod tracking;
@@ -46,6 +51,7 @@ use kernel::sync::Arc;
 use nfs4::formers::FormerSelves;
 use nfs4::{clientids, floating, handover, reclaimers};
 use nlm::{clients, statd};
+use reexport::{file_systems, holder::Holder, originals};
 use scopes::{exempt, exported, in_grace};
 use tracking::tracker;
 
@@ -90,6 +96,7 @@ struct NfsdHa {
     recount: Arc<Recount>,
     drainer: Arc<Drainer>,
     former_selves: Arc<FormerSelves>,
+    holder: Arc<Holder>,
     _net_end: Registered,
 }
 
@@ -108,16 +115,24 @@ impl kernel::Module for NfsdHa {
         release::init_module(&setup);
         clients::init_module(&setup);
         statd::init_module(&setup);
+        file_systems::init_module(&setup);
+        originals::init_module(&setup);
         let recount = Recount::new(&setup)?;
         let drainer = Drainer::new(&setup).inspect_err(|_| recount.stop())?;
         let former_selves = FormerSelves::new(&setup).inspect_err(|_| {
             recount.stop();
             drainer.stop();
         })?;
+        let holder = Holder::new(&setup).inspect_err(|_| {
+            recount.stop();
+            drainer.stop();
+            former_selves.stop();
+        })?;
         let stop = |_: &Error| {
             recount.stop();
             drainer.stop();
             former_selves.stop();
+            holder.stop();
         };
         // A namespace may end at once: all that is told of it has been made.
         let net_end = AT_NET_END.register(&setup).inspect_err(stop)?;
@@ -128,6 +143,7 @@ impl kernel::Module for NfsdHa {
             recount,
             drainer,
             former_selves,
+            holder,
             _net_end: net_end,
         };
         attach::attach(module, setup)?;
@@ -149,6 +165,8 @@ impl Drop for NfsdHa {
         self.recount.stop();
         self.drainer.stop();
         self.former_selves.stop();
+        self.holder.stop();
+        file_systems::exit_module();
         tracker::exit_module();
         handover::exit_module();
         clientids::exit_module();

@@ -25,6 +25,7 @@ use crate::nfs4::nfsd::Changing;
 use crate::nfs4::reclaimers::{self, Refusal};
 use crate::nlm::host::Host;
 use crate::nlm::monitor;
+use crate::reexport::requests;
 use crate::scopes::exempt;
 use crate::scopes::expected::{self, Answer};
 use crate::scopes::exported;
@@ -458,8 +459,8 @@ unsafe fn is_in_grace(net: *mut private::net, opens: bool) -> bool {
         let is_server = private::__state_in_grace(net, opens);
         (is_server, Net::from_raw(net), request)
     };
-    let is_in_grace =
-        is_server && !exempt::is_exempt(net, opens, request) || in_grace::in_grace(net, request);
+    let is_exempt = || exempt::is_exempt(net, opens, request) || requests::is_refused(request);
+    let is_in_grace = is_server && !is_exempt() || in_grace::in_grace(net, request);
     let is_in_grace = match in_grace::has_reason(Reason::Former) {
         true => may_reclaim(request(), opens, is_in_grace),
         false => is_in_grace,

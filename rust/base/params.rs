@@ -26,10 +26,19 @@ pub(crate) fn holds_valid() -> u32 {
     HOLDS_VALID.load(Ordering::Relaxed)
 }
 
+/// Is this machine a re-export server, whose clients lock what it has mounted by NFSv4.1 or later?
+pub(crate) fn reexport() -> bool {
+    REEXPORT.load(Ordering::Relaxed) != 0
+}
+
 /// The group, in the initial user namespace, whose members may read our files; 0 if nobody but root may.
 pub(crate) fn readers_gid() -> u32 {
     READERS_GID.load(Ordering::Relaxed)
 }
+
+/// The mode of the file of a parameter that can be set at any time, and of one that is set when the module is loaded.
+const WRITABLE: u16 = 0o644;
+const FIXED: u16 = 0o444;
 
 /// Where the value of a parameter is.
 type Value = bindings::kernel_param__bindgen_ty_1;
@@ -43,14 +52,15 @@ pub(crate) struct Param(kernel_param);
 unsafe impl Sync for Param {}
 
 impl Param {
-    /// A number.
+    /// A number, which may be set while the module is there if the mode of its file says so.
     const fn new(
         name: &'static CStr,
         ops: &'static kernel_param_ops,
         value: &'static AtomicU32,
+        mode: u16,
     ) -> Self {
         let arg = value.as_ptr().cast();
-        Self::of(name, ops, Value { arg })
+        Self::of(name, ops, Value { arg }, mode)
     }
 
     /// A text.
@@ -59,15 +69,20 @@ impl Param {
         ops: &'static kernel_param_ops,
         place: &'static kparam_string,
     ) -> Self {
-        Self::of(name, ops, Value { str_: place })
+        Self::of(name, ops, Value { str_: place }, WRITABLE)
     }
 
-    const fn of(name: &'static CStr, ops: &'static kernel_param_ops, value: Value) -> Self {
+    const fn of(
+        name: &'static CStr,
+        ops: &'static kernel_param_ops,
+        value: Value,
+        mode: u16,
+    ) -> Self {
         Param(kernel_param {
             name: kernel::str::as_char_ptr_in_const_context(name),
             mod_: this_module(),
             ops,
-            perm: 0o644,
+            perm: mode,
             level: -1,
             flags: 0,
             __bindgen_anon_1: value,
@@ -77,7 +92,7 @@ impl Param {
 
 /// A parameter: its value, its operations and what `modinfo` says.
 macro_rules! param {
-    ($name:ident, $value:ident, $default:literal, $min:literal..=$max:literal, $text:literal) => {
+    ($name:ident, $value:ident, $default:literal, $min:literal..=$max:literal, $mode:ident, $text:literal) => {
         static $value: AtomicU32 = AtomicU32::new($default);
 
         const _: () = {
@@ -107,6 +122,7 @@ macro_rules! param {
                 },
                 &OPS,
                 &$value,
+                $mode,
             );
 
             const TYPE: &str = concat!("parmtype=", stringify!($name), ":uint\0");
@@ -156,6 +172,7 @@ param!(
     UPCALL_TIMEOUT,
     30,
     1..=600,
+    WRITABLE,
     "Seconds that a request to the client tracking daemon waits for its answer"
 );
 param!(
@@ -163,6 +180,7 @@ param!(
     UPCALLS_IN_FLIGHT,
     128,
     1..=4096,
+    WRITABLE,
     "Requests that the client tracking daemon has to answer at a time; more wait in line"
 );
 param!(
@@ -170,6 +188,7 @@ param!(
     HOLDS_VALID,
     300,
     10..=86400,
+    WRITABLE,
     "Seconds after a crash in which a server that starts still knows which exports were held"
 );
 param!(
@@ -177,5 +196,14 @@ param!(
     READERS_GID,
     0,
     0..=4294967294,
+    WRITABLE,
     "Group that may read the files in mounts of nfsd made from then on; 0: root only"
+);
+param!(
+    reexport,
+    REEXPORT,
+    0,
+    0..=1,
+    FIXED,
+    "1: clients may lock what this machine re-exports, and keep their locks when it reboots; set it when the module is loaded"
 );

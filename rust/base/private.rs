@@ -41,10 +41,77 @@ mod layout {
     include!(concat!(env!("NFSD_HA_GENERATED"), "/layout_generated.rs"));
 }
 
-// Unexported symbols of nfsd, lockd, the loop driver and the kernel, and the exported ones of sunrpc: through livepatch, as
+// Unexported symbols of nfsd, lockd, the NFS client, the loop driver and the kernel, and the exported ones of sunrpc: through livepatch, as
 // this module loads before them too.
 extern "C" {
     pub(crate) fn __state_in_grace(net: *mut net, open: bool) -> bool;
+    // What its own does, though it is replaced.
+    pub(crate) fn locks_end_grace(manager: *mut lock_manager);
+
+    pub(crate) static nfs_export_ops: export_operations;
+    pub(crate) static mut nfs_fs_type: file_system_type;
+    pub(crate) static mut nfs4_fs_type: file_system_type;
+    pub(crate) fn nfs_put_client(client: *mut nfs_client);
+    pub(crate) fn nfs4_inode_return_delegation(inode: *mut inode);
+    pub(crate) fn nfs4_schedule_lease_recovery(client: *mut nfs_client);
+    pub(crate) fn nfs4_schedule_state_manager(client: *mut nfs_client);
+    // What the NFS client's own do, though they are replaced.
+    pub(crate) fn nfs_fh_to_dentry(
+        sb: *mut super_block,
+        handle: *mut fid,
+        length: ffi::c_int,
+        kind: ffi::c_int,
+    ) -> *mut dentry;
+    pub(crate) fn nfs_get_tree_common(fc: *mut fs_context) -> ffi::c_int;
+    pub(crate) fn nfs_kill_super(sb: *mut super_block);
+    pub(crate) fn nfs_lock(
+        file: *mut file,
+        command: ffi::c_int,
+        lock: *mut file_lock,
+    ) -> ffi::c_int;
+    pub(crate) fn _nfs4_do_setlk(
+        state: *mut ffi::c_void,
+        command: ffi::c_int,
+        lock: *mut file_lock,
+        recovery: ffi::c_int,
+    ) -> ffi::c_int;
+    pub(crate) fn nfs41_proc_reclaim_complete(
+        client: *mut nfs_client,
+        cred: *const cred,
+    ) -> ffi::c_int;
+    pub(crate) fn nfs4_free_client(client: *mut nfs_client);
+    pub(crate) fn nfs4_lock_done(task: *mut rpc_task, data: *mut ffi::c_void);
+    pub(crate) fn nfs4_open_done(task: *mut rpc_task, data: *mut ffi::c_void);
+    pub(crate) fn nfs4_opendata_alloc(
+        dentry: *mut dentry,
+        owner: *mut nfs4_state_owner,
+        mode: u32,
+        flags: ffi::c_int,
+        attributes: *const ffi::c_void,
+        claim: open_claim_type4,
+        gfp: u32,
+    ) -> *mut nfs4_opendata;
+    pub(crate) fn nfs4_setlease(
+        file: *mut file,
+        kind: ffi::c_int,
+        lease: *mut *mut ffi::c_void,
+        private: *mut *mut ffi::c_void,
+    ) -> ffi::c_int;
+    pub(crate) fn nfs4_xdr_enc_lock(
+        request: *mut rpc_rqst,
+        xdr: *mut xdr_stream,
+        data: *const ffi::c_void,
+    );
+    pub(crate) fn nfs4_xdr_enc_open(
+        request: *mut rpc_rqst,
+        xdr: *mut xdr_stream,
+        data: *const ffi::c_void,
+    );
+    pub(crate) fn nfs4_xdr_enc_open_noattr(
+        request: *mut rpc_rqst,
+        xdr: *mut xdr_stream,
+        data: *const ffi::c_void,
+    );
 
     pub(crate) static mut loop_ctl_mutex: mutex;
     pub(crate) static mut loop_index_idr: idr;
@@ -63,6 +130,15 @@ extern "C" {
     pub(crate) static nlmsvc_lock_operations: lock_manager_operations;
     pub(crate) static mut nlmsvc_mutex: mutex;
     pub(crate) static mut nlmsvc_ops: *const nlmsvc_binding;
+    pub(crate) fn nlmsvc_lock(
+        request: *mut svc_rqst,
+        file: *mut nlm_file,
+        host: *mut nlm_host,
+        lock: *mut lockd_lock,
+        wait: ffi::c_int,
+        cookie: *mut ffi::c_void,
+        reclaim: ffi::c_int,
+    ) -> u32;
     pub(crate) fn nlmsvc_put_lockowner(owner: *mut nlm_lockowner);
     pub(crate) fn nlmsvc_release_call(call: *mut nlm_rqst);
     pub(crate) static mut nlmsvc_serv: *mut svc_serv;
@@ -108,6 +184,8 @@ extern "C" {
         position: *mut loff_t,
     ) -> isize;
     pub(crate) fn __destroy_client(client: *mut nfs4_client);
+    pub(crate) fn client_has_state(client: *mut nfs4_client) -> bool;
+    pub(crate) fn nfserrno(errno: ffi::c_int) -> u32;
     pub(crate) fn expire_client(client: *mut nfs4_client);
     pub(crate) fn nfs4_state_shutdown_net(net: *mut net);
     pub(crate) fn nfsd4_lock(

@@ -19,11 +19,12 @@ use crate::nfs4::reclaimers;
 use crate::nlm::clients;
 use crate::nlm::lines;
 use crate::nlm::lockd;
+use crate::reexport::status as originals;
 use crate::tracking::status;
 use kernel::prelude::*;
 
 /// The files.
-pub(crate) static FILES: [Kind; 9] = [
+pub(crate) static FILES: [Kind; 10] = [
     Kind {
         name: c"client_tracking",
         show: status::show,
@@ -51,6 +52,12 @@ pub(crate) static FILES: [Kind; 9] = [
     Kind {
         name: c"nfs4_clients",
         show: nfs4_clients::show,
+        write: None,
+        news: None,
+    },
+    Kind {
+        name: c"originals",
+        show: originals::show,
         write: None,
         news: None,
     },

@@ -48,6 +48,8 @@ pub(crate) enum Reason {
     Holds = 4,
     /// There are clients that have rebooted, and may reclaim what they had.
     Former = 8,
+    /// An original server takes no reclaims of something that is mounted of it.
+    Refused = 16,
 }
 
 /// Those that there are now, a bit each.

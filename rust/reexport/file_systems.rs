@@ -1,0 +1,269 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! File systems of the NFS client that may be locked when they are re-exported.
+//!
+//! nfsd and lockd refuse locks where the export operations of a file system say `EXPORT_OP_NOLOCKS`, as those of the NFS client
+//! do (`fs/nfs/export.c`). Those of NFSv4.1 or later get a copy without that, and their own back before our text goes. Who
+//! has read which are a file system's uses them without sleeping, but for `nfs_fh_to_dentry()`, which is replaced so that
+//! livepatch waits for it, and for what the module's exit waits for.
+//!
+//! Lock order: a superblock's `s_umount`, then [`FILE_SYSTEMS`]; nothing is taken under it.
+
+use crate::base::global::Global;
+use crate::base::klp;
+use crate::base::private::{self, export_operations, super_block};
+use crate::base::setup::Setup;
+use crate::reexport::nfs_client::NfsClient;
+use crate::scopes::in_grace::{self, Reason};
+use core::cell::UnsafeCell;
+use core::ptr::{self, addr_of_mut};
+use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
+use kernel::ffi::c_void;
+use kernel::prelude::*;
+use kernel::sync::{new_spinlock, SpinLock};
+
+/// Our export operations.
+struct Operations(UnsafeCell<export_operations>);
+
+// SAFETY: They are written with the lock held, while no file system has them.
+unsafe impl Sync for Operations {}
+
+static OPERATIONS: Operations = Operations(UnsafeCell::new(pin_init::zeroed()));
+
+/// A file system that has ours.
+struct FileSystem {
+    sb: *mut super_block,
+    device: u32,
+    /// [`NfsClient::number`].
+    client: usize,
+    /// The original server has refused a reclaim there, as it is not in grace.
+    refuses: bool,
+}
+
+// SAFETY: The superblock is there as long as it is in the table, and what is done with it takes the lock.
+unsafe impl Send for FileSystem {}
+
+#[derive(Default)]
+struct FileSystems {
+    all: KVec<FileSystem>,
+    /// Those that are mounted get ours.
+    on: bool,
+}
+
+static FILE_SYSTEMS: Global<SpinLock<FileSystems>> = Global::new();
+/// How many there are, to be asked without the lock.
+static COUNT: AtomicUsize = AtomicUsize::new(0);
+
+/// Prepares this file's lock.
+pub(crate) fn init_module(setup: &Setup) {
+    FILE_SYSTEMS.init(
+        setup,
+        new_spinlock!(FileSystems::default(), "nfsd_ha::FILE_SYSTEMS"),
+    );
+}
+
+/// Frees what this file keeps. For this module's exit.
+pub(crate) fn exit_module() {
+    let all = core::mem::take(&mut *FILE_SYSTEMS.lock());
+    drop(all);
+}
+
+/// Is there one? Costs a load. Does not sleep.
+#[inline]
+pub(crate) fn any() -> bool {
+    COUNT.load(Ordering::Acquire) != 0
+}
+
+/// Where a superblock has its operations.
+///
+/// # Safety
+///
+/// The superblock is valid for `'a`.
+unsafe fn slot<'a>(sb: *mut super_block) -> &'a AtomicPtr<export_operations> {
+    // SAFETY: By this function's requirement. The kernel reads and writes the pointer in one go.
+    unsafe { AtomicPtr::from_ptr(addr_of_mut!((*sb).s_export_op).cast()) }
+}
+
+/// Has a file system ours, so that it is one of the NFS client's, of NFSv4.1 or later? Does not sleep.
+///
+/// # Safety
+///
+/// The superblock is valid.
+pub(crate) unsafe fn is_one(sb: *mut super_block) -> bool {
+    // SAFETY: By this function's requirement.
+    let theirs = unsafe { slot(sb) }.load(Ordering::Relaxed);
+    ptr::eq(theirs, OPERATIONS.0.get())
+}
+
+/// A file system has been mounted, or mounted once more: it may be locked from now on. May sleep.
+///
+/// # Safety
+///
+/// It is one of the NFS client's, which stays loaded, and its `s_umount` is held.
+pub(crate) unsafe fn mounted(sb: *mut super_block) {
+    // SAFETY: By this function's requirement.
+    let client = unsafe { NfsClient::of_file_system(sb) };
+    let Some(client) = client.filter(|client| client.has_sessions()) else {
+        return;
+    };
+    loop {
+        let count = FILE_SYSTEMS.lock().all.len();
+        // Without memory, it is as with the stock kernel: nobody can lock.
+        let Ok(mut room) = KVec::with_capacity(count + 1, GFP_KERNEL) else {
+            return;
+        };
+        let mut own = FILE_SYSTEMS.lock();
+        if !own.on {
+            return;
+        }
+        if own.all.len() > count {
+            continue;
+        }
+        // SAFETY: The NFS client is loaded, and so are its operations. Ours are not used while there are none, and are the
+        // same otherwise. The superblock is valid.
+        unsafe {
+            let theirs = &raw const private::nfs_export_ops;
+            if !ptr::eq(slot(sb).load(Ordering::Relaxed), theirs) {
+                return;
+            }
+            if own.all.is_empty() {
+                let mut ours = *theirs;
+                ours.flags &= !(private::EXPORT_OP_NOLOCKS as usize);
+                *OPERATIONS.0.get() = ours;
+            }
+            let new = FileSystem {
+                sb,
+                device: (*sb).s_dev,
+                client: client.number(),
+                refuses: false,
+            };
+            for one in own.all.drain_all() {
+                // There is room.
+                let _ = room.push_within_capacity(one);
+            }
+            let _ = room.push_within_capacity(new);
+            core::mem::swap(&mut own.all, &mut room);
+            publish(&own);
+            slot(sb).store(OPERATIONS.0.get(), Ordering::Release);
+        }
+        return;
+    }
+}
+
+/// Gives a file system its own operations back.
+///
+/// # Safety
+///
+/// The NFS client is loaded.
+unsafe fn give_back(one: &FileSystem) {
+    // SAFETY: By this function's requirement; the superblock is valid as long as it is in the table.
+    unsafe {
+        slot(one.sb).store(
+            (&raw const private::nfs_export_ops).cast_mut(),
+            Ordering::Release,
+        )
+    };
+}
+
+/// A file system goes. Does not sleep.
+///
+/// # Safety
+///
+/// It is one of the NFS client's, which is loaded, and about to be freed.
+pub(crate) unsafe fn goes(sb: *mut super_block) {
+    let mut own = FILE_SYSTEMS.lock();
+    if let Some(at) = own.all.iter().position(|one| ptr::eq(one.sb, sb)) {
+        if let Ok(one) = own.all.remove(at) {
+            // SAFETY: By this function's requirement.
+            unsafe { give_back(&one) };
+        }
+        publish(&own);
+    }
+}
+
+/// From now on those that are mounted get ours. Does not sleep.
+pub(crate) fn switched_on() {
+    FILE_SYSTEMS.lock().on = true;
+}
+
+/// Those that are there get ours, too. May sleep.
+pub(crate) fn take_mounted() {
+    let Some(_nfs) = klp::module(c"nfs") else {
+        return;
+    };
+    // SAFETY: The NFS client stays loaded, and its symbols are resolved.
+    unsafe {
+        for kind in [
+            &raw mut private::nfs_fs_type,
+            &raw mut private::nfs4_fs_type,
+        ] {
+            private::iterate_supers_type(kind, Some(visit), ptr::null_mut());
+        }
+    }
+}
+
+/// For each of them.
+///
+/// # Safety
+///
+/// For `iterate_supers_type()`, with a superblock of the NFS client's.
+unsafe extern "C" fn visit(sb: *mut super_block, _: *mut c_void) {
+    // SAFETY: `iterate_supers_type()` holds `s_umount`, and skips what has no root.
+    unsafe { mounted(sb) };
+}
+
+/// All get their own back, and none gets ours any more. Does not sleep.
+///
+/// # Safety
+///
+/// The NFS client is loaded.
+pub(crate) unsafe fn switched_off() {
+    let all = {
+        let mut own = FILE_SYSTEMS.lock();
+        own.on = false;
+        // SAFETY: By this function's requirement.
+        own.all.iter().for_each(|one| unsafe { give_back(one) });
+        let all = core::mem::take(&mut own.all);
+        publish(&own);
+        all
+    };
+    drop(all);
+}
+
+/// The original server has refused a reclaim on a device, as it is not in grace there. Does not sleep.
+pub(crate) fn set_refuses(device: u32) {
+    let mut own = FILE_SYSTEMS.lock();
+    for one in own.all.iter_mut().filter(|one| one.device == device) {
+        one.refuses = true;
+        in_grace::ask_for(Reason::Refused, true);
+    }
+}
+
+/// Has it? Then nobody reclaims there, and nobody need wait for that. Does not sleep.
+pub(crate) fn refuses(device: u32) -> bool {
+    let own = FILE_SYSTEMS.lock();
+    own.all
+        .iter()
+        .any(|one| one.device == device && one.refuses)
+}
+
+/// Has it on all that is mounted of the client with a number, so that nothing can be reclaimed any more? Does not sleep.
+pub(crate) fn all_refuse(client: usize) -> bool {
+    let own = FILE_SYSTEMS.lock();
+    let mut its = own.all.iter().filter(|one| one.client == client).peekable();
+    its.peek().is_some() && its.all(|one| one.refuses)
+}
+
+/// On how many of how many of them has it? Does not sleep.
+pub(crate) fn count(client: usize) -> (usize, usize) {
+    let own = FILE_SYSTEMS.lock();
+    let its = || own.all.iter().filter(|one| one.client == client);
+    (its().filter(|one| one.refuses).count(), its().count())
+}
+
+/// Says whether there is one where it has, with the lock held.
+fn publish(own: &FileSystems) {
+    COUNT.store(own.all.len(), Ordering::Release);
+    let any = own.all.iter().any(|one| one.refuses);
+    in_grace::ask_for(Reason::Refused, any);
+}

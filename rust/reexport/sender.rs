@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Who has the NFS client send RECLAIM_COMPLETE that was held back.
+//!
+//! The NFS client's state manager sends it, as it would have at first: so it never comes in the midst of its own recovery, as
+//! when the original server has restarted.
+
+use crate::base::module_ref::ModuleRef;
+use crate::reexport::nfs_client::ClientRef;
+use kernel::prelude::*;
+use kernel::sync::{new_spinlock, Arc, SpinLock};
+use kernel::time::{delay::fsleep, Delta};
+use kernel::workqueue::{self, impl_has_work, new_work, Work, WorkItem};
+
+/// The time until it is looked whether it was sent, and until it is tried again.
+const SOON: Delta = Delta::from_millis(100);
+const PAUSE: Delta = Delta::from_secs(1);
+
+/// How often it is tried for nobody but ourselves.
+pub(crate) const TRIES: u32 = 3;
+
+/// What is to be known of the original server with a number.
+pub(crate) struct Asks {
+    /// Is RECLAIM_COMPLETE to be sent, after so many tries? What is to be done in the end is done when it says no.
+    pub(crate) is_to_send: fn(usize, u32) -> bool,
+    /// Its client, if it is still there.
+    pub(crate) client: fn(usize) -> Option<ClientRef>,
+}
+
+/// One for each original server, made when RECLAIM_COMPLETE is held back, so that nothing can fail later.
+#[pin_data]
+pub(crate) struct Sender {
+    #[pin]
+    work: Work<Sender>,
+    number: usize,
+    asks: &'static Asks,
+    #[pin]
+    client: SpinLock<Option<ClientRef>>,
+    // The module stays until it was sent.
+    _module: ModuleRef,
+}
+
+impl_has_work! {
+    impl HasWork<Self> for Sender { self.work }
+}
+
+impl Sender {
+    /// One for the original server with a number. Fails with `ENOMEM`, or `ENODEV` if the module is being unloaded.
+    pub(crate) fn new(number: usize, asks: &'static Asks) -> Result<Arc<Self>> {
+        let module = ModuleRef::get().ok_or(ENODEV)?;
+        Arc::pin_init(
+            pin_init!(Self {
+                work <- new_work!("nfsd_ha::Sender"),
+                number,
+                asks,
+                client <- new_spinlock!(None, "nfsd_ha::Sender"),
+                _module: module,
+            }),
+            GFP_KERNEL,
+        )
+    }
+
+    /// It is to be sent now. Does not sleep.
+    pub(crate) fn send(self: Arc<Self>, client: ClientRef) {
+        *self.client.lock() = Some(client);
+        // It is queued once, so this does not fail.
+        let _ = workqueue::system_unbound().enqueue(self);
+    }
+}
+
+impl WorkItem for Sender {
+    type Pointer = Arc<Sender>;
+
+    fn run(this: Arc<Sender>) {
+        let client = this.client.lock().take();
+        let Some(mut client) = client else {
+            return;
+        };
+        let (mut tries, mut pause) = (0, SOON);
+        while (this.asks.is_to_send)(this.number, tries) {
+            if tries >= TRIES && client.is_last() {
+                // Without mounts there is nothing to say: the NFS client leaves with DESTROY_CLIENTID, unless somebody
+                // has mounted something just now.
+                drop(client);
+                match (this.asks.client)(this.number) {
+                    Some(again) => client = again,
+                    None => return,
+                }
+            }
+            client.reclaim_complete();
+            fsleep(pause);
+            pause = PAUSE;
+            tries += 1;
+        }
+    }
+}
