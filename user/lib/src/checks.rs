@@ -6,26 +6,29 @@
 //! read what it needs says that as a finding, too.
 //!
 //! ```text
-//!   addresses  nlm  tracking  server  module      the checks, by theme
-//!        │      │      │        │       │
-//!      exports ─┘      │        │       │
-//!        │             │        │       │
-//!    pacemaker      conf, processes     │
-//!        │             │                │
-//!   exports_file, units├────────────────┘
-//!        └────────── tree                         what they read
+//!   addresses  reexport  nlm  tracking  server  module      the checks, by theme
+//!        │        │ │     │      │        │       │
+//!      exports ───┘ │ ────┘      │        │       │
+//!        │          │            │        │       │
+//!    pacemaker   handles,      conf, processes    │
+//!        │       mountstats      │                │
+//!   exports_file, units ─────────┼────────────────┘
+//!        └──────────────────── tree                         what they read
 //! ```
 
 mod addresses;
 mod conf;
 mod exports;
 mod exports_file;
+mod handles;
 #[cfg(any(test, fuzzing))]
 pub mod laws;
 mod module;
+mod mountstats;
 mod nlm;
 mod pacemaker;
 mod processes;
+mod reexport;
 mod server;
 #[cfg(test)]
 mod testing;
@@ -228,6 +231,14 @@ const CHECKS: &[Check] = &[
     nlm::records,
     nlm::nonlocal_bind,
     pacemaker::unlocks,
+    reexport::off,
+    reexport::version,
+    reexport::unnamed,
+    reexport::handle,
+    reexport::lease,
+    reexport::original,
+    reexport::local,
+    reexport::refused,
 ];
 
 /// All that is wrong, the worst first.

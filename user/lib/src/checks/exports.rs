@@ -125,7 +125,11 @@ pub(super) fn unnamed(node: &Node) -> Result<Vec<Finding>, Unreadable> {
     let mut found = Vec::new();
     let mut seen = BTreeSet::new();
     for one in exported(node)? {
-        let named = one.export.fsid().is_some() || WITH_UUID.contains(&one.kind.as_str());
+        let kind = one.kind.as_str();
+        // What is on NFS is looked at in `reexport`.
+        let named = one.export.fsid().is_some()
+            || WITH_UUID.contains(&kind)
+            || matches!(kind, "nfs" | "nfs4");
         if named || one.device.is_none() || !seen.insert(one.export.path.clone()) {
             continue;
         }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! What must hold of a machine's configuration, whatever it says: see [`crate::laws`].
 
-use super::{conf, exports_file, pacemaker, units};
+use super::{conf, exports_file, mountstats, pacemaker, units};
 
 /// exports(5)
 pub fn exports(text: &str) {
@@ -34,4 +34,10 @@ pub fn cib(text: &str) {
     for one in pacemaker::resources(text).into_iter().flatten() {
         assert!(one.directory.is_none_or(|path| path.starts_with('/')));
     }
+}
+
+/// What the NFS client says of its mounts.
+pub fn mountstats(text: &str) {
+    let mounts = text.lines().filter(|line| line.starts_with("device "));
+    assert!(mountstats::parse(text).len() <= mounts.count());
 }

@@ -9,7 +9,8 @@ pub(super) fn threads(tree: &Tree) -> Result<u32, Unreadable> {
     Ok(number(tree, "/proc/fs/nfsd/threads")?.unwrap_or(0))
 }
 
-fn number(tree: &Tree, path: &str) -> Result<Option<u32>, Unreadable> {
+/// A file that is a number, if it is there.
+pub(super) fn number(tree: &Tree, path: &str) -> Result<Option<u32>, Unreadable> {
     Ok(tree.word(path)?.and_then(|word| word.parse().ok()))
 }
 
