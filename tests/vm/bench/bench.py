@@ -28,11 +28,11 @@ def report(row, side, value, **more):
     print(f"# bench {json.dumps(line)}", flush=True)
 
 
-def attach(side):
-    """Loads the module, or takes it out; no server runs."""
+def attach(side, parameters=""):
+    """Loads the module, or takes it out; no server runs that uses it."""
     loaded = os.path.exists("/sys/module/nfsd_ha")
     if side == OURS and not loaded:
-        load()
+        load(parameters)
     if side == STOCK and loaded:
         unload(switching=60, removing=10)
 

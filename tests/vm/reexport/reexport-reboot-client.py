@@ -1,0 +1,208 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+"""The end clients of 86-reexport-reboot, and who wants their locks.
+
+`clients=N` is how many (20 in make test-long), `cuts=N` how often the re-export server's power is cut at random moments
+beside the others, with `seed=N`.
+"""
+
+import random
+import sys
+import time
+
+import harness
+from conductor import Servers
+from end_client import mount, prepare, process
+from ktap import check, done, equal
+from layers import EDGE_LEASE
+from nfs import sh, wait_until
+from worklog import Worklog
+from writers import Client, Writer, await_writers, failures, make_clients, number_of_clients, ranges, say
+
+COUNT = number_of_clients(6)
+EXPORTS = ("one", "two")
+
+
+def word(name, usual):
+    """The number that a word of the test gives."""
+    return next((int(w.removeprefix(f"{name}=")) for w in sys.argv[1:] if w.startswith(f"{name}=")), usual)
+
+
+def thief(name, server):
+    """A client that wants all that the writers have locked, by another server."""
+    client = Client(f"thief-{name}", "4.2")
+    at = {export: client.mount(f"{server}:/{export}", export) for export in EXPORTS}
+    log = Worklog(f"/tmp/{client.name}.log")
+    client.start("grab", log.path, *(f"{at[path_export(w)]}/{w.file}" for w in writers))
+    return log
+
+
+def path_export(writer):
+    """The export that a writer's file is on."""
+    return writer.path.split("/")[2].rsplit("-", 1)[1]
+
+
+def await_told():
+    """Waits until the original server was told that all is reclaimed."""
+    told = wait_until(lambda: servers.ask("r", "is_told"), 90, 0.5)
+    check("the original server is told that all is reclaimed", told, servers.ask("r", "originals"))
+    return servers.ask("r", "originals")
+
+
+def judge(what, since, waiter=True):
+    """After a reboot: all have kept what they had, nobody else got it, and all write."""
+    await_writers(writers, f"{what}: all write again", time.monotonic())
+    outages = sorted(w.longest(since) for w in writers)
+    say(f"{what}: outages from {outages[0]:.1f} to {outages[-1]:.1f} s")
+    equal(f"{what}: no write failed", failures(writers, since), {})
+    equal(f"{what}: by NFSv3, too", [by_nfs3.lock(file, "w", 5, 1) for file in nfs3_files], ["ok"] * len(nfs3_files))
+    equal(f"{what}: the original server has all locks", servers.ask("o", "locked"), all_locks())
+    say(f"{what}: {await_told()}")
+    equal(f"{what}: it has them afterwards", servers.ask("o", "locked"), all_locks())
+    if waiter:
+        equal(f"{what}: who waits there, waits", servers.ask("o", "locker", "waits"), {})
+    for name, log in thieves.items():
+        tries = [result for begin, end, _, result in log.since(since) if end > since]
+        equal(f"{what}: who wants them by {name} got none in {len(tries)} tries", set(tries) - {"EAGAIN"}, set())
+
+
+def all_locks():
+    """What the original server has locked for the writers and by NFSv3."""
+    return sorted(ranges(writers) + [f"{file.rsplit('/', 1)[1]} 0-9" for file in nfs3_files])
+
+
+servers = Servers(["o", "r", "s"])
+prepare()
+sh("sysctl -q kernel.hung_task_timeout_secs=0")
+assert wait_until(lambda: not any(servers.ask(name, "in_grace") for name in ("o", "r", "s")), 90, 0.5)
+clients = make_clients("c", COUNT)
+writers = []
+for number, client in enumerate(clients):
+    export = EXPORTS[number % len(EXPORTS)]
+    writers.append(Writer(client, f"{client.mount(f'r:/{export}', export)}/{client.name}"))
+await_writers(writers, f"{COUNT} end clients open, lock and write on {len(EXPORTS)} exports")
+at, by_nfs3 = mount("r", "3"), process()
+nfs3_files = [f"{at}/{export}/nfs3-{export}" for export in EXPORTS]
+equal("and one by NFSv3", [by_nfs3.lock(file, "w", 0, 10) for file in nfs3_files], ["ok"] * 2)
+equal("the original server has all locks", servers.ask("o", "locked"), all_locks())
+thieves = {"the original server": thief("o", "o"), "another re-export server": thief("s", "s")}
+check("others want them", wait_until(lambda: all(log.since() for log in thieves.values()), 60))
+servers.ask("o", "locker", "waits", "/srv/disk/root/one/nfs3-one", "w", "0", "1", "wait")
+
+
+
+def cut():
+    """The edge's power is cut."""
+    since = time.monotonic()
+    servers.boot("r", "cut")
+    judge("its power is cut", since)
+
+
+def cut_again():
+    """And once more, while the end clients reclaim."""
+    since = time.monotonic()
+    servers.boot("r", "again-1")
+    time.sleep(1)
+    servers.boot("r", "again-2")
+    judge("it is cut once more while they reclaim", since)
+
+
+def at_random():
+    """And at random moments, again and again."""
+    chance = random.Random(word("seed", 1))
+    for number in range(word("cuts", 0)):
+        since = time.monotonic()
+        for part in range(chance.choice((1, 1, 2, 3))):
+            servers.boot("r", f"random-{number}-{part}")
+            time.sleep(chance.random() * 8)
+        judge(f"cut {number} at random", since)
+
+
+def both():
+    """The original server's power is cut, too."""
+    since = time.monotonic()
+    harness.kill("o", "both")
+    servers.boots["o"] = "both"
+    servers.boot("r", "both")
+    harness.get("o-both-up")
+    judge("both are cut", since, waiter=False)
+
+
+def alone():
+    """That of the original server only, while the edge runs."""
+    since = time.monotonic()
+    servers.boot("o", "alone")
+    judge("the original server is cut", since, waiter=False)
+
+
+def restarted():
+    """nfsd of the edge is stopped and started again, as soon as it is up."""
+    since = time.monotonic()
+    servers.boot("r", "restart")
+    servers.ask("r", "restart")
+    judge("nfsd is restarted after its boot", since, waiter=False)
+
+
+def loses(what, name, outage, prepare_it=None):
+    """A holder's lock is lost when the edge reboots, and it learns that soon."""
+    if prepare_it:
+        prepare_it()
+    one = process()
+    equal(f"{what}: a lock", one.lock(f"{at42}/one/{name}", "w", 0, 1), "ok")
+    began = time.monotonic()
+    outage()
+    seen = sh(f"timeout 60 sh -c 'echo new > {at42}/one/{name}-new && cat {at42}/one/{name}-new'", check=False).strip()
+    took = time.monotonic() - began
+    equal(f"{what}: others go on after {took:.1f} s", seen, "new")
+    check(f"{what}: sooner than after the edge's grace period", took < 2 * EDGE_LEASE, took)
+    lost = wait_until(lambda: servers.ask("o", "locked") == [], 30)
+    check(f"{what}: the lock is gone", lost, servers.ask("o", "locked"))
+    say(f"{what}: {servers.ask('r', 'originals')}")
+    check(f"{what}: the client says so", "lost" in sh("dmesg | tail -20"), sh("dmesg | tail -5"))
+    # Its own machine keeps it until it closes the file.
+    one.stop()
+    other = process()
+    equal(f"{what}: locks are as ever", other.lock(f"{at42}/one/{name}", "w", 0, 1), "ok")
+    other.stop()
+
+
+def become_stock():
+    """The original server comes as a stock one."""
+    servers.ask("o", "next_time", "stock")
+    servers.boot("o", "stock")
+    assert wait_until(lambda: not servers.ask("o", "in_grace"), 90, 0.5)
+
+
+def stock():
+    """The edge of a stock original server reboots."""
+    servers.boot("r", "stock")
+
+
+def local():
+    """A local process of the edge opens a file before nfsd is started."""
+    servers.ask("r", "next_time", "late")
+    servers.boot("r", "local")
+    servers.ask("r", "locker", "local", "/srv/root/two/local", "w", "0", "1", "now")
+    check("a local process of the edge opens a file: the original server is told at once",
+          wait_until(lambda: servers.ask("r", "is_told"), 5), servers.ask("r", "originals"))
+    servers.ask("r", "locker", "local", "/srv/root/two/local", "u", "0", "0", "now")
+    servers.ask("r", "serve_all")
+
+
+PARTS = (cut, cut_again, at_random, both, alone, restarted)
+wanted = next((w.removeprefix("parts=").split(":") for w in sys.argv[1:] if w.startswith("parts=")), None)
+for part in PARTS:
+    if not wanted or part.__name__ in wanted:
+        part()
+for writer in writers:
+    writer.end()
+by_nfs3.stop()
+sh("pkill -f lock-worke[r]; true")
+at42 = mount("r", "4.2")
+for part, first in ((local, None), (stock, become_stock)):
+    if not wanted or part.__name__ in wanted:
+        loses(part.__doc__.rstrip("."), part.__name__, part, first)
+        wanted_faults = {"local": "reexport-refused", "stock": "reexport-original"}[part.__name__]
+        check(f"nfsd-ha check says {wanted_faults}", wanted_faults in servers.ask("r", "check"), servers.ask("r", "check"))
+servers.end()
+done()
