@@ -269,7 +269,7 @@ pub(crate) fn switched_on() {
     // One of its own, as it waits for each file system, also for one that hangs. Without it, what is mounted later is locked.
     match finder {
         // It is a new one, so this does not fail.
-        Ok(finder) => drop(workqueue::system_unbound().enqueue(finder)),
+        Ok(finder) => drop(workqueue::system_long().enqueue(finder)),
         Err(_) => {
             pr_warn!("no memory: what was mounted before cannot be locked when it is re-exported\n")
         }

@@ -64,7 +64,7 @@ impl Sender {
     pub(crate) fn send(self: Arc<Self>, client: ClientRef) {
         *self.client.lock() = Some(client);
         // It is queued once, so this does not fail.
-        let _ = workqueue::system_unbound().enqueue(self);
+        let _ = workqueue::system_long().enqueue(self);
     }
 }
 
