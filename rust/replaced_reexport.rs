@@ -143,10 +143,8 @@ pub(crate) unsafe extern "C" fn proc_reclaim_complete(
             return 0;
         }
         let status = private::nfs41_proc_reclaim_complete(client, cred);
-        if let Some(own) = own.filter(|_| requests::is_told(status)) {
-            if let Some(held) = originals::sent(own.number()) {
-                pr_info!("an original server was told after {held} ms that all is reclaimed\n");
-            }
+        if let Some(own) = own {
+            holder::note_sent(own, status);
         }
         black_box(status)
     }

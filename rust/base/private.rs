@@ -52,6 +52,7 @@ extern "C" {
     pub(crate) static mut nfs_fs_type: file_system_type;
     pub(crate) static mut nfs4_fs_type: file_system_type;
     pub(crate) fn nfs_put_client(client: *mut nfs_client);
+    pub(crate) fn nfs4_get_clid_cred(client: *mut nfs_client) -> *const cred;
     pub(crate) fn nfs4_inode_return_delegation(inode: *mut inode);
     pub(crate) fn nfs4_schedule_lease_recovery(client: *mut nfs_client);
     pub(crate) fn nfs4_schedule_state_manager(client: *mut nfs_client);

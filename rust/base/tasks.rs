@@ -14,6 +14,7 @@ use crate::base::raw::SpinGuard;
 use crate::base::user::{How, User, Wanted};
 use crate::base::vfs::{FileRef, OpenFile, Path, PathRef};
 use core::ptr::{self, addr_of_mut, NonNull};
+use kernel::bindings;
 use kernel::ffi::{c_int, c_uint, c_void};
 use kernel::sync::aref::ARef;
 use kernel::sync::rcu;
@@ -21,6 +22,16 @@ use kernel::task::Task;
 
 /// Open files, or mappings, that are looked at in one go, with locks held.
 const BATCH: usize = 1024;
+
+/// Is the current thread one of the kernel's? Does not sleep.
+pub(crate) fn is_kthread() -> bool {
+    // SAFETY: The current task is there while it runs.
+    let flags = unsafe {
+        let task: *mut task_struct = bindings::get_current().cast();
+        (&raw const (*task).flags).read_volatile()
+    };
+    flags & private::PF_KTHREAD != 0
+}
 
 /// A thread, and what it does not share with its main thread.
 struct Thread {

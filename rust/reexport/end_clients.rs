@@ -13,6 +13,7 @@ use crate::reexport::file_systems;
 use crate::reexport::holder;
 use crate::reexport::nfs_client::NfsClient;
 use crate::reexport::originals;
+use kernel::bindings;
 
 const SECOND: i64 = 1_000_000_000;
 
@@ -20,12 +21,14 @@ const SECOND: i64 = 1_000_000_000;
 /// some thousand stateids say? Takes its `cl_lock`, and does not sleep.
 ///
 /// While an original server does not answer, all threads of nfsd may wait for it, and no client here can renew its lease. So it
-/// must have answered for a lease, as far as nfsd's worker has looked, which comes that often while a lease is over.
+/// must have answered between the looks of nfsd's worker for a lease. Those come at least that often while a client's lease is
+/// over, and after each the original server is asked.
 ///
 /// nfsd asks under `client_lock`, so it is a bound on that. Who has more stateids than that, and locks by none of the first,
 /// keeps its courtesy.
 pub(crate) fn is_to_go(client: &Nfs4Client) -> bool {
-    let found = {
+    let lease = i64::from(NfsdNet::of(client.nfsd()).lease_seconds()) * SECOND;
+    let is_over = {
         let state = client.lock_state();
         let part = state.find_part(0, |_, stateid| {
             let sb = stateid.file_system().cast_mut();
@@ -34,29 +37,35 @@ pub(crate) fn is_to_go(client: &Nfs4Client) -> bool {
                 if stateid.kind() != Some(Kind::Lock) || !file_systems::is_one(sb) {
                     return None;
                 }
-                let original = NfsClient::of_file_system(sb)?;
-                let lease = NfsdNet::of(client.nfsd()).lease_seconds();
-                Some((original.number(), original.answers(lease * 1_000), lease))
+                Some(has_answered(NfsClient::of_file_system(sb)?, lease))
             }
         });
         match part {
-            Part::Found(found) => found,
+            Part::Found(is_over) => is_over,
             Part::More(_) | Part::End => return false,
         }
     };
-    let (original, answers, lease) = found;
-    let (now, lease) = (since_boot(), i64::from(lease) * SECOND);
-    let since = originals::with(original, |one| {
-        one.to_ask = !answers;
-        one.answers = match one.answers {
-            _ if !answers => None,
-            Some((since, last)) if now - last <= 2 * lease => Some((since, now)),
-            _ => Some((now, now)),
+    holder::look_again();
+    is_over
+}
+
+/// Has an original server answered for a lease, in nanoseconds? It is to be asked again. Does not sleep.
+fn has_answered(original: NfsClient<'_>, lease: i64) -> bool {
+    // SAFETY: Jiffies are always there.
+    let jiffies = unsafe { (&raw const bindings::jiffies).read_volatile() };
+    let now = since_boot();
+    let since = originals::with(original.number(), |one| {
+        one.to_ask = true;
+        one.answers_since = match one.looked {
+            // Several clients are looked at in one go.
+            Some((_, last)) if now - last < SECOND => return one.answers_since,
+            Some((at, last)) if now - last <= 2 * lease && original.has_answered_since(at) => {
+                one.answers_since.or(Some(last))
+            }
+            _ => None,
         };
-        one.answers.map(|(since, _)| since)
+        one.looked = Some((jiffies, now));
+        one.answers_since
     });
-    if !answers {
-        holder::look_again();
-    }
     since.flatten().is_some_and(|since| now - since >= lease)
 }

@@ -12,12 +12,14 @@ use crate::base::global::Global;
 use crate::base::module_ref::ModuleRef;
 use crate::base::mounted::LoadedNfsd;
 use crate::base::net::{Net, Nfsd};
+use crate::base::private;
 use crate::base::setup::Setup;
 use crate::nfs4::nfsd::NfsdNet;
 use crate::reexport::file_systems;
 use crate::reexport::nfs_client::NfsClient;
 use crate::reexport::originals::{self, Complete};
 use crate::reexport::sender::{Asks, Sender, TRIES};
+use kernel::ffi::c_int;
 use kernel::prelude::*;
 use kernel::sync::{new_condvar, new_spinlock, Arc, CondVar, SpinLock};
 use kernel::time::msecs_to_jiffies;
@@ -130,8 +132,10 @@ pub(crate) fn grace_ended() {
 
 /// A server: does it run, and is it in grace, nfsd's or lockd's? One that is being stopped does not run any more.
 fn state_of(nfsd: Nfsd<'_>) -> (bool, bool) {
+    // In this order: one that stops does not run when its grace period ends.
+    let in_grace = nfsd.is_in_grace(false);
     let nn = NfsdNet::of(nfsd);
-    (nn.is_running() && nn.is_up(), nfsd.is_in_grace(false))
+    (nn.is_running() && nn.is_up(), in_grace)
 }
 
 /// Is the server's grace period over in the namespace with a cookie? Where no server runs, those of all other namespaces are
@@ -162,7 +166,7 @@ pub(crate) fn let_go(number: usize) {
 /// What a [`Sender`] asks.
 static ASKS: Asks = Asks {
     is_to_send,
-    client: originals::get,
+    forget: originals::forget,
 };
 
 /// Is RECLAIM_COMPLETE to be sent? Once the livepatch was switched off, nobody says what became of it, so some tries have to do.
@@ -214,6 +218,11 @@ pub(crate) fn hold(client: NfsClient<'_>) -> bool {
     if originals::note(client).is_err() || is_past(client.net()) {
         return false;
     }
+    if client.has_lost() {
+        // What is opened anew after that would wait for it.
+        let_go(client.number());
+        return false;
+    }
     // Without memory it is as with the stock kernel.
     let is_held =
         Sender::new(client.number(), &ASKS).is_ok_and(|sender| originals::hold(client, sender));
@@ -223,8 +232,33 @@ pub(crate) fn hold(client: NfsClient<'_>) -> bool {
     is_held
 }
 
+/// The NFS client's state manager opens what was lost, which waits for RECLAIM_COMPLETE: it sends that itself. May sleep, as long
+/// as the server does not answer.
+pub(crate) fn send_now(client: NfsClient<'_>) {
+    let_go(client.number());
+    note_sent(client, client.reclaim_complete_now());
+}
+
+/// RECLAIM_COMPLETE was sent, and this came of it. Does not sleep.
+pub(crate) fn note_sent(client: NfsClient<'_>, status: c_int) {
+    if !is_told(status) {
+        return;
+    }
+    if let Some(held) = originals::sent(client.number()) {
+        pr_info!("an original server was told after {held} ms that all is reclaimed\n");
+    }
+}
+
+/// Does an original server know that all is reclaimed, by what became of a RECLAIM_COMPLETE, or is there no use in saying it again
+/// (`nfs41_reclaim_complete_handle_errors()`)?
+fn is_told(status: c_int) -> bool {
+    const ALREADY: c_int = -(private::nfsstat4_NFS4ERR_COMPLETE_ALREADY as c_int);
+    const WRONG_CRED: c_int = -(private::nfsstat4_NFS4ERR_WRONG_CRED as c_int);
+    matches!(status, 0 | ALREADY | WRONG_CRED)
+}
+
 /// Has the server of a namespace had its grace period? May sleep.
-fn is_past(net: Net<'_>) -> bool {
+pub(crate) fn is_past(net: Net<'_>) -> bool {
     let Some(_nfsd) = LoadedNfsd::get() else {
         return false;
     };

@@ -9,11 +9,13 @@ use crate::base::private::{self, nfs_client, nfs_server, super_block};
 use core::marker::PhantomData;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
-use kernel::bindings;
+use kernel::cred::Credential;
 use kernel::prelude::*;
 use kernel::str::CStr;
-use kernel::time::msecs_to_jiffies;
+use kernel::sync::aref::ARef;
 
+/// Something was lost, and is opened and locked anew (`NFS4CLNT_RECLAIM_NOGRACE`).
+const NO_GRACE: usize = 1 << private::nfs4_client_state_NFS4CLNT_RECLAIM_NOGRACE;
 /// The version of NFS in `struct nfs_rpc_ops`.
 const NFS4: u32 = 4;
 
@@ -92,21 +94,43 @@ impl<'a> NfsClient<'a> {
         unsafe { CStr::from_char_ptr((*self.0.as_ptr()).cl_hostname) }
     }
 
-    /// Has its server answered in the last so many milliseconds, and is nothing being recovered? Does not sleep.
-    pub(crate) fn answers(self, within: u32) -> bool {
+    /// Its state manager's bits. Does not sleep.
+    fn state(self) -> usize {
+        // SAFETY: It is valid, and its state consists of bits that are changed in one go (`set_bit()`).
+        let state = unsafe { AtomicUsize::from_ptr(&raw mut (*self.0.as_ptr()).cl_state) };
+        state.load(Ordering::Relaxed)
+    }
+
+    /// Has its server answered since a moment, in jiffies, or then, and is nothing being recovered? Does not sleep.
+    pub(crate) fn has_answered_since(self, moment: usize) -> bool {
         const RECOVERY: usize = 1 << private::nfs4_client_state_NFS4CLNT_LEASE_EXPIRED
             | 1 << private::nfs4_client_state_NFS4CLNT_RECLAIM_REBOOT
-            | 1 << private::nfs4_client_state_NFS4CLNT_RECLAIM_NOGRACE
+            | NO_GRACE
             | 1 << private::nfs4_client_state_NFS4CLNT_SESSION_RESET;
-        // SAFETY: It is valid, and these are read in one go. Jiffies are always there.
-        let (state, renewed, now) = unsafe {
-            let client = self.0.as_ptr();
-            let state = AtomicUsize::from_ptr(&raw mut (*client).cl_state);
-            let renewed = (&raw const (*client).cl_last_renewal).read_volatile();
-            let now = (&raw const bindings::jiffies).read_volatile();
-            (state.load(Ordering::Relaxed), renewed, now)
-        };
-        state & RECOVERY == 0 && now.wrapping_sub(renewed) < msecs_to_jiffies(within)
+        // SAFETY: It is valid, and this is read in one go.
+        let renewed = unsafe { (&raw const (*self.0.as_ptr()).cl_last_renewal).read_volatile() };
+        self.state() & RECOVERY == 0 && (renewed.wrapping_sub(moment) as isize) >= 0
+    }
+
+    /// Has something been lost that is to be opened anew? A server takes no OPEN for that before RECLAIM_COMPLETE. Does not
+    /// sleep.
+    pub(crate) fn has_lost(self) -> bool {
+        self.state() & NO_GRACE != 0
+    }
+
+    /// Says to the server that all is reclaimed, in this thread, which is the state manager's. Returns what becomes of it. May
+    /// sleep, as long as the server does not answer.
+    pub(crate) fn reclaim_complete_now(self) -> i32 {
+        let client = self.0.as_ptr();
+        // SAFETY: The client is valid, and of NFSv4.1 or later. The credentials come with a reference, which is ours.
+        unsafe {
+            let Some(cred) = NonNull::new(private::nfs4_get_clid_cred(client).cast_mut()) else {
+                return EAGAIN.to_errno();
+            };
+            let result = private::nfs41_proc_reclaim_complete(client, cred.as_ptr());
+            let _cred: ARef<Credential> = ARef::from_raw(cred.cast());
+            result
+        }
     }
 
     /// Has something in it, which the current thread has open, been delegated to this machine? Does not sleep.

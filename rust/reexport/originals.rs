@@ -8,7 +8,7 @@
 //!                                               or the original server refuses reclaims
 //! ```
 //!
-//! Lock order: [`ORIGINALS`] is taken under nfsd's `client_lock` and `cl_lock`; nothing is taken under it.
+//! Lock order: [`ORIGINALS`] is taken under nfsd's `client_lock` and `cl_lock`; under it, the lock of the file systems.
 
 use crate::base::clock::since_boot;
 use crate::base::global::Global;
@@ -47,8 +47,9 @@ pub(crate) struct Original {
     /// How many reclaims it has granted, and refused.
     pub(crate) granted: u64,
     pub(crate) refused: u64,
-    /// It has answered all the time since then, as far as somebody has looked, and when that was last.
-    pub(crate) answers: Option<(i64, i64)>,
+    /// When somebody has looked last whether it answers, in jiffies and since the boot, and since when it has, at each look.
+    pub(crate) looked: Option<(usize, i64)>,
+    pub(crate) answers_since: Option<i64>,
     /// It is to be asked whether it is there.
     pub(crate) to_ask: bool,
     /// Who will send RECLAIM_COMPLETE, as long as that is held back.
@@ -117,10 +118,10 @@ pub(crate) fn switched_off() {
     ORIGINALS.lock().on = false;
 }
 
-/// Those are forgotten at which nothing is held back or going, as nobody will say when they go. Does not sleep.
+/// All are forgotten but those at which it is going, as nobody will say when they go. Does not sleep.
 pub(crate) fn forget_others() {
     let mut from = 0;
-    while let Some(number) = find(from, |one| !one.is_incomplete()) {
+    while let Some(number) = find(from, |one| !matches!(one.complete, Complete::Going(_))) {
         from = number.saturating_add(1);
         forget(number);
     }
@@ -142,7 +143,8 @@ pub(crate) fn note(client: NfsClient<'_>) -> Result {
         is_reexported: false,
         granted: 0,
         refused: 0,
-        answers: None,
+        looked: None,
+        answers_since: None,
         to_ask: false,
         sender: None,
     };

@@ -8,10 +8,13 @@
 //! | opens or reads, while RECLAIM_COMPLETE is held back | a reclaim, which it may have been | DELAY, JUKEBOX, or no answer |
 //! | opens or locks | an OPEN or a LOCK | what it says; DELAY if it is in grace, so that no thread of ours waits for that |
 //!
+//! A test for a lock is as with the stock code: it waits while the original server is in grace.
+//!
 //! An OPEN or a LOCK has marks for that, in bits of its flags that nobody else uses: they stay with it if the NFS client sends
 //! it again.
 
 use crate::base::private;
+use crate::base::tasks;
 use crate::reexport::file_systems;
 use crate::reexport::holder;
 use crate::reexport::nfs_client::NfsClient;
@@ -59,8 +62,12 @@ pub(crate) unsafe fn plan(client: NfsClient<'_>, by_handle: bool) -> Plan {
     // SAFETY: By this function's requirement.
     let Some(request) = (unsafe { Request::current() }) else {
         if originals::any_incomplete() {
-            // A local process ends our chance, and that of the end clients. Its OPEN is repeated until that is said.
-            holder::let_go(number);
+            // A local process ends our chance, and that of the end clients. Its OPEN is repeated until that is said. The NFS
+            // client's own thread would wait for itself.
+            match tasks::is_kthread() {
+                true => holder::send_now(client),
+                false => holder::let_go(number),
+            }
         }
         let undelegated = originals::with(number, |one| one.is_reexported).unwrap_or(false);
         return Plan::Go {
@@ -76,8 +83,7 @@ pub(crate) unsafe fn plan(client: NfsClient<'_>, by_handle: bool) -> Plan {
         matches!(one.complete, Complete::Held(_) | Complete::Going(_))
     })
     .unwrap_or(false);
-    if is_incomplete && !reclaims && !request.thread().is_in_grace(request.net(), false) {
-        // Its server has had its grace period, or had none.
+    if is_incomplete && !reclaims && holder::is_past(request.net()) {
         match request.net() == client.net() {
             true => holder::let_go(number),
             false => holder::look_again(),
@@ -175,14 +181,6 @@ pub(crate) fn of_lockd(request: &Request<'_>, status: c_int) -> c_int {
 /// Has the lock of a request of lockd to be tried again? Says so once. Does not sleep.
 pub(crate) fn is_to_repeat(request: *const private::svc_rqst) -> bool {
     TO_REPEAT.swap(0, Ordering::Relaxed) == request.addr() && !request.is_null()
-}
-
-/// Does an original server know that all is reclaimed, by what became of a RECLAIM_COMPLETE, or is there no use in saying it again
-/// (`nfs41_reclaim_complete_handle_errors()`)?
-pub(crate) fn is_told(status: c_int) -> bool {
-    const ALREADY: c_int = -(private::nfsstat4_NFS4ERR_COMPLETE_ALREADY as c_int);
-    const WRONG_CRED: c_int = -(private::nfsstat4_NFS4ERR_WRONG_CRED as c_int);
-    matches!(status, 0 | ALREADY | WRONG_CRED)
 }
 
 /// The status of NFSv4 that an error stands for, if it is one of ours.

@@ -19,12 +19,12 @@ const PAUSE: Delta = Delta::from_secs(1);
 /// How often it is tried for nobody but ourselves.
 pub(crate) const TRIES: u32 = 3;
 
-/// What is to be known of the original server with a number.
+/// What is asked of the original server with a number.
 pub(crate) struct Asks {
     /// Is RECLAIM_COMPLETE to be sent, after so many tries? What is to be done in the end is done when it says no.
     pub(crate) is_to_send: fn(usize, u32) -> bool,
-    /// Its client, if it is still there.
-    pub(crate) client: fn(usize) -> Option<ClientRef>,
+    /// Nobody uses it any more: it is forgotten.
+    pub(crate) forget: fn(usize),
 }
 
 /// One for each original server, made when RECLAIM_COMPLETE is held back, so that nothing can fail later.
@@ -73,19 +73,16 @@ impl WorkItem for Sender {
 
     fn run(this: Arc<Sender>) {
         let client = this.client.lock().take();
-        let Some(mut client) = client else {
+        let Some(client) = client else {
             return;
         };
         let (mut tries, mut pause) = (0, SOON);
         while (this.asks.is_to_send)(this.number, tries) {
             if tries >= TRIES && client.is_last() {
-                // Without mounts there is nothing to say: the NFS client leaves with DESTROY_CLIENTID, unless somebody
-                // has mounted something just now.
-                drop(client);
-                match (this.asks.client)(this.number) {
-                    Some(again) => client = again,
-                    None => return,
-                }
+                // Without mounts there is nothing to say: the NFS client leaves with DESTROY_CLIENTID. It is forgotten before,
+                // as it may be the stock function that frees it.
+                (this.asks.forget)(this.number);
+                return;
             }
             client.reclaim_complete();
             fsleep(pause);
