@@ -5,7 +5,7 @@ import errno
 import os
 
 FILES = ("client_tracking", "drain", "floating_addresses", "fsid_grace", "nfs4_clients", "nlm_clients",
-         "nlm_set_ip_grace", "nlm_unlock", "reclaim_clients")
+         "nlm_set_ip_grace", "nlm_unlock", "originals", "reclaim_clients")
 # What a release says that found nothing, beside the scope.
 NOTHING = {"locks": 0, "blocks": 0, "shares": 0, "files": 0, "clients": 0, "nfs4_opens": 0,
            "nfs4_locks": 0, "nfs4_delegations": 0, "nfs4_layouts": 0, "nfs4_clients": 0}

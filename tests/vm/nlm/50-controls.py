@@ -119,7 +119,7 @@ def modes(directory="/proc/fs/nfsd"):
 
 
 MEMBER = "--reuid=1000 --regid=1000 --groups=4242"
-READ_ONLY = ("client_tracking", "nfs4_clients")
+READ_ONLY = ("client_tracking", "nfs4_clients", "originals")
 equal("the files are root's", modes(),
       {name: ("0o400" if name in READ_ONLY else "0o600", 0) for name in FILES})
 equal("nobody else may read them", may_read(), [])
