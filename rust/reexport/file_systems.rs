@@ -17,9 +17,10 @@ use crate::reexport::nfs_client::NfsClient;
 use crate::scopes::in_grace::{self, Reason};
 use core::cell::UnsafeCell;
 use core::ptr::{self, addr_of_mut};
-use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 use kernel::ffi::c_void;
 use kernel::prelude::*;
+use kernel::rbtree::{RBTree, RBTreeNode};
 use kernel::sync::{new_spinlock, SpinLock};
 
 /// Our export operations.
@@ -45,14 +46,15 @@ unsafe impl Send for FileSystem {}
 
 #[derive(Default)]
 struct FileSystems {
-    all: KVec<FileSystem>,
+    /// By the addresses of their superblocks.
+    all: RBTree<usize, FileSystem>,
     /// Those that are mounted get ours.
     on: bool,
 }
 
 static FILE_SYSTEMS: Global<SpinLock<FileSystems>> = Global::new();
-/// How many there are, to be asked without the lock.
-static COUNT: AtomicUsize = AtomicUsize::new(0);
+/// Is there one? To be asked without the lock.
+static ANY: AtomicBool = AtomicBool::new(false);
 
 /// Prepares this file's lock.
 pub(crate) fn init_module(setup: &Setup) {
@@ -71,7 +73,7 @@ pub(crate) fn exit_module() {
 /// Is there one? Costs a load. Does not sleep.
 #[inline]
 pub(crate) fn any() -> bool {
-    COUNT.load(Ordering::Acquire) != 0
+    ANY.load(Ordering::Acquire)
 }
 
 /// Where a superblock has its operations.
@@ -106,47 +108,36 @@ pub(crate) unsafe fn mounted(sb: *mut super_block) {
     let Some(client) = client.filter(|client| client.has_sessions()) else {
         return;
     };
-    loop {
-        let count = FILE_SYSTEMS.lock().all.len();
-        // Without memory, it is as with the stock kernel: nobody can lock.
-        let Ok(mut room) = KVec::with_capacity(count + 1, GFP_KERNEL) else {
-            return;
-        };
-        let mut own = FILE_SYSTEMS.lock();
-        if !own.on {
-            return;
-        }
-        if own.all.len() > count {
-            continue;
-        }
-        // SAFETY: The NFS client is loaded, and so are its operations. Ours are not used while there are none, and are the
-        // same otherwise. The superblock is valid.
-        unsafe {
-            let theirs = &raw const private::nfs_export_ops;
-            if !ptr::eq(slot(sb).load(Ordering::Relaxed), theirs) {
-                return;
-            }
-            if own.all.is_empty() {
-                let mut ours = *theirs;
-                ours.flags &= !(private::EXPORT_OP_NOLOCKS as usize);
-                *OPERATIONS.0.get() = ours;
-            }
-            let new = FileSystem {
-                sb,
-                device: (*sb).s_dev,
-                client: client.number(),
-                refuses: false,
-            };
-            for one in own.all.drain_all() {
-                // There is room.
-                let _ = room.push_within_capacity(one);
-            }
-            let _ = room.push_within_capacity(new);
-            core::mem::swap(&mut own.all, &mut room);
-            publish(&own);
-            slot(sb).store(OPERATIONS.0.get(), Ordering::Release);
-        }
+    // SAFETY: The superblock is valid.
+    let device = unsafe { (*sb).s_dev };
+    let new = FileSystem {
+        sb,
+        device,
+        client: client.number(),
+        refuses: false,
+    };
+    // Without memory, it is as with the stock kernel: nobody can lock.
+    let Ok(node) = RBTreeNode::new(sb.addr(), new, GFP_KERNEL) else {
         return;
+    };
+    let mut own = FILE_SYSTEMS.lock();
+    // SAFETY: The NFS client is loaded, and so are its operations. Ours are not used while there are none, and are the
+    // same otherwise. The superblock is valid.
+    unsafe {
+        let theirs = &raw const private::nfs_export_ops;
+        if !own.on || !ptr::eq(slot(sb).load(Ordering::Relaxed), theirs) {
+            drop(own);
+            drop(node);
+            return;
+        }
+        if own.all.is_empty() {
+            let mut ours = *theirs;
+            ours.flags &= !(private::EXPORT_OP_NOLOCKS as usize);
+            *OPERATIONS.0.get() = ours;
+        }
+        own.all.insert(node);
+        publish(&own);
+        slot(sb).store(OPERATIONS.0.get(), Ordering::Release);
     }
 }
 
@@ -171,14 +162,17 @@ unsafe fn give_back(one: &FileSystem) {
 ///
 /// It is one of the NFS client's, which is loaded, and about to be freed.
 pub(crate) unsafe fn goes(sb: *mut super_block) {
-    let mut own = FILE_SYSTEMS.lock();
-    if let Some(at) = own.all.iter().position(|one| ptr::eq(one.sb, sb)) {
-        if let Ok(one) = own.all.remove(at) {
+    let gone = {
+        let mut own = FILE_SYSTEMS.lock();
+        if let Some(one) = own.all.get(&sb.addr()) {
             // SAFETY: By this function's requirement.
-            unsafe { give_back(&one) };
+            unsafe { give_back(one) };
         }
+        let gone = own.all.remove_node(&sb.addr());
         publish(&own);
-    }
+        gone
+    };
+    drop(gone);
 }
 
 /// From now on those that are mounted get ours. Does not sleep.
@@ -222,7 +216,7 @@ pub(crate) unsafe fn switched_off() {
         let mut own = FILE_SYSTEMS.lock();
         own.on = false;
         // SAFETY: By this function's requirement.
-        own.all.iter().for_each(|one| unsafe { give_back(one) });
+        own.all.values().for_each(|one| unsafe { give_back(one) });
         let all = core::mem::take(&mut own.all);
         publish(&own);
         all
@@ -233,7 +227,7 @@ pub(crate) unsafe fn switched_off() {
 /// The original server has refused a reclaim on a device, as it is not in grace there. Does not sleep.
 pub(crate) fn set_refuses(device: u32) {
     let mut own = FILE_SYSTEMS.lock();
-    for one in own.all.iter_mut().filter(|one| one.device == device) {
+    for one in own.all.values_mut().filter(|one| one.device == device) {
         one.refuses = true;
         in_grace::ask_for(Reason::Refused, true);
     }
@@ -242,28 +236,20 @@ pub(crate) fn set_refuses(device: u32) {
 /// Has it? Then nobody reclaims there, and nobody need wait for that. Does not sleep.
 pub(crate) fn refuses(device: u32) -> bool {
     let own = FILE_SYSTEMS.lock();
-    own.all
-        .iter()
-        .any(|one| one.device == device && one.refuses)
+    let found = own.all.values().find(|one| one.device == device);
+    found.is_some_and(|one| one.refuses)
 }
 
-/// Has it on all that is mounted of the client with a number, so that nothing can be reclaimed any more? Does not sleep.
-pub(crate) fn all_refuse(client: usize) -> bool {
-    let own = FILE_SYSTEMS.lock();
-    let mut its = own.all.iter().filter(|one| one.client == client).peekable();
-    its.peek().is_some() && its.all(|one| one.refuses)
-}
-
-/// On how many of how many of them has it? Does not sleep.
+/// On how many of how many of the client with a number has it? If on all, nothing can be reclaimed any more. Does not sleep.
 pub(crate) fn count(client: usize) -> (usize, usize) {
     let own = FILE_SYSTEMS.lock();
-    let its = || own.all.iter().filter(|one| one.client == client);
+    let its = || own.all.values().filter(|one| one.client == client);
     (its().filter(|one| one.refuses).count(), its().count())
 }
 
 /// Says whether there is one where it has, with the lock held.
 fn publish(own: &FileSystems) {
-    COUNT.store(own.all.len(), Ordering::Release);
-    let any = own.all.iter().any(|one| one.refuses);
+    ANY.store(!own.all.is_empty(), Ordering::Release);
+    let any = own.all.values().any(|one| one.refuses);
     in_grace::ask_for(Reason::Refused, any);
 }

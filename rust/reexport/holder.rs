@@ -5,7 +5,7 @@
 //! After it, the original server takes no more reclaims (RFC 8881, 18.51.3), and before it no OPEN that is none. So it is sent
 //! when the grace period here is over, or as soon as somebody opens who does not reclaim.
 //!
-//! A work item looks whether that is so, all two seconds while anything is held back. Lock order: a mount's `s_umount`; nothing
+//! A work item looks whether that is so, every two seconds while anything is held back. Lock order: a mount's `s_umount`; nothing
 //! is held while something is sent.
 
 use crate::base::global::Global;
@@ -16,9 +16,9 @@ use crate::base::private;
 use crate::base::setup::Setup;
 use crate::nfs4::nfsd::NfsdNet;
 use crate::reexport::file_systems;
-use crate::reexport::nfs_client::NfsClient;
+use crate::reexport::nfs_client::{ClientRef, NfsClient};
 use crate::reexport::originals::{self, Complete};
-use crate::reexport::sender::{Asks, Sender, TRIES};
+use crate::reexport::sender::Sender;
 use kernel::ffi::c_int;
 use kernel::prelude::*;
 use kernel::sync::{new_condvar, new_spinlock, Arc, CondVar, SpinLock};
@@ -163,25 +163,24 @@ pub(crate) fn let_go(number: usize) {
     }
 }
 
-/// What a [`Sender`] asks.
-static ASKS: Asks = Asks {
-    is_to_send,
-    forget: originals::forget,
-};
+/// How often RECLAIM_COMPLETE is sent where nobody needs it, or nobody says what became of it.
+const TRIES: u32 = 3;
 
-/// Is RECLAIM_COMPLETE to be sent? Once the livepatch was switched off, nobody says what became of it, so some tries have to do.
-/// Does not sleep.
-fn is_to_send(number: usize, tries: u32) -> bool {
+/// For [`Sender`]: is RECLAIM_COMPLETE to be sent? Does not sleep.
+///
+/// Once the livepatch was switched off, nobody says what became of it, so some tries have to do. Without mounts there is nothing to
+/// say: the NFS client leaves with DESTROY_CLIENTID. An original server is forgotten before the reference to its client goes,
+/// as it may be the stock function that frees that.
+fn is_to_send(number: usize, tries: u32, client: &ClientRef) -> bool {
     let complete = originals::with(number, |one| one.complete);
     let is_going = matches!(complete, Some(Complete::Going(_)));
-    if originals::is_on() {
-        return is_going;
-    }
-    if is_going && tries < TRIES {
+    let is_on = originals::is_on();
+    if is_going && (tries < TRIES || is_on && !client.is_last()) {
         return true;
     }
-    // Nobody else will say when its client goes.
-    originals::forget(number);
+    if is_going || !is_on {
+        originals::forget(number);
+    }
     false
 }
 
@@ -192,7 +191,8 @@ fn let_go_of_those_that_are_over() {
     while let Some(number) = originals::find(from, is_held) {
         from = number.saturating_add(1);
         let net = originals::with(number, |one| one.net);
-        if file_systems::all_refuse(number) || net.is_some_and(is_grace_over) {
+        let (refuse, all) = file_systems::count(number);
+        if all > 0 && refuse == all || net.is_some_and(is_grace_over) {
             let_go(number);
         }
     }
@@ -224,8 +224,8 @@ pub(crate) fn hold(client: NfsClient<'_>) -> bool {
         return false;
     }
     // Without memory it is as with the stock kernel.
-    let is_held =
-        Sender::new(client.number(), &ASKS).is_ok_and(|sender| originals::hold(client, sender));
+    let is_held = Sender::new(client.number(), is_to_send)
+        .is_ok_and(|sender| originals::hold(client, sender));
     if is_held {
         look_again();
     }

@@ -58,7 +58,7 @@ pub(crate) struct Original {
 
 impl Original {
     /// Is RECLAIM_COMPLETE still to be sent?
-    fn is_incomplete(&self) -> bool {
+    pub(crate) fn is_incomplete(&self) -> bool {
         matches!(self.complete, Complete::Held(_) | Complete::Going(_))
     }
 }

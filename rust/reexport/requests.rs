@@ -18,7 +18,7 @@ use crate::base::tasks;
 use crate::reexport::file_systems;
 use crate::reexport::holder;
 use crate::reexport::nfs_client::NfsClient;
-use crate::reexport::originals::{self, Complete};
+use crate::reexport::originals;
 use crate::scopes::in_grace::{self, Reason};
 use crate::scopes::request::Request;
 use crate::scopes::scope::Fsid;
@@ -77,10 +77,10 @@ pub(crate) unsafe fn plan(client: NfsClient<'_>, by_handle: bool) -> Plan {
     };
     // Without memory, it is asked again the next time.
     let _ = originals::note(client);
-    let reclaims = opens_to_reclaim(&request);
+    let reclaims = reclaims(&request);
     let is_incomplete = originals::with(number, |one| {
         one.is_reexported = true;
-        matches!(one.complete, Complete::Held(_) | Complete::Going(_))
+        one.is_incomplete()
     })
     .unwrap_or(false);
     if is_incomplete && !reclaims && holder::is_past(request.net()) {
@@ -101,12 +101,10 @@ pub(crate) unsafe fn plan(client: NfsClient<'_>, by_handle: bool) -> Plan {
     }
 }
 
-/// Does a request open something to reclaim it, or a lock of it?
-fn opens_to_reclaim(request: &Request<'_>) -> bool {
+/// Does a request reclaim: what nfsd opens or locks for it, or lockd for a lock?
+fn reclaims(request: &Request<'_>) -> bool {
     match request.compound() {
-        Some(compound) => {
-            compound.operation() == private::nfs_opnum4_OP_OPEN && compound.reclaims()
-        }
+        Some(compound) => compound.reclaims(),
         None => request.nlm_form().is_some_and(|(_, reclaims)| reclaims),
     }
 }
@@ -118,16 +116,10 @@ fn opens_to_reclaim(request: &Request<'_>) -> bool {
 /// A thread of nfsd or lockd calls this inside of the processing of its request only.
 pub(crate) unsafe fn marks_of_lock() -> c_int {
     // SAFETY: By this function's requirement.
-    let Some(request) = (unsafe { Request::current() }) else {
-        return 0;
-    };
-    let reclaims = match request.compound() {
-        Some(compound) => compound.reclaims(),
-        None => request.nlm_form().is_some_and(|(_, reclaims)| reclaims),
-    };
-    match reclaims {
-        true => OF_SERVER | RECLAIMS,
-        false => OF_SERVER,
+    match unsafe { Request::current() } {
+        Some(request) if reclaims(&request) => OF_SERVER | RECLAIMS,
+        Some(_) => OF_SERVER,
+        None => 0,
     }
 }
 

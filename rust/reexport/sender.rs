@@ -16,16 +16,9 @@ use kernel::workqueue::{self, impl_has_work, new_work, Work, WorkItem};
 const SOON: Delta = Delta::from_millis(100);
 const PAUSE: Delta = Delta::from_secs(1);
 
-/// How often it is tried for nobody but ourselves.
-pub(crate) const TRIES: u32 = 3;
-
-/// What is asked of the original server with a number.
-pub(crate) struct Asks {
-    /// Is RECLAIM_COMPLETE to be sent, after so many tries? What is to be done in the end is done when it says no.
-    pub(crate) is_to_send: fn(usize, u32) -> bool,
-    /// Nobody uses it any more: it is forgotten.
-    pub(crate) forget: fn(usize),
-}
+/// Is it to be sent to the original server with a number, after so many tries? What is to be done in the end is done when this
+/// says no. The reference to the client is the sender's.
+pub(crate) type IsToSend = fn(usize, u32, &ClientRef) -> bool;
 
 /// One for each original server, made when RECLAIM_COMPLETE is held back, so that nothing can fail later.
 #[pin_data]
@@ -33,7 +26,7 @@ pub(crate) struct Sender {
     #[pin]
     work: Work<Sender>,
     number: usize,
-    asks: &'static Asks,
+    is_to_send: IsToSend,
     #[pin]
     client: SpinLock<Option<ClientRef>>,
     // The module stays until it was sent.
@@ -46,13 +39,13 @@ impl_has_work! {
 
 impl Sender {
     /// One for the original server with a number. Fails with `ENOMEM`, or `ENODEV` if the module is being unloaded.
-    pub(crate) fn new(number: usize, asks: &'static Asks) -> Result<Arc<Self>> {
+    pub(crate) fn new(number: usize, is_to_send: IsToSend) -> Result<Arc<Self>> {
         let module = ModuleRef::get().ok_or(ENODEV)?;
         Arc::pin_init(
             pin_init!(Self {
                 work <- new_work!("nfsd_ha::Sender"),
                 number,
-                asks,
+                is_to_send,
                 client <- new_spinlock!(None, "nfsd_ha::Sender"),
                 _module: module,
             }),
@@ -77,13 +70,7 @@ impl WorkItem for Sender {
             return;
         };
         let (mut tries, mut pause) = (0, SOON);
-        while (this.asks.is_to_send)(this.number, tries) {
-            if tries >= TRIES && client.is_last() {
-                // Without mounts there is nothing to say: the NFS client leaves with DESTROY_CLIENTID. It is forgotten before,
-                // as it may be the stock function that frees it.
-                (this.asks.forget)(this.number);
-                return;
-            }
+        while (this.is_to_send)(this.number, tries, &client) {
             client.reclaim_complete();
             fsleep(pause);
             pause = PAUSE;
