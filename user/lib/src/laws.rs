@@ -49,6 +49,7 @@ pub fn machines(input: &[u8]) {
         Some((b'a', rest)) => text(rest, net::laws::spec),
         Some((b'e', rest)) => exports::laws::etab(rest),
         Some((b'f', rest)) => mounts::laws::fstab(rest),
+        Some((b'i', rest)) => text(rest, checks::laws::mountstats),
         Some((b'k', rest)) => exports::laws::caches(rest),
         Some((b'm', rest)) => mounts::laws::mountinfo(rest),
         Some((b'n', rest)) => text(rest, checks::laws::nfs_conf),

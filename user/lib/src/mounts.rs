@@ -108,6 +108,11 @@ pub struct Mount {
     pub super_options: String,
 }
 
+/// Is this kind of file system that of the NFS client, of any version (`fs/nfs/fs_context.c`)?
+pub fn is_nfs(kind: &str) -> bool {
+    matches!(kind, "nfs" | "nfs4")
+}
+
 /// Replaces `\ooo`, a byte in octal digits, as `mangle_path()` of `fs/seq_file.c` and etab write it.
 /// Anything else stays as it is.
 pub(crate) fn unescape(word: &[u8]) -> Vec<u8> {
@@ -137,6 +142,17 @@ pub(crate) fn escape(bytes: &[u8]) -> String {
 }
 
 impl Mount {
+    /// Is it one of the NFS client's, of any version?
+    pub fn is_nfs(&self) -> bool {
+        is_nfs(&self.kind)
+    }
+
+    /// What an option of the file system says, if that is among them with a value.
+    pub fn super_option(&self, name: &str) -> Option<&str> {
+        let mut options = self.super_options.split(',');
+        options.find_map(|option| option.strip_prefix(name)?.strip_prefix('='))
+    }
+
     /// Reads a line (`show_mountinfo()` in `fs/proc_namespace.c`); `None` if it is none.
     fn parse(line: &[u8]) -> Option<Self> {
         let mut words = line.split(|byte| *byte == b' ');

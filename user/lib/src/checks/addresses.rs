@@ -106,15 +106,10 @@ pub(super) fn own_mounts(node: &Node) -> Result<Vec<Finding>, Unreadable> {
     let is_ours = |address: &IpAddr| address.is_loopback() || ours.contains(address);
     let why = "It is in the way of a move, and when memory is short the node may wait for itself.";
     let mut found = Vec::new();
-    for mount in node
-        .mounts()?
-        .iter()
-        .filter(|mount| matches!(mount.kind.as_str(), "nfs" | "nfs4"))
-    {
+    for mount in node.mounts()?.iter().filter(|mount| mount.is_nfs()) {
         let server = mount
-            .super_options
-            .split(',')
-            .find_map(|option| option.strip_prefix("addr=")?.parse().ok());
+            .super_option("addr")
+            .and_then(|address| address.parse().ok());
         if let Some(server) = server.filter(is_ours) {
             let what = format!(
                 "{} is mounted from {server}, which is this node or may become it",

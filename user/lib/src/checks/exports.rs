@@ -4,6 +4,7 @@
 use super::exports_file::{self, InFile};
 use super::{pacemaker, shown, units, word, Finding, Moving, Node, Unreadable};
 use crate::exports::{self, Export};
+use crate::mounts::is_nfs;
 use crate::scope::Fsid;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -127,9 +128,7 @@ pub(super) fn unnamed(node: &Node) -> Result<Vec<Finding>, Unreadable> {
     for one in exported(node)? {
         let kind = one.kind.as_str();
         // What is on NFS is looked at in `reexport`.
-        let named = one.export.fsid().is_some()
-            || WITH_UUID.contains(&kind)
-            || matches!(kind, "nfs" | "nfs4");
+        let named = one.export.fsid().is_some() || WITH_UUID.contains(&kind) || is_nfs(kind);
         if named || one.device.is_none() || !seen.insert(one.export.path.clone()) {
             continue;
         }

@@ -48,8 +48,7 @@ impl Reexported {
 
     /// The version of NFS that it is mounted by (`nfs_show_nfs_version()` of `fs/nfs/super.c`).
     fn version(&self) -> Option<(u32, u32)> {
-        let mut options = self.mount.super_options.split(',');
-        let version = options.find_map(|option| option.strip_prefix("vers="))?;
+        let version = self.mount.super_option("vers")?;
         let (major, minor) = version.split_once('.').unwrap_or((version, "0"));
         Some((major.parse().ok()?, minor.parse().ok()?))
     }
@@ -89,9 +88,11 @@ impl Reexported {
 /// All that is exported again, by path, a few times if it is so to a few clients.
 fn all(node: &Node) -> Result<Vec<Reexported>, Unreadable> {
     let mounts = node.mounts()?;
-    let is_nfs = |mount: &&Mount| matches!(mount.kind.as_str(), "nfs" | "nfs4");
     let again = |export: Export| {
-        let mount = mounts.of(&export.path).filter(is_nfs)?.clone();
+        let mount = mounts
+            .of(&export.path)
+            .filter(|mount| mount.is_nfs())?
+            .clone();
         let first = mounts.iter().find(|other| other.device == mount.device);
         // A bind mount of a directory has another source.
         let is_root = export.path == mount.point && first.is_some_and(|f| f.source == mount.source);
@@ -116,19 +117,21 @@ fn by_mount(all: Vec<Reexported>) -> BTreeMap<PathBuf, Reexported> {
     mounts
 }
 
-/// Each original server for whose mount this holds, with one of the mounts.
-fn originals(
+/// What is wrong with each original server, by what the NFS client says of a mount of it, and that mount.
+fn originals<T>(
     node: &Node,
-    holds: impl Fn(&[&Stats]) -> bool,
-) -> Result<BTreeMap<String, Reexported>, Unreadable> {
+    wrong: impl Fn(&[&Stats]) -> Option<T>,
+) -> Result<BTreeMap<String, (Reexported, T)>, Unreadable> {
     let mounts = by_mount(all(node)?);
     if mounts.is_empty() {
         return Ok(BTreeMap::new());
     }
     let known = MountStats::read(&node.tree)?;
-    let wrong = mounts.into_values().filter(Reexported::has_locks);
-    let wrong = wrong.filter(|one| holds(&known.of(&one.mount.point)));
-    Ok(wrong.map(|one| (one.original(), one)).collect())
+    let found = mounts.into_values().filter_map(|one| {
+        let wrong = wrong(&known.of(&one.mount.point)).filter(|_| one.has_locks())?;
+        Some((one.original(), (one, wrong)))
+    });
+    Ok(found.collect())
 }
 
 /// Was the module told that clients lock what is exported again?
@@ -245,16 +248,12 @@ pub(super) fn lease(node: &Node) -> Result<Vec<Finding>, Unreadable> {
         return Ok(Vec::new());
     };
     let needed = grace.saturating_add(START);
-    let lease = |stats: &[&Stats]| stats.iter().filter_map(|one| one.lease).min();
     let short = originals(node, |stats| {
-        lease(stats).is_some_and(|lease| lease < needed)
+        let lease = stats.iter().filter_map(|one| one.lease).min();
+        lease.filter(|lease| *lease < needed)
     })?;
-    let known = MountStats::read(&node.tree)?;
     let mut found = Vec::new();
-    for (original, one) in short {
-        let Some(lease) = lease(&known.of(&one.mount.point)) else {
-            continue;
-        };
+    for (original, (_, lease)) in short {
         let what = format!(
             "the lease of {original} is {lease} s, and the grace period here is {grace} s: it should be {START} s shorter"
         );
@@ -277,8 +276,8 @@ pub(super) fn original(node: &Node) -> Result<Vec<Finding>, Unreadable> {
         let name = one.implementation.as_ref();
         name.is_some_and(|name| name.ends_with(KEEPS_LOCKS))
     };
-    let unable = originals(node, |stats| !stats.iter().all(keeps))?;
-    let finding = |(original, one): (String, Reexported)| {
+    let unable = originals(node, |stats| (!stats.iter().all(keeps)).then_some(()))?;
+    let finding = |(original, (one, ())): (String, (Reexported, ()))| {
         let what = format!(
             "{original}, from which {} is mounted, does not keep the locks of a client that reboots",
             shown(&one.mount.point)
