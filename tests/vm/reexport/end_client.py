@@ -16,7 +16,6 @@ class Here:  # pylint: disable=too-few-public-methods
 def prepare():
     """What a client of NLM runs."""
     sh("modprobe nfsv3; rpcbind -w; rpc.statd --no-notify")
-    # The number 0 of the first owner is used up, so that /proc/locks shows all others.
 
 
 def mount(server, version):

@@ -2,17 +2,23 @@
 """An original server, and a re-export server of what it has: each does what the conductor asks.
 
 The words of a scenario's `arg=`: `4.1` for the version between the two, `stock` for a machine without the module, and
-for a re-export server `late` for one whose nfsd starts when it is told.
+for a re-export server `late` for one whose nfsd starts when it is told, and `twice` for one whose nfsd is started, stopped and
+started again.
 """
 
 import glob
 import json
 import os
+import socket
 import subprocess
 import sys
 
+import conductor
+import end_client
+import harness
 import recorders
-from nfs import MODULE, SLOW, attached, load, sh, succeeds, switch_off, wait_until
+from nfs import SLOW, load, sh, succeeds, switch_off, wait_until
+from v3 import answered
 
 # Seconds. What an edge's end clients reclaim must be back at the original server within a lease of that after the edge's
 # mount, two while they reclaim.
@@ -111,20 +117,14 @@ class Node:
 
     def locker(self, name, *request):
         """Has a process of this machine lock or unlock: its answer, or nothing if it is waiting."""
-        import v3  # pylint: disable=import-outside-toplevel
-        if name not in self.children:
-            class Here:  # pylint: disable=too-few-public-methods
-                """This machine."""
-                command = staticmethod(lambda *words: list(words))
-            self.children[name] = v3.Locker(Here)
-        child = self.children[name]
+        child = self.children.get(name) or self.children.setdefault(name, end_client.process())
         if request:
             path, kind, first, length, wait = request
             child.ask(path, kind, int(first), int(length), wait == "wait")
             if wait == "wait":
                 return None
             return child.answer()
-        return child.answer() if v3.answered(child) else None
+        return child.answer() if answered(child) else None
 
 
     def end_lockers(self):
@@ -196,10 +196,6 @@ class Edge(Node):
 
 def run(kind):
     """A machine of a scenario: starts, then does what it is told."""
-    import socket  # pylint: disable=import-outside-toplevel
-
-    import conductor  # pylint: disable=import-outside-toplevel
-    import harness  # pylint: disable=import-outside-toplevel
     name = socket.gethostname()
     node = kind(name)
     if kind is Edge:
