@@ -212,6 +212,8 @@ equal("clients are served again", (here(), refused(ADDRESSES[1], **host.where)),
 for client, _ in clients.nfs4 + clients.nlm:
     client.close()
     client.connect()
+# What was closed just now must not count as one that the drain has closed.
+assert wait_until(lambda: not sh("ss -Htn state close-wait 'sport = :2049'"), 10)
 
 # There and back. The other server is this one.
 began, clock = time.monotonic(), harness.clock()
