@@ -9,6 +9,7 @@ import time
 from collections import namedtuple
 
 import failover
+import recorders
 from failover import CONTROL, GRACE, write
 from nfs import SLOW, sh, succeeds, unload, wait_until
 from record import record
@@ -120,8 +121,7 @@ class Node(failover.Node):
             for shared in self.shared.values():
                 f.write(f"/dev/disk/{shared.name} {shared.path} auto noauto 0 0\n")
         self.mount_control()
-        # So that a power cut does not take the last record back, see docs/nfsdcld.md.
-        sh(f"sqlite3 {STATE}/main.sqlite 'PRAGMA journal_mode=WAL'")
+        recorders.Nfsdcld(STATE).set_journal()
         self.background(f"nfsdcld -F -s {STATE}")
         for shared in self.shared.values():
             write(f"{CONTROL}/floating_addresses", shared.address)

@@ -23,6 +23,12 @@ class Nfsdcld:
         """What starts it."""
         return f"nfsdcld -F {self.words} -p {pipefs}"
 
+    def set_journal(self, mode="WAL"):
+        """Sets the database's journal mode, while the daemon does not run. In WAL, the last record is there after a power
+        cut: docs/nfsdcld.md."""
+        with contextlib.closing(sqlite3.connect(self.file)) as db:
+            db.execute(f"PRAGMA journal_mode={mode}")
+
     def records(self):
         """The names on record, as bytes: those of the current epoch, and of the one that may reclaim."""
         with contextlib.closing(sqlite3.connect(f"file:{self.file}?mode=ro", uri=True)) as db:

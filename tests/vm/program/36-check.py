@@ -9,7 +9,6 @@ Where what it says to do is a plain command, that is done, and the fault is gone
 import json
 import os
 import re
-import sqlite3
 import subprocess
 
 from control import command, read
@@ -50,12 +49,6 @@ def finds(what, *names, mend=False, words=None):
         equal(f"{what}: mended", find(*words), [])
 
 
-def journal(mode):
-    """Sets the journal mode of nfsdcld's database, while nfsdcld does not run."""
-    with sqlite3.connect(f"{server.state}/main.sqlite") as database:
-        database.execute(f"PRAGMA journal_mode={mode}")
-
-
 # The guest has no systemd: what would be told to it is not.
 write("/tmp/stub/systemctl", "#!/bin/sh\n")
 write("/tmp/stub/editor", "#!/bin/sh\n")
@@ -72,7 +65,7 @@ write(UNIT, "[Service]\nExecStart=/usr/sbin/rpc.nfsd\n")
 server = FullServer(grace=20, lease=10)
 server.set_up()
 server.stop_daemon()
-journal("wal")
+server.recorder.set_journal()
 server.start_daemon()
 host = RawHost()
 FLOATING, FIXED = host.other_ip, host.server_ip
@@ -170,12 +163,12 @@ sh("rpc.statd --no-notify")
 server.stop_daemon()
 check("nfsdcld is not there", wait_until(lambda: server.status()["daemon"] == "absent", 10))
 finds("no nfsdcld", "daemon-absent")
-journal("delete")
+server.recorder.set_journal("DELETE")
 server.start_daemon()
 check("nfsdcld is there", wait_until(lambda: server.status()["daemon"] == "present", 10))
 finds("its database in another journal mode", "journal-mode")
 server.stop_daemon()
-journal("wal")
+server.recorder.set_journal()
 server.start_daemon()
 
 # The server, started in other ways.

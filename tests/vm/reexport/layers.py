@@ -28,6 +28,8 @@ PORT = 4045
 # The names of the original server's exports, and their fsid there.
 EXPORTS = {"one": 1, "two": 2}
 CONTROL = "/proc/fs/nfsd"
+# Where nfsdcld has its records.
+RECORDS = "/srv/disk/nfsdcld"
 
 
 def write(path, text):
@@ -43,7 +45,7 @@ class Node:
 
     def __init__(self, name):
         self.name, self.children = name, {}
-        sh(f"mkdir -p /srv/disk; mount /dev/disk/own-{name} /srv/disk; mkdir -p /srv/disk/nfsdcld /srv/disk/nsm/sm "
+        sh(f"mkdir -p /srv/disk; mount /dev/disk/own-{name} /srv/disk; mkdir -p {RECORDS} /srv/disk/nsm/sm "
            "/srv/disk/nsm/sm.bak /srv; touch /srv/disk/nsm/state; chown -R statd /srv/disk/nsm 2>/dev/null || true")
 
     def prepare(self):
@@ -53,11 +55,10 @@ class Node:
 
     def serve(self, exports, twice=False):
         """Starts all that a server runs; `twice` starts nfsd and stops it before, where nobody finds it."""
-        # So that the last record is there after a power cut: docs/nfsdcld.md.
-        sh("sqlite3 /srv/disk/nfsdcld/main.sqlite 'PRAGMA journal_mode=WAL'")
+        recorder = recorders.Nfsdcld(RECORDS)
+        recorder.set_journal()
         # pylint: disable-next=consider-using-with
-        subprocess.Popen(recorders.Nfsdcld("/srv/disk/nfsdcld").command("/run/rpc_pipefs").split(),
-                         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        subprocess.Popen(recorder.command("/run/rpc_pipefs").split(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         write("/proc/sys/fs/nfs/nlm_tcpport", PORT)
         write("/proc/sys/fs/nfs/nlm_grace_period", self.lease)
         for name in ("nfsv4leasetime", "nfsv4gracetime"):
@@ -111,13 +112,15 @@ class Node:
             return sum(" POSIX " in line and "->" not in line for line in f)
 
     def locked(self):
-        """What is locked of the files of the original server's exports: a file's name and a range for each lock."""
+        """What is locked, but for nfsdcld's database: the name of a file of the original server's exports, or `?`, and a
+        range for each lock."""
         names = {os.stat(path).st_ino: os.path.basename(path) for path in glob.glob("/srv/disk/root/*/*")}
+        database = {os.stat(path).st_ino for path in glob.glob(f"{RECORDS}/*")}
         with open("/proc/locks", encoding="ascii") as f:
             locks = [line.split() for line in f if " POSIX " in line and "->" not in line]
-        # nfsdcld locks its database, which is on the same disk.
-        ours = [(names.get(int(words[5].split(":")[2])), f"{words[6]}-{words[7]}") for words in locks]
-        return sorted(f"{file} {where}" for file, where in ours if file)
+        inodes = [int(words[5].split(":")[2]) for words in locks]
+        return sorted(f"{names.get(inode, '?')} {words[6]}-{words[7]}"
+                      for inode, words in zip(inodes, locks) if inode not in database)
 
     def locker(self, name, *request):
         """Has a process of this machine lock or unlock: its answer, or nothing if it is waiting."""

@@ -17,7 +17,7 @@ for number in range((boot - 1) * COUNT, boot * COUNT):
     with open(f"{server.directory}/cut-{number:07}", "w", encoding="ascii"):
         pass
 if JOURNAL == "wal" and server.recorder.name == "nfsdcld":
-    sh(f"sqlite3 {server.state}/main.sqlite 'PRAGMA journal_mode=WAL'")
+    server.recorder.set_journal()
 server.start_daemon()
 server.start()
 sh("echo 16 > /proc/fs/nfsd/threads")
