@@ -47,10 +47,20 @@ impl Accel {
         {
             return Ok(if known == "kvm" { Self::Kvm } else { Self::Tcg });
         }
-        let kvm = Path::new("/dev/kvm").exists() && runs_a_guest(Self::Kvm, cache)?;
+        let kvm = Path::new("/dev/kvm").exists()
+            && is_virtualised_in_hardware(&fs::read_to_string("/proc/cpuinfo")?)
+            && runs_a_guest(Self::Kvm, cache)?;
         fs::write(&file, format!("{boot}{}", if kvm { "kvm" } else { "tcg" }))?;
         Ok(if kvm { Self::Kvm } else { Self::Tcg })
     }
+}
+
+/// Whether the CPU has VT-x or AMD-V, as `/proc/cpuinfo` says. There is a KVM without them, kvm-pvm, which steps through a
+/// guest's kernel by itself: first instructions run, but it knows not all of them (`cmpxchg16b`), so no kernel of ours boots.
+fn is_virtualised_in_hardware(cpuinfo: &str) -> bool {
+    let mut flags = cpuinfo.lines().filter(|line| line.starts_with("flags"));
+    let first = flags.next().unwrap_or_default();
+    first.split_whitespace().any(|f| matches!(f, "vmx" | "svm"))
 }
 
 /// Whether a guest executes its first instructions. An accelerator may be there, open, and still fail here.
@@ -98,6 +108,19 @@ fn runs_a_guest(accel: Accel, cache: &Path) -> Result<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn hardware_is_what_the_cpu_says() {
+        let has = |flags| {
+            is_virtualised_in_hardware(&format!(
+                "processor : 0\nflags\t\t: fpu {flags}\nbugs : vmx"
+            ))
+        };
+        assert!(has("vmx ssse3"));
+        assert!(has("lm svm"));
+        assert!(!has("lm hypervisor"));
+        assert!(!is_virtualised_in_hardware(""));
+    }
 
     #[test]
     fn emulation_always_runs_a_guest() {
