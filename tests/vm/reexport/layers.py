@@ -106,11 +106,6 @@ class Node:
                 open("/proc/fs/lockd/nlm_end_grace", encoding="ascii") as lockd:
             return "N" in (nfsd.read(1), lockd.read(1))
 
-    def locks(self):
-        """How many POSIX locks there are."""
-        with open("/proc/locks", encoding="ascii") as f:
-            return sum(" POSIX " in line and "->" not in line for line in f)
-
     def locked(self):
         """What is locked, but for nfsdcld's database: the name of a file of the original server's exports, or `?`, and a
         range for each lock."""

@@ -34,6 +34,11 @@ TABLE = (
 )
 
 
+def locks():
+    """How many locks the original server has."""
+    return len(servers.ask("o", "locked"))
+
+
 class Remote:
     """A process of one of the servers."""
 
@@ -53,7 +58,7 @@ def play(name, a, b):
         seen = process_.lock(path, kind, first, length)
         if seen != wanted:
             wrong.append((number, who, kind, first, length, seen))
-    left = servers.ask("o", "locks")
+    left = locks()
     check(f"{name}: {len(TABLE)} steps, and nothing is left", not wrong and left == 0, (wrong, left))
 
 
@@ -66,7 +71,7 @@ def stock_then_loaded():
     servers.ask("r", "load", "reexport=1")
     assert wait_until(lambda: holder.lock(f"{by_nfs4}/one/stock", "w", 0, 1) == "ok", 10)
     equal("with the module, what is mounted can be locked", holder.lock(f"{by_nfs3}/one/stock", "w", 1, 1), "ok")
-    equal("the original server has both locks", servers.ask("o", "locks"), 2)
+    equal("the original server has both locks", locks(), 2)
     holder.stop()
 
 
@@ -104,7 +109,7 @@ def waiting():
         holder.stop()
     late = [ours for _, _, waiter, ours, _ in pairs if not wait_until(lambda w=waiter: answered(w), 60)]
     check("and gets it: clients ask every 30 s at most", not late and time.monotonic() - began < 100, late)
-    equal("the original server knows all of them", servers.ask("o", "locks"), len(pairs))
+    equal("the original server knows all of them", locks(), len(pairs))
     for _, _, waiter, _, _ in pairs:
         waiter.stop()
 
@@ -133,7 +138,7 @@ def delegated():
     equal("an end client locks it", end.lock("/mnt/r-4.2/one/delegated", "w", 0, 1), "ok")
     other = process()
     equal("and the original server's client is refused", other.lock("/mnt/o-4.2/one/delegated", "w", 0, 1), REFUSED)
-    equal("as it is a lock there", servers.ask("o", "locks"), 2)
+    equal("as it is a lock there", locks(), 2)
     end.stop()
     other.stop()
     servers.ask("r", "locker", "local", path, "u", "0", "0", "now")
@@ -147,9 +152,9 @@ def dead():
     opened = client.open(client.path("one"), "dead")
     lock = client.lock(opened, 0, 5)
     check("it locks", not isinstance(lock, str), lock)
-    equal("the original server has the lock", servers.ask("o", "locks"), 1)
+    equal("the original server has the lock", locks(), 1)
     began = time.monotonic()
-    gone = wait_until(lambda: servers.ask("o", "locks") == 0, 3 * EDGE_LEASE, 0.5)
+    gone = wait_until(lambda: locks() == 0, 3 * EDGE_LEASE, 0.5)
     print(f"# its lock went after {time.monotonic() - began:.1f} s, with a lease of {EDGE_LEASE} s", flush=True)
     check("then it is gone, and so is its lock", gone)
 
@@ -179,7 +184,7 @@ def switched():
     assert wait_until(lambda: holder.lock(f"{at}/one/switched2", "w", 0, 1) == "ok", 10)
     equal("and with it, all do", holder.lock(f"{at}/one/switched", "w", 5, 1), "ok")
     holder.stop()
-    check("nothing is left", wait_until(lambda: servers.ask("o", "locks") == 0, 10), servers.ask("o", "sh", "cat /proc/locks"))
+    check("nothing is left", wait_until(lambda: locks() == 0, 10), servers.ask("o", "sh", "cat /proc/locks"))
 
 
 servers = Servers(["o", "r", "s"])
