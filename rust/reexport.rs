@@ -11,6 +11,7 @@ pub(crate) mod file_systems;
 pub(crate) mod holder;
 pub(crate) mod nfs_client;
 pub(crate) mod originals;
+pub(crate) mod owners;
 pub(crate) mod requests;
 pub(crate) mod sender;
 pub(crate) mod status;

@@ -10,6 +10,7 @@ use crate::reexport::file_systems;
 use crate::reexport::holder;
 use crate::reexport::nfs_client::NfsClient;
 use crate::reexport::originals;
+use crate::reexport::owners;
 use crate::reexport::requests;
 use crate::scopes::request::{Request, Thread};
 use core::hint::black_box;
@@ -76,13 +77,20 @@ pub(crate) unsafe extern "C" fn lock(
     // SAFETY: The caller's file is open, and so has an inode, and its lock is there. The current request is being processed.
     unsafe {
         let inode = (*file).f_inode;
-        let request = Request::current().filter(|_| file_systems::is_one((*inode).i_sb));
+        if !file_systems::is_one((*inode).i_sb) {
+            return black_box(private::nfs_lock(file, command, lock));
+        }
         let sets = command == private::F_SETLK as c_int || command == private::F_SETLKW as c_int;
-        let Some(request) =
-            request.filter(|_| sets && (*lock).c.flc_type != private::F_UNLCK as u8)
-        else {
+        if sets && (*lock).c.flc_type == private::F_UNLCK as u8 {
+            // Also for who ends what a client had, as no request.
+            return black_box(owners::unlock(file, command, lock));
+        }
+        let Some(request) = Request::current() else {
             return black_box(private::nfs_lock(file, command, lock));
         };
+        if !sets {
+            return black_box(owners::set(file, command, lock, false));
+        }
         // That it reclaims is seen once more when it is sent. The NFS client itself refuses it.
         (*lock).c.flc_flags &= !private::nfsd_ha_lock_NFSD_HA_RECLAIM;
         // What is locked under a delegation, the original server does not know.
@@ -91,7 +99,10 @@ pub(crate) unsafe extern "C" fn lock(
         private::nfs4_inode_return_delegation(inode);
         let status = match is_delegated() {
             true => requests::LATER,
-            false => private::nfs_lock(file, command, lock),
+            false => {
+                let reclaims = requests::marks_of_lock() & requests::RECLAIMS != 0;
+                owners::set(file, command, lock, reclaims)
+            }
         };
         if status == 0 && is_delegated() {
             // One that has come meanwhile, to a local process that was opening the file before.

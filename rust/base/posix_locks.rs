@@ -7,6 +7,7 @@
 
 use crate::base::private;
 use crate::base::raw::{link_before, list_entries, unlink, SpinGuard};
+use crate::base::vfs::FileRef;
 use core::ffi::c_void;
 use core::marker::PhantomData;
 use core::mem::offset_of;
@@ -132,6 +133,18 @@ pub(crate) struct PosixLock<'a> {
     /// `F_RDLCK` or `F_WRLCK`.
     pub(crate) kind: u8,
     _list: PhantomData<&'a ()>,
+}
+
+impl PosixLock<'_> {
+    /// The open file that it was set through, if a lock manager set it, unless that is just going. Does not sleep.
+    pub(crate) fn open_file(&self) -> Option<FileRef> {
+        if self.manager.is_null() {
+            return None;
+        }
+        // SAFETY: The list's lock is held, so the lock is there, and does not change. nfsd and lockd keep an open file that they
+        // have locked by open as long as the lock is there.
+        unsafe { FileRef::of_slot(addr_of_mut!((*self.raw.as_ptr()).c.flc_file)) }
+    }
 }
 
 /// Sets a lock as fcntl(2) does, without waiting for others, or with the kind `F_UNLCK` unlocks what an owner has of a range. May

@@ -94,6 +94,11 @@ impl FileRef {
         }
     }
 
+    /// The file, which is open as long as this is there.
+    pub(crate) fn as_ptr(&self) -> *mut private::file {
+        self.open().0.as_ptr()
+    }
+
     fn open(&self) -> OpenFile<'_> {
         // INVARIANT: The reference keeps it open as long as this is borrowed.
         OpenFile(NonNull::from(&*self.0).cast(), PhantomData)

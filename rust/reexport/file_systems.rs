@@ -14,6 +14,7 @@ use crate::base::klp;
 use crate::base::private::{self, export_operations, super_block};
 use crate::base::setup::Setup;
 use crate::reexport::nfs_client::NfsClient;
+use crate::reexport::originals;
 use crate::scopes::in_grace::{self, Reason};
 use core::cell::UnsafeCell;
 use core::ptr::{self, addr_of_mut};
@@ -203,7 +204,14 @@ pub(crate) fn take_mounted() {
 /// For `iterate_supers_type()`, with a superblock of the NFS client's.
 unsafe extern "C" fn visit(sb: *mut super_block, _: *mut c_void) {
     // SAFETY: `iterate_supers_type()` holds `s_umount`, and skips what has no root.
-    unsafe { mounted(sb) };
+    let client = unsafe {
+        mounted(sb);
+        NfsClient::of_file_system(sb)
+    };
+    if let Some(client) = client.filter(|client| client.has_sessions()) {
+        // Without memory, it is noted when something of it is opened.
+        let _ = originals::note_told(client);
+    }
 }
 
 /// All get their own back, and none gets ours any more. Does not sleep.

@@ -127,8 +127,19 @@ pub(crate) fn forget_others() {
     }
 }
 
-/// Notes an original server, unless the livepatch is being switched off. Fails with `ENOMEM`. May sleep.
+/// Notes an original server to which RECLAIM_COMPLETE is about to be sent, unless the livepatch is being switched off. Fails
+/// with `ENOMEM`. May sleep.
 pub(crate) fn note(client: NfsClient<'_>) -> Result {
+    note_as(client, Complete::No)
+}
+
+/// The same, of one that is mounted: it was told before we knew it. What is to be said to it after a restart of its is not held
+/// back. Fails with `ENOMEM`. May sleep.
+pub(crate) fn note_told(client: NfsClient<'_>) -> Result {
+    note_as(client, Complete::Sent(None))
+}
+
+fn note_as(client: NfsClient<'_>, complete: Complete) -> Result {
     let number = client.number();
     if with(number, |_| ()).is_some() {
         return Ok(());
@@ -139,7 +150,7 @@ pub(crate) fn note(client: NfsClient<'_>) -> Result {
         net: client.net().cookie(),
         name,
         minor_version: client.minor_version(),
-        complete: Complete::No,
+        complete,
         is_reexported: false,
         granted: 0,
         refused: 0,

@@ -61,10 +61,10 @@ pub(crate) unsafe fn plan(client: NfsClient<'_>, by_handle: bool) -> Plan {
     let number = client.number();
     // SAFETY: By this function's requirement.
     let Some(request) = (unsafe { Request::current() }) else {
-        if originals::any_incomplete() {
+        if originals::with(number, |one| one.is_incomplete()) == Some(true) {
             // A local process ends our chance, and that of the end clients. Its OPEN is repeated until that is said. The NFS
             // client's own thread would wait for itself.
-            match tasks::is_kthread() {
+            match tasks::is_kthread() && client.has_lost() {
                 true => holder::send_now(client),
                 false => holder::let_go(number),
             }
@@ -76,7 +76,7 @@ pub(crate) unsafe fn plan(client: NfsClient<'_>, by_handle: bool) -> Plan {
         };
     };
     // Without memory, it is asked again the next time.
-    let _ = originals::note(client);
+    let _ = originals::note_told(client);
     let reclaims = reclaims(&request);
     let is_incomplete = originals::with(number, |one| {
         one.is_reexported = true;

@@ -105,10 +105,10 @@ class Client:
 class Locker:
     """A process on a client that takes and drops locks when told: one lock owner."""
 
-    def __init__(self, client):
+    def __init__(self, client, *words):
         # pylint: disable-next=consider-using-with
         self.process = subprocess.Popen(
-            client.command("python3", "/test/lib/locker.py"), stdin=subprocess.PIPE,
+            client.command("python3", "/test/lib/locker.py", *words), stdin=subprocess.PIPE,
             stdout=subprocess.PIPE, text=True)
 
     def __enter__(self):
@@ -127,7 +127,7 @@ class Locker:
         return self.process.stdout.readline().strip()
 
     def lock(self, path, kind, first, length, wait=False):
-        """Takes a lock, 'r' or 'w', or drops it, 'u'; one that is in the way is EAGAIN."""
+        """Takes a lock, 'r' or 'w', drops it, 'u', or tests for it, 't'; one that is in the way is EAGAIN."""
         self.ask(path, kind, first, length, wait)
         return self.answer()
 

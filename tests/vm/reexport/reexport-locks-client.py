@@ -91,6 +91,46 @@ def conflicts():
             one.stop()
 
 
+# Who does what as three have one file open: a user who only reads, one who writes, and a client of the original server, which
+# the stock nfsd gives it delegated for writing beside the read locks.
+USERS = (
+    ("reader", "r", 100, 1, "ok"), ("writer", "r", 0, 10, "ok"), ("other", "w", 0, 10, REFUSED), ("writer", "t", 0, 10, "ok"),
+    ("reader", "t", 0, 10, REFUSED), ("writer", "u", 0, 10, "ok"), ("other", "w", 0, 10, "ok"), ("other", "u", 0, 10, "ok"),
+    # One unlock of what it has for reading and for writing.
+    ("writer", "r", 0, 10, "ok"), ("writer", "w", 20, 10, "ok"), ("other", "r", 25, 1, REFUSED), ("other", "r", 5, 1, "ok"),
+    ("other", "u", 5, 1, "ok"), ("writer", "u", 0, 30, "ok"), ("other", "w", 0, 30, "ok"), ("other", "u", 0, 30, "ok"),
+    ("writer", "w", 100, 1, REFUSED), ("reader", "u", 100, 1, "ok"), ("other", "w", 100, 1, "ok"), ("other", "u", 100, 1, "ok"),
+)
+# Not so by NFSv3, where its read lock may be in the way of its write lock. What it has stays as it is refused more.
+CHANGES = (
+    ("writer", "r", 0, 10, "ok"), ("other", "r", 3, 1, "ok"), ("writer", "w", 0, 20, REFUSED), ("other", "u", 3, 1, "ok"),
+    ("other", "w", 0, 5, REFUSED), ("writer", "w", 0, 20, "ok"), ("writer", "t", 0, 30, "ok"), ("reader", "t", 0, 10, REFUSED),
+    ("other", "r", 0, 1, REFUSED), ("writer", "r", 5, 5, "ok"), ("reader", "r", 5, 5, "ok"), ("other", "r", 4, 1, REFUSED),
+    ("other", "w", 5, 1, REFUSED), ("other", "r", 5, 1, "ok"), ("other", "u", 5, 1, "ok"), ("writer", "u", 0, 10, "ok"),
+    ("other", "w", 0, 5, "ok"), ("other", "w", 5, 1, REFUSED), ("other", "u", 0, 0, "ok"),
+)
+
+
+def users():
+    """Users of one end client have a file open, for reading and for writing: nfsd and lockd lock it by whichever fits."""
+    for version in VERSIONS:
+        name = f"one/users-{version}"
+        servers.ask("o", "sh", f"install -m 666 /dev/null /srv/disk/root/{name}")
+        paths = {who: f"/mnt/{'o-4.2' if who == 'other' else f'r-{version}'}/{name}" for who in ("reader", "writer", "other")}
+        processes = {"reader": process(1001, "read-only"), "writer": process(1002), "other": process()}
+        wrong = []
+        steps = USERS + (CHANGES if version != "3" else ())
+        for number, (who, kind, first, length, wanted) in enumerate(steps):
+            seen = processes[who].lock(paths[who], kind, first, length)
+            if seen != wanted:
+                wrong.append((number, who, kind, first, length, seen))
+        # With what each still has.
+        for who in ("writer", "reader", "other"):
+            processes[who].stop()
+        check(f"{version}, two users: {len(steps)} steps, and nothing is left",
+              wait_until(lambda: locks() == 0, 5) and not wrong, (wrong, servers.ask("o", "locked")))
+
+
 def waiting():
     """Who waits for a lock gets it when it is free, whoever had it."""
     pairs = []
@@ -192,6 +232,7 @@ prepare()
 assert wait_until(lambda: not servers.ask("r", "in_grace") and not servers.ask("s", "in_grace"), 60, 0.5)
 stock_then_loaded()
 conflicts()
+users()
 waiting()
 shares()
 delegated()
