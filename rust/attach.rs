@@ -8,6 +8,7 @@
 //! | `nfsd_fs_get_tree` | nfsd | the same as nfsd's, then adds our files to the mount |
 //! | `nfsd4_exchange_id`, `nfsd4_setclientid` | nfsd | the same, with another name for who comes to a floating address |
 //! | `nfs4_check_open_reclaim` | nfsd | the same, and lets the clients reclaim that are listed for a scope |
+//! | `nfs4_open_delegation` | nfsd | the same, but does not delegate to who writes what another client has open |
 //! | `nfsd4_reclaim_complete` | nfsd | the same, then notes that the client has finished, also one file system |
 //! | `set_client` | nfsd | the same, and notes where a client of NFSv4.0 comes from; one that was released is told that its clientid is stale |
 //! | `expire_client` | nfsd | the same, but keeps a client that has rebooted until its new self has reclaimed what it had |
@@ -206,7 +207,7 @@ static LOCKD: Funcs<2> = unsafe {
 };
 
 // SAFETY: The types are those of fs/nfsd/nfs4recover.c, nfsctl.c, nfs4state.c and export.c. The callbacks take any object.
-static NFSD: Funcs<18> = unsafe {
+static NFSD: Funcs<19> = unsafe {
     Funcs::new(
         Some(c"nfsd"),
         NFSD_CALLBACKS,
@@ -219,6 +220,10 @@ static NFSD: Funcs<18> = unsafe {
             Func::new(
                 c"nfs4_check_open_reclaim",
                 replaced::check_open_reclaim as *const c_void,
+            ),
+            Func::new(
+                c"nfs4_open_delegation",
+                replaced_state::open_delegation as *const c_void,
             ),
             Func::new(
                 c"nfsd4_reclaim_complete",

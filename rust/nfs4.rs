@@ -4,6 +4,7 @@
 
 pub(crate) mod client_table;
 pub(crate) mod clientids;
+pub(crate) mod delegations;
 pub(crate) mod due;
 pub(crate) mod floating;
 pub(crate) mod former;

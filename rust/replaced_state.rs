@@ -6,9 +6,11 @@
 use crate::base::module_ref::ModuleRef;
 use crate::base::net::Net;
 use crate::base::private;
+use crate::nfs4::delegations;
 use crate::nfs4::formers;
 use crate::nfs4::handover;
 use crate::nfs4::nfs4_client::Nfs4Client;
+use crate::reexport::file_systems;
 use crate::scopes::compound::Mark;
 use crate::scopes::request::Request;
 use core::hint::black_box;
@@ -73,10 +75,14 @@ pub(crate) unsafe extern "C" fn lock(
     state: *mut private::nfsd4_compound_state,
     op: *mut private::nfsd4_op_nfsd4_op_u,
 ) -> u32 {
-    // SAFETY: The client is that of the compound's session, and stays during the request; with NFSv4.0 it is not known yet.
+    // SAFETY: The client is that of the compound's session, and stays during the request; with NFSv4.0 it is not known yet. So
+    // does what the current handle leads to, if there is one.
     let client = unsafe {
         let raw = (*state).clp;
-        (formers::any() && !raw.is_null()).then(|| Nfs4Client::from_raw(raw))
+        let export = (*state).current_fh.fh_export;
+        // What changes hands here would not do so at an original server.
+        let stays = export.is_null() || !file_systems::is_one((*(*export).ex_path.dentry).d_sb);
+        (formers::any() && !raw.is_null() && stays).then(|| Nfs4Client::from_raw(raw))
     };
     if let Some(client) = client.filter(|client| formers::may_have(client)) {
         // SAFETY: These are the caller's.
@@ -202,4 +208,36 @@ pub(crate) unsafe extern "C" fn revoke_export_states(
         formers::revoke(nn, |stateid| stateid.is_through(&*path));
         private::nfsd4_revoke_export_states(nn, path);
     }
+}
+
+/// Replaces `nfs4_open_delegation()`: a file that another client has open is not delegated to who writes. May sleep.
+///
+/// # Safety
+///
+/// As for the function replaced: the stateid is that which this OPEN, of the current request, has made or found.
+pub(crate) unsafe extern "C" fn open_delegation(
+    request: *mut private::svc_rqst,
+    open: *mut private::nfsd4_open,
+    stateid: *mut private::nfs4_ol_stateid,
+    current: *mut private::svc_fh,
+    file: *mut private::svc_fh,
+) {
+    // SAFETY: These are the caller's, who has a reference to the stateid.
+    unsafe {
+        // What is reclaimed was delegated before others had it open.
+        let is_new = (*open).op_claim_type != private::open_claim_type4_NFS4_OPEN_CLAIM_PREVIOUS;
+        let writes = (*open).op_share_access & private::NFS4_SHARE_ACCESS_WRITE != 0;
+        if is_new {
+            delegations::is_shared(stateid, writes);
+        }
+        private::nfs4_open_delegation(request, open, stateid, current, file);
+        let kind = (*open).op_delegate_type;
+        let is_delegated = kind != private::open_delegation_type4_OPEN_DELEGATE_NONE
+            && kind != private::open_delegation_type4_OPEN_DELEGATE_NONE_EXT;
+        // Who has opened it meanwhile may have come before the lease, which its open would have broken.
+        if is_new && is_delegated && delegations::is_shared(stateid, writes) {
+            (*open).op_recall = true;
+        }
+    }
+    black_box(());
 }
