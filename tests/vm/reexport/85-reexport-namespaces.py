@@ -1,48 +1,61 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
 # vm: once=yes timeout=240 mem=1024 module=ship
-"""An original server, a mount of it and the server that exports that again, each in another net namespace."""
+"""An original server, a mount of it and the server that exports that again, each in another net namespace. And a client of
+that which is alone, and gone."""
 
+import time
+
+import one_machine
 from ktap import check, done, equal
 from nfs import Client, Server, load, sh, switch_off, succeeds, wait_until
+from nfs4 import Nfs4
+from one_machine import EDGE, originals
+
+LEASE = 10
 
 
-def original(column):
-    """What `originals` says in a column of the one original server."""
-    with open("/proc/fs/nfsd/originals", encoding="ascii") as f:
-        names, *lines = [line.strip("# \n").split() for line in f]
-    return [dict(zip(names, line))[column] for line in lines]
+def locks():
+    """How many locks there are: of the original server, the edge and the client."""
+    with open("/proc/locks", encoding="ascii") as f:
+        return sum(" POSIX " in line for line in f)
 
 
-sh("modprobe nfsd; mount -t nfsd nfsd /proc/fs/nfsd; for n in orig edge; do ip netns add $n; ip -n $n link set lo up; done; "
-   "ip link add o-near type veth peer name o-far netns orig; ip addr add 10.9.99.2/24 dev o-near; ip link set o-near up; "
-   "ip -n orig addr add 10.9.99.1/24 dev o-far; ip -n orig link set o-far up")
-server = Server("orig", "/srv/orig", "/var/lib/nfs/nfsdcld-orig", lease=15)
-server.set_up()
-server.start_daemon()
-server.start()
+original = one_machine.original()
 load("reexport=1")
-sh("mkdir -p /srv/edge; mount -t nfs -o vers=4.2 10.9.99.1:/ /srv/edge")
+sh("ip netns add edge; ip -n edge link set lo up")
+one_machine.mount()
 check("no server runs where it is mounted, and one elsewhere has nobody to wait for: all is said to be reclaimed",
-      wait_until(lambda: original("complete") == ["sent"], 30), original("complete"))
-edge = Server("edge", "/srv/edge", "/var/lib/nfs/nfsdcld-edge", lease=15, tmpfs=False)
-edge.set_up()
-edge.start_daemon()
-edge.run("rpc.mountd -N 3; exportfs -o rw,fsid=5,no_root_squash,no_subtree_check *:/srv/edge")
-edge.mountd = True
-edge.start()
+      one_machine.is_told(), originals("complete"))
+edge = Server("edge", EDGE, "/var/lib/nfs/nfsdcld-edge", lease=LEASE, tmpfs=False)
+one_machine.serve(edge)
 client = Client("c", "4.2", server_netns="edge")
 client.mount()
 holder = client.holder()
 equal("a client of that one locks", holder.write(), "ok")
-equal("and is known to use the original server", original("reexported"), ["yes"])
-with open("/proc/locks", encoding="ascii") as locks:
-    equal("which has the lock, beside the edge's and the client's own", sum(" POSIX " in line for line in locks), 3)
+equal("and is known to use the original server", originals("reexported"), ["yes"])
+equal("which has the lock, beside the edge's and the client's own", locks(), 3)
+holder.stop()
+client.umount()
+
+lone = Nfs4(1, client.server_ip, "lone-client", netns=client.netns)
+lone.establish()
+lone.reclaim_complete()
+equal("one that is alone locks", lone.lock(lone.open(lone.path("/"), "lone")).status, "OK")
+lone.close()
+began = time.monotonic()
+gone = wait_until(lambda: locks() == 0, 6 * LEASE, 0.5)
+took = time.monotonic() - began
+print(f"# its lock went after {took:.1f} s, with a lease of {LEASE} s", flush=True)
+check("it goes, and nobody else asks for anything: its lock goes, too, after two leases or so", gone and took < 3 * LEASE, took)
+
+client.mount()
+holder = client.holder()
 check("the module is switched off with all of that in use", switch_off())
 equal("the client goes on", holder.write(), "ok")
 holder.stop()
 client.umount()
 edge.stop()
-server.stop()
+original.stop()
 check("and unloaded", wait_until(lambda: succeeds("rmmod nfsd_ha"), 60))
 done()

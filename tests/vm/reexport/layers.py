@@ -2,8 +2,8 @@
 """An original server, and a re-export server of what it has: each does what the conductor asks.
 
 The words of a scenario's `arg=`: `4.1` for the version between the two, `stock` for a machine without the module, and
-for a re-export server `late` for one whose nfsd starts when it is told, and `twice` for one whose nfsd is started, stopped and
-started again.
+for a re-export server `late` for one whose nfsd starts when it is told, `twice` for one whose nfsd is started, stopped and
+started again, and `beside` for one that has an export of another original server, too.
 """
 
 import glob
@@ -27,6 +27,8 @@ ORIGINAL_LEASE, EDGE_LEASE = 30 * SLOW, 15 * SLOW
 PORT = 4045
 # The names of the original server's exports, and their fsid there.
 EXPORTS = {"one": 1, "two": 2}
+# What an edge has of another original server: its name there, its fsid here, and what it is there.
+BESIDE = ("three", 13, "p:/one")
 CONTROL = "/proc/fs/nfsd"
 # Where nfsdcld has its records.
 RECORDS = "/srv/disk/nfsdcld"
@@ -166,14 +168,17 @@ class Edge(Node):
         sh("mkdir -p /srv/root; mount -t tmpfs -o mode=755 tmpfs /srv/root")
         for name in EXPORTS:
             sh(f"mkdir -p /srv/root/{name}; mount -t nfs -o vers={version},timeo=50 o:/{name} /srv/root/{name}")
+        if "beside" in words:
+            name, _, source = BESIDE
+            sh(f"mkdir -p /srv/root/{name}; mount -t nfs -o vers={version},timeo=50 {source} /srv/root/{name}")
         if "late" not in words:
             self.serve_all("twice" in words)
 
     def serve_all(self, twice=False):
         """Starts nfsd, and has NLM's clients told."""
-        exports = {"/srv/root": "fsid=0"}
-        exports |= {f"/srv/root/{name}": f"fsid={10 + fsid}" for name, fsid in EXPORTS.items()}
-        self.serve(exports, twice)
+        exports = {name: 10 + fsid for name, fsid in EXPORTS.items()} | dict([BESIDE[:2]])
+        exports = {f"/srv/root/{name}": f"fsid={fsid}" for name, fsid in exports.items() if os.path.ismount(f"/srv/root/{name}")}
+        self.serve({"/srv/root": "fsid=0"} | exports, twice)
         if os.listdir("/srv/disk/nsm/sm"):
             sh("sm-notify -P /srv/disk/nsm")
 
@@ -195,14 +200,20 @@ class Edge(Node):
         """Has every original server been told that all is reclaimed?"""
         return all(one["complete"] == "sent" for one in self.originals())
 
+    def told(self):
+        """Which are, by their names."""
+        return sorted(one["server"] for one in self.originals() if one["complete"] == "sent")
+
 
 def run(kind):
     """A machine of a scenario: starts, then does what it is told."""
     name = socket.gethostname()
     node = kind(name)
+    words = sys.argv[1:] + node.told_before()
     if kind is Edge:
-        harness.get("o-up")
-    node.start(sys.argv[1:] + node.told_before())
+        for original in ("o", "p") if "beside" in words else ("o",):
+            harness.get(f"{original}-up")
+    node.start(words)
     if kind is Original:
-        harness.put("o-up")
+        harness.put(f"{name}-up")
     conductor.serve(name, node)

@@ -19,8 +19,10 @@ from nfs import sh, wait_until
 from worklog import Worklog
 from writers import Client, Writer, await_writers, failures, make_clients, number_of_clients, ranges, say
 
-COUNT = number_of_clients(6)
+COUNT = number_of_clients(4)
 EXPORTS = ("one", "two")
+# Which original server has which export of the edge.
+OWNERS = {"one": "o", "two": "o", "three": "p"}
 
 
 def word(name, usual):
@@ -71,10 +73,10 @@ def all_locks():
     return sorted(ranges(writers) + [f"{file.rsplit('/', 1)[1]} 0-9" for file in nfs3_files])
 
 
-servers = Servers(["o", "r", "s"])
+servers = Servers(["o", "p", "r", "s"])
 prepare()
 sh("sysctl -q kernel.hung_task_timeout_secs=0")
-assert wait_until(lambda: not any(servers.ask(name, "in_grace") for name in ("o", "r", "s")), 90, 0.5)
+assert wait_until(lambda: not any(servers.ask(name, "in_grace") for name in servers.boots), 90, 0.5)
 clients = make_clients("c", COUNT)
 writers = []
 for number, client in enumerate(clients):
@@ -142,40 +144,35 @@ def restarted():
     judge("nfsd is restarted after its boot", since, waiter=False)
 
 
-def loses(outage, told, within):
-    """A holder's lock is lost when the edge reboots: who is told says so, its machine or the edge, and others go on within so
-    many seconds after the edge serves again."""
-    what, name = outage.__doc__.rstrip("."), outage.__name__
-    one = process()
-    equal(f"{what}: a lock", one.lock(f"{at42}/one/{name}", "w", 0, 1), "ok")
+def loses(outage, export, told, within):
+    """The lock of a file of an export is lost when the edge reboots: who is told says so, its machine or the edge, and others
+    go on within so many seconds after the edge serves again."""
+    what, file, owner = outage.__doc__.rstrip("."), f"{at42}/{export}/{outage.__name__}", OWNERS[export]
+    others, one = servers.ask(owner, "locked"), process()
+    equal(f"{what}: a lock", one.lock(file, "w", 0, 1), "ok")
+    check(f"{what}: its original server has it", servers.ask(owner, "locked") != others)
     outage()
     began = time.monotonic()
-    seen = sh(f"timeout 60 sh -c 'echo new > {at42}/one/{name}-new && cat {at42}/one/{name}-new'", check=False).strip()
+    seen = sh(f"timeout 60 sh -c 'echo new > {file}-new && cat {file}-new'", check=False).strip()
     took = time.monotonic() - began
     equal(f"{what}: others go on after {took:.1f} s", seen, "new")
     check(f"{what}: that is within {within} s of the edge's boot", took < within, took)
-    gone = wait_until(lambda: servers.ask("o", "locked") == [], 30)
-    check(f"{what}: the lock is gone", gone, servers.ask("o", "locked"))
+    gone = wait_until(lambda: servers.ask(owner, "locked") == others, 30)
+    check(f"{what}: the lock is gone", gone, servers.ask(owner, "locked"))
     say(f"{what}: {servers.ask('r', 'originals')}")
     lost = "dmesg | tail -20 | grep 'lost 1 locks'"
     check(f"{what}: {told} says so", servers.ask(told, "sh", lost) if told in servers.boots else sh(lost, check=False))
     # Its own machine keeps it until it closes the file.
     one.stop()
     other = process()
-    equal(f"{what}: locks are as ever", other.lock(f"{at42}/one/{name}", "w", 0, 1), "ok")
+    equal(f"{what}: locks are as ever", other.lock(file, "w", 0, 1), "ok")
     other.stop()
 
 
-def become_stock():
-    """The original server comes as a stock one."""
-    servers.ask("o", "next_time", "stock")
-    servers.boot("o", "stock")
-    assert wait_until(lambda: not servers.ask("o", "in_grace"), 90, 0.5)
-
-
-def stock():
-    """The edge of a stock original server reboots."""
-    servers.boot("r", "stock")
+def finds(fault):
+    """`nfsd-ha check` finds a fault on the edge."""
+    found = servers.ask("r", "check")
+    check(f"nfsd-ha check says {fault}", fault in found, found)
 
 
 def revoked():
@@ -185,39 +182,70 @@ def revoked():
     servers.ask("o", "sh", "echo /srv/root > /proc/fs/nfsd/unlock_filesystem")
 
 
+def stock():
+    """The edge reboots, one of its two original servers is a stock one."""
+    servers.boot("r", "stock")
+
+
 def local():
     """A local process of the edge opens a file before nfsd is started."""
     servers.ask("r", "next_time", "late")
     servers.boot("r", "local")
-    servers.ask("r", "locker", "local", "/srv/root/two/local", "w", "0", "1", "now")
-    check("a local process of the edge opens a file: the original server is told at once",
-          wait_until(lambda: servers.ask("r", "is_told"), 5), servers.ask("r", "originals"))
-    servers.ask("r", "locker", "local", "/srv/root/two/local", "u", "0", "0", "now")
+    for export, told in (("three", ["p"]), ("one", ["o", "p"])):
+        servers.ask("r", "locker", "local", f"/srv/root/{export}/local-{export}", "w", "0", "1", "now")
+        check(f"a local process of the edge opens a file: {told} are told at once",
+              wait_until(lambda wanted=told: servers.ask("r", "told") == wanted, 5), servers.ask("r", "originals"))
+        servers.ask("r", "locker", "local", f"/srv/root/{export}/local-{export}", "u", "0", "0", "now")
     servers.ask("r", "serve_all")
 
 
-PARTS = (cut, cut_again, at_random, both, alone, restarted)
+def beside_stock():
+    """What is locked at the other original server meanwhile is kept."""
+    other, lost = process(), sh("dmesg").count("lost 1 locks")
+    equal("a lock at the original server with the module", other.lock(f"{at42}/one/other", "w", 0, 1), "ok")
+    loses(stock, "three", "client", EDGE_LEASE)
+    finds("reexport-original")
+    equal("that is kept", servers.ask("o", "locked"), ["other 0-0"])
+    await_told()
+    equal("so it is afterwards", servers.ask("o", "locked"), ["other 0-0"])
+    equal("one lock is lost", sh("dmesg").count("lost 1 locks"), lost + 1)
+    other.stop()
+
+
+def after_local():
+    """What a local process does costs end clients their locks."""
+    loses(local, "one", "client", EDGE_LEASE)
+    finds("reexport-refused")
+
+
+def after_revoked():
+    """So does an admin of the original server; who wants the file waits for the edge's grace period, two leases at most."""
+    loses(revoked, "one", "r", 2 * EDGE_LEASE)
+
+
 wanted = next((w.removeprefix("parts=").split(":") for w in sys.argv[1:] if w.startswith("parts=")), None)
-for part in PARTS:
-    if not wanted or part.__name__ in wanted:
-        part()
+
+
+def play(*parts):
+    """Plays those that are wanted."""
+    for part in parts:
+        if not wanted or part.__name__ in wanted:
+            part()
+
+
+play(cut, cut_again, at_random, both, alone, restarted)
+for name, log in thieves.items():
+    # While the original server is in grace they wait, and may have an answer late.
+    now = time.monotonic()
+    check(f"who wants them by {name} tries on", wait_until(lambda log=log, now=now: any(begin > now for begin, *_ in log.since()), 60))
+    tries = [result for *_, result in log.since()]
+    equal(f"and got none in {len(tries)} tries", set(tries), {"EAGAIN"})
 for writer in writers:
     writer.end()
 by_nfs3.stop()
 sh("pkill -f lock-worke[r]; true")
 servers.ask("o", "end_lockers")
-at42 = mount("r", "4.2")
-# What could be reclaimed until then makes others wait for the edge's grace period, which is two leases at most.
-for part, first, told, within, fault in (
-        (revoked, None, "r", 2 * EDGE_LEASE, None),
-        (local, None, "client", EDGE_LEASE, "reexport-refused"),
-        (stock, become_stock, "client", EDGE_LEASE, "reexport-original")):
-    if not wanted or part.__name__ in wanted:
-        if first:
-            first()
-        loses(part, told, within)
-        if fault:
-            found = servers.ask("r", "check")
-            check(f"nfsd-ha check says {fault}", fault in found, found)
+at42 = mount("r", "4.2", (*EXPORTS, "three"))
+play(after_revoked, after_local, beside_stock)
 servers.end()
 done()
