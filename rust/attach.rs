@@ -8,7 +8,6 @@
 //! | `nfsd_fs_get_tree` | nfsd | the same as nfsd's, then adds our files to the mount |
 //! | `nfsd4_exchange_id`, `nfsd4_setclientid` | nfsd | the same, with another name for who comes to a floating address |
 //! | `nfs4_check_open_reclaim` | nfsd | the same, and lets the clients reclaim that are listed for a scope |
-//! | `nfs4_open_delegation` | nfsd | the same, but does not delegate to who writes what another client has open |
 //! | `nfsd4_reclaim_complete` | nfsd | the same, then notes that the client has finished, also one file system |
 //! | `set_client` | nfsd | the same, and notes where a client of NFSv4.0 comes from; one that was released is told that its clientid is stale |
 //! | `expire_client` | nfsd | the same, but keeps a client that has rebooted until its new self has reclaimed what it had |
@@ -22,6 +21,7 @@
 //! | `nfserrno` | nfsd | the same, and knows what original servers refuse |
 //! | `client_has_state` | nfsd | the same, but a client that is gone keeps no lock at an original server |
 //! | `tcp_conn_request` | the kernel | the same, but refuses a connection to a server address that drains |
+//! | `kernel_setlease` | the kernel | the same, but nfsd delegates nothing to who writes that another client has open |
 //! | `security_file_lock` | the kernel | the same, then waits where a scope in grace keeps local processes out |
 
 use crate::base::in_force;
@@ -148,13 +148,17 @@ static NFSV4: Funcs<10> = unsafe {
     )
 };
 
-// SAFETY: The types are those of security/security.c and include/net/tcp.h. While the first waits it holds a reference to
-// this module; the second does not sleep. The callback looks at the functions.
-static KERNEL: Funcs<2> = unsafe {
+// SAFETY: The types are those of fs/locks.c, security/security.c and include/net/tcp.h. The first waits for nothing; while the
+// second waits it holds a reference to this module; the third does not sleep. The callback looks at the functions.
+static KERNEL: Funcs<3> = unsafe {
     Funcs::new(
         None,
         KERNEL_CALLBACKS,
         [
+            Func::new(
+                c"kernel_setlease",
+                replaced_state::set_lease as *const c_void,
+            ),
             Func::new(c"security_file_lock", replaced::file_lock as *const c_void),
             Func::new(c"tcp_conn_request", incoming::conn_request as *const c_void),
         ],
@@ -207,7 +211,7 @@ static LOCKD: Funcs<2> = unsafe {
 };
 
 // SAFETY: The types are those of fs/nfsd/nfs4recover.c, nfsctl.c, nfs4state.c and export.c. The callbacks take any object.
-static NFSD: Funcs<19> = unsafe {
+static NFSD: Funcs<18> = unsafe {
     Funcs::new(
         Some(c"nfsd"),
         NFSD_CALLBACKS,
@@ -220,10 +224,6 @@ static NFSD: Funcs<19> = unsafe {
             Func::new(
                 c"nfs4_check_open_reclaim",
                 replaced::check_open_reclaim as *const c_void,
-            ),
-            Func::new(
-                c"nfs4_open_delegation",
-                replaced_state::open_delegation as *const c_void,
             ),
             Func::new(
                 c"nfsd4_reclaim_complete",

@@ -14,7 +14,8 @@ use crate::reexport::file_systems;
 use crate::scopes::compound::Mark;
 use crate::scopes::request::Request;
 use core::hint::black_box;
-use kernel::ffi::c_char;
+use core::ptr;
+use kernel::ffi::{c_char, c_int, c_void};
 use kernel::prelude::*;
 use kernel::uaccess::{UserPtr, UserSlice};
 
@@ -210,34 +211,74 @@ pub(crate) unsafe extern "C" fn revoke_export_states(
     }
 }
 
-/// Replaces `nfs4_open_delegation()`: a file that another client has open is not delegated to who writes. May sleep.
+/// Replaces `kernel_setlease()`: nfsd delegates no file to a client that writes while another client has it open. May sleep.
 ///
 /// # Safety
 ///
-/// As for the function replaced: the stateid is that which this OPEN, of the current request, has made or found.
-pub(crate) unsafe extern "C" fn open_delegation(
-    request: *mut private::svc_rqst,
-    open: *mut private::nfsd4_open,
-    stateid: *mut private::nfs4_ol_stateid,
-    current: *mut private::svc_fh,
-    file: *mut private::svc_fh,
-) {
-    // SAFETY: These are the caller's, who has a reference to the stateid.
-    unsafe {
-        // What is reclaimed was delegated before others had it open.
-        let is_new = (*open).op_claim_type != private::open_claim_type4_NFS4_OPEN_CLAIM_PREVIOUS;
-        let writes = (*open).op_share_access & private::NFS4_SHARE_ACCESS_WRITE != 0;
-        if is_new {
-            delegations::is_shared(stateid, writes);
+/// As for the function replaced: the file is open, and the lease, if there is one, the caller's.
+pub(crate) unsafe extern "C" fn set_lease(
+    file: *mut private::file,
+    kind: c_int,
+    lease: *mut *mut private::file_lease,
+    private: *mut *mut c_void,
+) -> c_int {
+    // SAFETY: These are the caller's.
+    black_box(unsafe {
+        match delegation(lease) {
+            None => private::kernel_setlease(file, kind, lease, private),
+            Some(stateid) => set_delegation(file, kind, lease, private, stateid),
         }
-        private::nfs4_open_delegation(request, open, stateid, current, file);
-        let kind = (*open).op_delegate_type;
-        let is_delegated = kind != private::open_delegation_type4_OPEN_DELEGATE_NONE
-            && kind != private::open_delegation_type4_OPEN_DELEGATE_NONE_EXT;
-        // Who has opened it meanwhile may have come before the lease, which its open would have broken.
-        if is_new && is_delegated && delegations::is_shared(stateid, writes) {
-            (*open).op_recall = true;
-        }
+    })
+}
+
+/// The delegation of a file that nfsd is about to grant with a lease, unless it is reclaimed: that was there before others had the
+/// file open.
+///
+/// # Safety
+///
+/// As for [`set_lease`].
+unsafe fn delegation(lease: *mut *mut private::file_lease) -> Option<*mut private::nfs4_stid> {
+    if lease.is_null() {
+        return None;
     }
-    black_box(());
+    // SAFETY: By this function's requirement. nfsd is loaded, as this is one of its threads, and calls this in the midst of an
+    // operation. A lease of its operations is owned by a delegation, which begins with its stateid (`struct nfs4_delegation`).
+    unsafe {
+        let request = Request::current()?;
+        let compound = request.compound()?;
+        let theirs = &raw const private::nfsd_lease_mng_ops;
+        let is_one = ptr::eq((**lease).fl_lmops, theirs);
+        (is_one && !compound.reclaims()).then(|| (**lease).c.flc_owner.cast())
+    }
+}
+
+/// Sets the lease of a delegation. Fails with `EAGAIN` if another client has the file open, and this one writes.
+///
+/// # Safety
+///
+/// As for [`set_lease`], and the stateid is that of the delegation.
+#[inline(never)]
+unsafe fn set_delegation(
+    file: *mut private::file,
+    kind: c_int,
+    lease: *mut *mut private::file_lease,
+    private: *mut *mut c_void,
+    stateid: *mut private::nfs4_stid,
+) -> c_int {
+    let writes = kind == private::F_WRLCK as c_int;
+    // SAFETY: These are the caller's. As a lease is taken back, its owner says which it is.
+    unsafe {
+        if delegations::is_shared(stateid, writes) {
+            return EAGAIN.to_errno();
+        }
+        let status = private::kernel_setlease(file, kind, lease, private);
+        if status != 0 || !delegations::is_shared(stateid, writes) {
+            return status;
+        }
+        // Who has opened it meanwhile came before the lease, which its open would have broken.
+        let mut owner: *mut c_void = stateid.cast();
+        let none = ptr::null_mut();
+        private::kernel_setlease(file, private::F_UNLCK as c_int, none, &raw mut owner);
+        EAGAIN.to_errno()
+    }
 }

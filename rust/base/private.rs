@@ -188,14 +188,8 @@ extern "C" {
     pub(crate) fn client_has_state(client: *mut nfs4_client) -> bool;
     pub(crate) fn nfserrno(errno: ffi::c_int) -> u32;
     pub(crate) fn expire_client(client: *mut nfs4_client);
-    pub(crate) fn nfs4_open_delegation(
-        request: *mut svc_rqst,
-        open: *mut nfsd4_open,
-        stateid: *mut nfs4_ol_stateid,
-        current: *mut svc_fh,
-        file: *mut svc_fh,
-    );
     pub(crate) fn nfs4_state_shutdown_net(net: *mut net);
+    pub(crate) static nfsd_lease_mng_ops: lease_manager_operations;
     pub(crate) fn nfsd4_lock(
         request: *mut svc_rqst,
         state: *mut nfsd4_compound_state,

@@ -19,26 +19,21 @@ const NODE: usize = offset_of!(private::nfs4_ol_stateid, st_perfile);
 /// The bits of an access map for `OPEN4_SHARE_ACCESS_WRITE` and `_BOTH` (`set_access()`).
 const WRITE_BITS: u8 = 1 << 2 | 1 << 3;
 
-/// Has another client than that of an open stateid its file open, while that one writes, by the OPEN at hand (`writes`) or by one
-/// before? From now on the file is not delegated then, as long as somebody has it open. Takes the file's `fi_lock`; does not sleep.
+/// Has another client than that of a stateid its file open, while that one writes, by what it is to have (`writes`) or by what it
+/// has? Takes the file's `fi_lock`; does not sleep.
 ///
 /// One that is open for reading only counts, too, as under a delegation for reading the Linux client locks by itself what
 /// it has open, for writing as well (`_nfs4_proc_setlk()` in `fs/nfs/nfs4proc.c`).
 ///
 /// # Safety
 ///
-/// The stateid is one of an open file, and the caller has a reference to it.
-pub(crate) unsafe fn is_shared(stateid: *mut private::nfs4_ol_stateid, writes: bool) -> bool {
+/// The stateid is one of a file, and the caller has a reference to it.
+pub(crate) unsafe fn is_shared(stateid: *mut private::nfs4_stid, writes: bool) -> bool {
     // SAFETY: The stateid keeps its client, and its file, whose lock nfsd takes in process context. What is in the file's list
     // is there under that lock; its client is only compared.
     unsafe {
-        let client = (*stateid).st_stid.sc_client;
-        let file = (*stateid).st_stid.sc_file;
-        let conflict = &raw mut (*file).fi_had_conflict;
-        // As after a recall (`nfsd_break_deleg_cb()`). nfsd reads it without the lock, too.
-        if conflict.read_volatile() {
-            return true;
-        }
+        let client = (*stateid).sc_client;
+        let file = (*stateid).sc_file;
         let _lock = SpinGuard::new(addr_of_mut!((*file).fi_lock));
         // By another handle others may have it open that are not in this list.
         let mut others = (*file).fi_aliased;
@@ -52,9 +47,6 @@ pub(crate) unsafe fn is_shared(stateid: *mut private::nfs4_ol_stateid, writes: b
                 true => own |= (*one).st_access_bmap & WRITE_BITS != 0,
                 false => others = true,
             }
-        }
-        if others && own {
-            conflict.write_volatile(true);
         }
         others && own
     }
