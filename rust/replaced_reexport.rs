@@ -99,10 +99,7 @@ pub(crate) unsafe extern "C" fn lock(
         private::nfs4_inode_return_delegation(inode);
         let status = match is_delegated() {
             true => requests::LATER,
-            false => {
-                let reclaims = requests::marks_of_lock() & requests::RECLAIMS != 0;
-                owners::set(file, command, lock, reclaims)
-            }
+            false => owners::set(file, command, lock, requests::reclaims(&request)),
         };
         if status == 0 && is_delegated() {
             // One that has come meanwhile, to a local process that was opening the file before.

@@ -82,8 +82,8 @@ pub(crate) unsafe extern "C" fn lock(
         let raw = (*state).clp;
         let export = (*state).current_fh.fh_export;
         // What changes hands here would not do so at an original server.
-        let stays = export.is_null() || !file_systems::is_one((*(*export).ex_path.dentry).d_sb);
-        (formers::any() && !raw.is_null() && stays).then(|| Nfs4Client::from_raw(raw))
+        let is_own = || export.is_null() || !file_systems::is_one((*(*export).ex_path.dentry).d_sb);
+        (formers::any() && !raw.is_null() && is_own()).then(|| Nfs4Client::from_raw(raw))
     };
     if let Some(client) = client.filter(|client| formers::may_have(client)) {
         // SAFETY: These are the caller's.
@@ -257,7 +257,6 @@ unsafe fn delegation(lease: *mut *mut private::file_lease) -> Option<*mut privat
 /// # Safety
 ///
 /// As for [`set_lease`], and the stateid is that of the delegation.
-#[inline(never)]
 unsafe fn set_delegation(
     file: *mut private::file,
     kind: c_int,

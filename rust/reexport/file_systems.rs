@@ -98,6 +98,17 @@ pub(crate) unsafe fn is_one(sb: *mut super_block) -> bool {
     ptr::eq(theirs, OPERATIONS.0.get())
 }
 
+/// The client of a file system that may be locked.
+///
+/// # Safety
+///
+/// It is one of the NFS client's, for `'a`.
+unsafe fn client_of<'a>(sb: *mut super_block) -> Option<NfsClient<'a>> {
+    // SAFETY: By this function's requirement.
+    let client = unsafe { NfsClient::of_file_system(sb) };
+    client.filter(|client| client.has_sessions())
+}
+
 /// A file system has been mounted, or mounted once more: it may be locked from now on. May sleep.
 ///
 /// # Safety
@@ -105,8 +116,7 @@ pub(crate) unsafe fn is_one(sb: *mut super_block) -> bool {
 /// It is one of the NFS client's, which stays loaded, and its `s_umount` is held.
 pub(crate) unsafe fn mounted(sb: *mut super_block) {
     // SAFETY: By this function's requirement.
-    let client = unsafe { NfsClient::of_file_system(sb) };
-    let Some(client) = client.filter(|client| client.has_sessions()) else {
+    let Some(client) = (unsafe { client_of(sb) }) else {
         return;
     };
     // SAFETY: The superblock is valid.
@@ -206,9 +216,9 @@ unsafe extern "C" fn visit(sb: *mut super_block, _: *mut c_void) {
     // SAFETY: `iterate_supers_type()` holds `s_umount`, and skips what has no root.
     let client = unsafe {
         mounted(sb);
-        NfsClient::of_file_system(sb)
+        client_of(sb)
     };
-    if let Some(client) = client.filter(|client| client.has_sessions()) {
+    if let Some(client) = client {
         // Without memory, it is noted when something of it is opened.
         let _ = originals::note_told(client);
     }

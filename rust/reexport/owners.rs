@@ -209,21 +209,24 @@ pub(crate) unsafe fn set(
 ///
 /// As for [`set`].
 pub(crate) unsafe fn unlock(open: *mut file, command: c_int, lock: *mut file_lock) -> c_int {
-    let mut last = None;
+    let (mut last, mut result) = (None, 0);
     // SAFETY: By this function's requirement.
     unsafe {
         let whole = ((*lock).fl_start, (*lock).fl_end);
         while let Some(one) = held(open, (*lock).c.flc_owner, whole) {
-            // What cannot be unlocked at the original server is unlocked here first.
+            // One that is there still was not unlocked for want of memory.
             if last.replace(one.range) == Some(one.range) {
                 break;
             }
             let range = if one.only { whole } else { one.range };
-            let unlocked = Order::carry_out(lock, one.by.as_ptr(), private::F_UNLCK, range);
-            if let Err(e) = unlocked {
-                return e.to_errno();
+            if let Err(e) = Order::carry_out(lock, one.by.as_ptr(), private::F_UNLCK, range) {
+                result = e.to_errno();
             }
         }
-        private::nfs_lock(open, command, lock)
+        // Nothing may stay here, whatever became of that: its owner and its open file may be about to go.
+        match private::nfs_lock(open, command, lock) {
+            0 => result,
+            status => status,
+        }
     }
 }

@@ -61,7 +61,9 @@ pub(crate) unsafe fn plan(client: NfsClient<'_>, by_handle: bool) -> Plan {
     let number = client.number();
     // SAFETY: By this function's requirement.
     let Some(request) = (unsafe { Request::current() }) else {
-        if originals::with(number, |one| one.is_incomplete()) == Some(true) {
+        let known = originals::with(number, |one| (one.is_incomplete(), one.is_reexported));
+        let (is_incomplete, undelegated) = known.unwrap_or_default();
+        if is_incomplete {
             // A local process ends our chance, and that of the end clients. Its OPEN is repeated until that is said. The NFS
             // client's own thread would wait for itself.
             match tasks::is_kthread() && client.has_lost() {
@@ -69,7 +71,6 @@ pub(crate) unsafe fn plan(client: NfsClient<'_>, by_handle: bool) -> Plan {
                 false => holder::let_go(number),
             }
         }
-        let undelegated = originals::with(number, |one| one.is_reexported).unwrap_or(false);
         return Plan::Go {
             marks: 0,
             undelegated,
@@ -102,7 +103,7 @@ pub(crate) unsafe fn plan(client: NfsClient<'_>, by_handle: bool) -> Plan {
 }
 
 /// Does a request reclaim: what nfsd opens or locks for it, or lockd for a lock?
-fn reclaims(request: &Request<'_>) -> bool {
+pub(crate) fn reclaims(request: &Request<'_>) -> bool {
     match request.compound() {
         Some(compound) => compound.reclaims(),
         None => request.nlm_form().is_some_and(|(_, reclaims)| reclaims),
