@@ -214,24 +214,31 @@ def test_same_daemon(pipe, thread):
     return pipe
 
 
+def changes(daemon):
+    """What `daemon` was told but that all is held, which is said anew from time to time."""
+    return [upcall for upcall in daemon.read if upcall.command != ALL_HELD]
+
+
+def told_all(daemon, names):
+    """Whether a new daemon is told all: the version, the records of `names`, and that there is no grace period."""
+    wait_until(lambda: len(changes(daemon)) >= 6, 20)
+    said = [(upcall.command, upcall.name) for upcall in changes(daemon)]
+    equal("it is told all, in this order", (said[:3], set(said[3:5]), said[5:]),
+          ([(GET_VERSION, b""), (GET_VERSION, b""), (GRACE_START, b"")],
+           {(CREATE, name) for name in names}, [(GRACE_DONE, b"")]))
+
+
 def test_another_daemon(pipe):
     """One that has not what the other had: of version 3 at another epoch, then one of version 2."""
     names = {name.encode() for name in (Nfs4(1, "192.0.2.1", "new-1").name,
                                         Nfs4(1, "192.0.2.1", "new-3").name)}
     pipe.close()
     daemon = Daemon(version=3, epoch=EPOCH_B)
-    told = [(GET_VERSION, b""), (GET_VERSION, b""), (GRACE_START, b"")]
-    creates = {(CREATE, name) for name in names}
-    check("one at another epoch is told all",
-          wait_until(lambda: len(daemon.said) == 6, 20), daemon.said)
-    equal("in this order", (daemon.said[:3], set(daemon.said[3:5]), daemon.said[5]),
-          (told, creates, (GRACE_DONE, b"")))
-    equal("with its own epoch", daemon.read[-1].attributes, {EPOCH: daemon.epoch})
+    told_all(daemon, names)
+    equal("with its own epoch", changes(daemon)[-1].attributes, {EPOCH: daemon.epoch})
     daemon.close()
     daemon = Daemon(version=2)
-    check("so is one of version 2", wait_until(lambda: len(daemon.said) == 6, 20), daemon.said)
-    equal("in the same order", (daemon.said[:3], set(daemon.said[3:5]), daemon.said[5]),
-          (told, creates, (GRACE_DONE, b"")))
+    told_all(daemon, names)
     equal("and its version is in use", server.status()["version"], 2)
     daemon.close()
     server.stop()
