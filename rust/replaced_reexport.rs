@@ -113,7 +113,8 @@ pub(crate) unsafe extern "C" fn lock(
 }
 
 /// Replaces `nlmsvc_lock()`: a lock that has to be tried again, as the original server is in grace, is answered as in a grace
-/// period of ours. May sleep.
+/// period of ours. So is no reclaim, which clients take for lost then (`nlmclnt_call()`): it gets no answer, and is sent again.
+/// May sleep.
 ///
 /// # Safety
 ///
@@ -129,9 +130,10 @@ pub(crate) unsafe extern "C" fn nlm_lock(
 ) -> u32 {
     // SAFETY: These are the caller's.
     let status = unsafe { private::nlmsvc_lock(request, file, host, lock, wait, cookie, reclaim) };
-    match requests::is_to_repeat(request) {
-        true => private::NLM_LCK_DENIED_GRACE_PERIOD.to_be(),
-        false => black_box(status),
+    match (requests::is_to_repeat(request), reclaim != 0) {
+        (true, true) => private::nfsd_ha_nlm_NFSD_HA_DROP_REPLY.to_be(),
+        (true, false) => private::NLM_LCK_DENIED_GRACE_PERIOD.to_be(),
+        (false, _) => black_box(status),
     }
 }
 
