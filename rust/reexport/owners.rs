@@ -224,9 +224,27 @@ pub(crate) unsafe fn unlock(open: *mut file, command: c_int, lock: *mut file_loc
             }
         }
         // Nothing may stay here, whatever became of that: its owner and its open file may be about to go.
-        match private::nfs_lock(open, command, lock) {
+        let status = private::nfs_lock(open, command, lock);
+        release_private(lock);
+        match status {
             0 => result,
             status => status,
         }
+    }
+}
+
+/// Gives up what the NFS client has noted in a lock, as lockd does not for one that it unlocks by (`nlmsvc_unlock()`): the owner at
+/// the original server would never be freed, and would be taken for that of lockd's other open file, with which it goes on. Does
+/// not sleep.
+///
+/// # Safety
+///
+/// The lock is the caller's, and in no list.
+unsafe fn release_private(lock: *mut file_lock) {
+    // SAFETY: By this function's requirement. Without its lock manager's operations, its owner stays as it is.
+    unsafe {
+        let manager = core::mem::replace(&mut (*lock).fl_lmops, ptr::null());
+        private::locks_release_private(lock);
+        (*lock).fl_lmops = manager;
     }
 }
