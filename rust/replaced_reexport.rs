@@ -181,17 +181,20 @@ const LOCK_NEW: c_int = 0;
 
 /// Replaces `_nfs4_do_setlk()`. May sleep.
 ///
+/// What is sent has a copy of the lock, with a reference to its owner that the lock's manager counts, and that nobody gives up: a
+/// local process has no manager. So the copy is made of one without.
+///
 /// # Safety
 ///
-/// As for the function replaced: the lock is the caller's.
+/// As for the function replaced: the lock is the caller's, or one of the inode's that stays.
 pub(crate) unsafe extern "C" fn do_setlk(
     state: *mut c_void,
     command: c_int,
     lock: *mut private::file_lock,
     recovery: c_int,
 ) -> c_int {
-    // SAFETY: The caller's lock is there, and its flags have room for the marks, which what is sent copies. The current
-    // request is being processed.
+    // SAFETY: The lock is there. The function reads what a copy of it has: not the lists that it may be in. The current request
+    // is being processed.
     unsafe {
         // One that the inode has already is asked for anew as a delegation goes, for whoever has it.
         let is_new = ptr::eq((*lock).c.flc_list.next, addr_of_mut!((*lock).c.flc_list));
@@ -199,10 +202,12 @@ pub(crate) unsafe extern "C" fn do_setlk(
             true => requests::marks_of_lock() as u32,
             false => 0,
         };
-        (*lock).c.flc_flags |= marks;
-        let status = private::_nfs4_do_setlk(state, command, lock, recovery);
-        (*lock).c.flc_flags &= !marks;
-        black_box(status)
+        let mut sent = MaybeUninit::<private::file_lock>::uninit();
+        let sent = sent.as_mut_ptr();
+        ptr::copy_nonoverlapping(lock, sent, 1);
+        (*sent).fl_lmops = ptr::null();
+        (*sent).c.flc_flags |= marks;
+        black_box(private::_nfs4_do_setlk(state, command, sent, recovery))
     }
 }
 

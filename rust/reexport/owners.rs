@@ -114,7 +114,9 @@ impl Order {
             (*new).c.flc_pid = (*like).c.flc_pid;
             (*new).c.flc_file = by;
             ((*new).fl_start, (*new).fl_end) = range;
-            (*new).fl_lmops = (*like).fl_lmops;
+            if kind != private::F_UNLCK {
+                (*new).fl_lmops = (*like).fl_lmops;
+            }
             to_result(private::nfs_lock(by, private::F_SETLK as c_int, new))?;
             Ok(order)
         }
@@ -224,8 +226,7 @@ pub(crate) unsafe fn unlock(open: *mut file, command: c_int, lock: *mut file_loc
             }
         }
         // Nothing may stay here, whatever became of that: its owner and its open file may be about to go.
-        let status = private::nfs_lock(open, command, lock);
-        release_private(lock);
+        let status = without_manager(open, command, lock);
         match status {
             0 => result,
             status => status,
@@ -233,18 +234,21 @@ pub(crate) unsafe fn unlock(open: *mut file, command: c_int, lock: *mut file_loc
     }
 }
 
-/// Gives up what the NFS client has noted in a lock, as lockd does not for one that it unlocks by (`nlmsvc_unlock()`): the owner at
-/// the original server would never be freed, and would be taken for that of lockd's other open file, with which it goes on. Does
-/// not sleep.
+/// Has the NFS client unlock by a lock that it takes for a local process's. What is sent has a copy of it: with a reference to its
+/// owner that the lock's manager counts, and that nobody gives up. And what the NFS client notes in the lock itself, lockd does not
+/// give up (`nlmsvc_unlock()`): it goes on with it for its other open file, whose owner at the original server is another one. May
+/// sleep.
 ///
 /// # Safety
 ///
-/// The lock is the caller's, and in no list.
-unsafe fn release_private(lock: *mut file_lock) {
-    // SAFETY: By this function's requirement. Without its lock manager's operations, its owner stays as it is.
+/// As for [`set`]; it unlocks.
+unsafe fn without_manager(open: *mut file, command: c_int, lock: *mut file_lock) -> c_int {
+    // SAFETY: By this function's requirement: the lock is in no list. Without its manager, its owner stays as it is.
     unsafe {
         let manager = core::mem::replace(&mut (*lock).fl_lmops, ptr::null());
+        let status = private::nfs_lock(open, command, lock);
         private::locks_release_private(lock);
         (*lock).fl_lmops = manager;
+        status
     }
 }

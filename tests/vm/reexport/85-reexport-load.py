@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-# vm: once=yes timeout=300 mem=1024 module=ship
+# vm: once=yes timeout=300 mem=1024 module=ship boot=slab_nomerge
 """On an edge, the module and the kernel's NFS client (nfs, nfsv4) are loaded and unloaded in every order, also with a mount in
 use, with RECLAIM_COMPLETE held back, and at once. `--arg all` has each order of the ones with each of the others."""
 
@@ -12,7 +12,7 @@ import sys
 import one_machine
 from fullserver import FullServer
 from ktap import check, done, equal
-from nfs import LIVEPATCH, Server, kernel_log, load, patience, sh, succeeds, switch_off, wait_until
+from nfs import LIVEPATCH, SLOW, Server, kernel_log, load, patience, sh, succeeds, switch_off, wait_until
 from nfs4 import Nfs4
 from one_machine import originals
 
@@ -78,7 +78,7 @@ def end_grace():
 
 
 original = one_machine.original()
-edge = Server(None, ROOT, lease=60)
+edge = Server(None, ROOT, lease=60 * SLOW)
 edge.set_up()
 edge.start_daemon()
 edge.start()
@@ -151,6 +151,12 @@ equal("and then end clients lock", once(), "OK")
 log = [line for line in kernel_log().splitlines() if "nfsd_ha: " in line and ("failed with" in line or "cannot" in line)]
 equal("no message says that something has failed", log, [])
 edge.stop()
-original.stop()
 check("all is unloaded", go("nfsd_ha"))
+# With them goes nfsd, and the kernel says what is left of clients and their locks.
+for server in (original, edge):
+    server.stop()
+    server.stop_daemon()
+    server.tear_down()
+check("nothing is left of the end clients", wait_until(lambda: succeeds("rmmod nfsd"), 20))
+check("as the kernel says", "Objects remaining" not in kernel_log(), kernel_log()[-600:])
 done()
