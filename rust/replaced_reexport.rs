@@ -64,6 +64,9 @@ pub(crate) unsafe extern "C" fn fh_to_dentry(
     black_box(unsafe { private::nfs_fh_to_dentry(sb, handle, length, kind) })
 }
 
+/// How often a delegation is given back before a lock has to be tried again.
+const RETURNS: u32 = 3;
+
 /// Replaces `nfs_lock()`. May sleep.
 ///
 /// # Safety
@@ -96,10 +99,14 @@ pub(crate) unsafe extern "C" fn lock(
         // What is locked under a delegation, the original server does not know.
         let original = NfsClient::of_file_system((*inode).i_sb);
         let is_delegated = || original.is_some_and(|original| original.has_delegated(inode));
-        private::nfs4_inode_return_delegation(inode);
-        let status = match is_delegated() {
-            true => requests::LATER,
-            false => owners::set(file, command, lock, requests::reclaims(&request)),
+        // Another one may have come meanwhile. Who reclaims by NLM and gets no answer asks again after seconds only.
+        let goes_back = |_| {
+            private::nfs4_inode_return_delegation(inode);
+            !is_delegated()
+        };
+        let status = match (0..RETURNS).any(goes_back) {
+            true => owners::set(file, command, lock, requests::reclaims(&request)),
+            false => requests::LATER,
         };
         if status == 0 && is_delegated() {
             // One that has come meanwhile, to a local process that was opening the file before.
