@@ -142,9 +142,9 @@ enum nfsd_ha_lock {
 	NFSD_HA_RECLAIM = FL_RECLAIM,
 };
 
-/* fs/lockd/lockd.h: in network byte order there, which bindgen cannot compute. */
+/* fs/lockd/lockd.h: in network byte order, which bindgen cannot compute. */
 enum nfsd_ha_nlm {
-	NFSD_HA_DROP_REPLY = ___constant_swab32(nlm__int__drop_reply),
+	NFSD_HA_DROP_REPLY = nlm__int__drop_reply,
 };
 
 /* fs/nfsd/state.h: bits, which bindgen cannot compute. */

@@ -138,7 +138,7 @@ pub(crate) unsafe extern "C" fn nlm_lock(
     // SAFETY: These are the caller's.
     let status = unsafe { private::nlmsvc_lock(request, file, host, lock, wait, cookie, reclaim) };
     match (requests::is_to_repeat(request), reclaim != 0) {
-        (true, true) => private::nfsd_ha_nlm_NFSD_HA_DROP_REPLY.to_be(),
+        (true, true) => private::nfsd_ha_nlm_NFSD_HA_DROP_REPLY,
         (true, false) => private::NLM_LCK_DENIED_GRACE_PERIOD.to_be(),
         (false, _) => black_box(status),
     }

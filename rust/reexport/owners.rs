@@ -226,18 +226,18 @@ pub(crate) unsafe fn unlock(open: *mut file, command: c_int, lock: *mut file_loc
             }
         }
         // Nothing may stay here, whatever became of that: its owner and its open file may be about to go.
-        let status = without_manager(open, command, lock);
-        match status {
+        match without_manager(open, command, lock) {
             0 => result,
             status => status,
         }
     }
 }
 
-/// Has the NFS client unlock by a lock that it takes for a local process's. What is sent has a copy of it: with a reference to its
-/// owner that the lock's manager counts, and that nobody gives up. And what the NFS client notes in the lock itself, lockd does not
-/// give up (`nlmsvc_unlock()`): it goes on with it for its other open file, whose owner at the original server is another one. May
-/// sleep.
+/// Has the NFS client unlock as if the lock had no manager. May sleep.
+///
+/// It copies the lock for what it sends, with a reference to the owner that a manager counts, and never gives that up. Nor does
+/// lockd give up what the NFS client notes in the lock itself (`nlmsvc_unlock()`): it goes on with it for its other open file,
+/// whose owner at the original server is another one.
 ///
 /// # Safety
 ///
