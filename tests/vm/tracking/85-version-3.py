@@ -214,15 +214,14 @@ def test_same_daemon(pipe, thread):
     return pipe
 
 
-def changes(daemon):
-    """What `daemon` was told but that all is held, which is said anew from time to time."""
-    return [upcall for upcall in daemon.read if upcall.command != ALL_HELD]
-
-
 def told_all(daemon, names):
-    """Whether a new daemon is told all: the version, the records of `names`, and that there is no grace period."""
-    wait_until(lambda: len(changes(daemon)) >= 6, 20)
-    said = [(upcall.command, upcall.name) for upcall in changes(daemon)]
+    """Checks that a new daemon is told all: the version, the records of `names`, and that there is no grace period."""
+    def told():
+        """But that all is held, which is said anew from time to time."""
+        return [said for said in daemon.said if said[0] != ALL_HELD]
+
+    wait_until(lambda: len(told()) >= 6, 20)
+    said = told()
     equal("it is told all, in this order", (said[:3], set(said[3:5]), said[5:]),
           ([(GET_VERSION, b""), (GET_VERSION, b""), (GRACE_START, b"")],
            {(CREATE, name) for name in names}, [(GRACE_DONE, b"")]))
@@ -235,7 +234,8 @@ def test_another_daemon(pipe):
     pipe.close()
     daemon = Daemon(version=3, epoch=EPOCH_B)
     told_all(daemon, names)
-    equal("with its own epoch", changes(daemon)[-1].attributes, {EPOCH: daemon.epoch})
+    ended = [upcall.attributes for upcall in daemon.read if upcall.command == GRACE_DONE]
+    equal("with its own epoch", ended, [{EPOCH: daemon.epoch}])
     daemon.close()
     daemon = Daemon(version=2)
     told_all(daemon, names)
