@@ -223,19 +223,22 @@ def after_revoked():
     loses(revoked, "one", "r", 2 * EDGE_LEASE)
 
 
-# Each of the others is in one of these, but for nfsd that is restarted and what an admin revokes.
-USUAL = "cut_again:both:after_local:beside_stock"
+# One power cut alone is in `cut_again`.
+USUAL = "cut_again:at_random:both:alone:after_local:beside_stock"
 wanted = next((w.removeprefix("parts=") for w in sys.argv[1:] if w.startswith("parts=")), USUAL).split(":")
+first, last = (cut, cut_again, at_random, both, alone, restarted), (after_revoked, after_local, beside_stock)
+unknown = set(wanted) - {part.__name__ for part in first + last} - {"all"}
+assert not unknown, f"these are no parts: {unknown}"
 
 
-def play(*parts):
+def play(parts):
     """Plays those that are wanted."""
     for part in parts:
-        if wanted == ["all"] or part.__name__ in wanted:
+        if "all" in wanted or part.__name__ in wanted:
             part()
 
 
-play(cut, cut_again, at_random, both, alone, restarted)
+play(first)
 for name, log in thieves.items():
     # While the original server is in grace they wait, and may have an answer late.
     now = time.monotonic()
@@ -248,6 +251,6 @@ by_nfs3.stop()
 sh("pkill -f lock-worke[r]; true")
 servers.ask("o", "end_lockers")
 at42 = mount("r", "4.2", (*EXPORTS, "three"))
-play(after_revoked, after_local, beside_stock)
+play(last)
 servers.end()
 done()
