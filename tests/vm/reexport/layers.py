@@ -183,7 +183,8 @@ class Edge(Node):
         exports = {name: 10 + fsid for name, fsid in EXPORTS.items()} | dict([BESIDE[:2]])
         exports = {f"/srv/root/{name}": f"fsid={fsid}" for name, fsid in exports.items() if os.path.ismount(f"/srv/root/{name}")}
         self.serve({"/srv/root": "fsid=0"} | exports, twice)
-        if os.listdir("/srv/disk/nsm/sm"):
+        # Whom sm-notify had not reached when the power was cut, is in the second one.
+        if os.listdir("/srv/disk/nsm/sm") or os.listdir("/srv/disk/nsm/sm.bak"):
             sh("sm-notify -P /srv/disk/nsm")
 
     def originals(self):
