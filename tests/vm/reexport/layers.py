@@ -165,7 +165,7 @@ class Edge(Node):
         """Mounts what the original server has, and serves it."""
         version = next((word for word in words if word[0] == "4"), "4.2")
         # Requests may wait for an original server as long as the edge is in grace, two leases at most.
-        sh(f"sysctl -q kernel.hung_task_timeout_secs={max(60, 3 * EDGE_LEASE)}")
+        sh(f"sysctl -q kernel.hung_task_timeout_secs={2 * EDGE_LEASE + 30}")
         if "stock" not in words:
             self.load("reexport=1")
         self.prepare()
