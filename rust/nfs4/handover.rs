@@ -173,7 +173,7 @@ fn claim(
         if let Some(former) = in_rests {
             former.reclaimed();
             mark = Mark::Had;
-        } else if claim.take(&mut table, client, hash) {
+        } else if claim.take(&mut table, client, hash) || claim.is_there(table.of(client, hash)) {
             mark = Mark::Had;
         }
     }
@@ -285,6 +285,29 @@ impl Claim {
         former.rests.iter().any(is_it)
     }
 
+    fn kind(&self) -> u32 {
+        match self.is_write {
+            true => private::F_WRLCK,
+            false => private::F_RDLCK,
+        }
+    }
+
+    /// Has its owner reclaimed it before, all of it? Who is told twice of a reboot, or whose recovery begins anew, reclaims all
+    /// again. Does not sleep.
+    fn is_there<'a>(&self, mut formers: impl Iterator<Item = &'a mut FormerSelf>) -> bool {
+        let is_left = |rest: &Rest| self.is_same(rest) && overlaps(rest.range, self.range);
+        if formers.any(|former| former.rests.iter().any(is_left)) {
+            return false;
+        }
+        let owner = self.owner.as_ptr();
+        let is_it = |lock: PosixLock<'_>| {
+            lock.owner == owner
+                && u32::from(lock.kind) == self.kind()
+                && covers(lock.range, self.range)
+        };
+        self.locks().is_some_and(|list| list.locks().any(is_it))
+    }
+
     /// Has a lock of a former self's that covers it change hands: the shortest, as that is the one that it had. Returns whether
     /// there is one. Does not sleep.
     ///
@@ -293,11 +316,7 @@ impl Claim {
         if self.file.has_own_locks() {
             return false;
         }
-        let kind = if self.is_write {
-            private::F_WRLCK
-        } else {
-            private::F_RDLCK
-        };
+        let kind = self.kind();
         let formers = Own::all(table, client, hash);
         let Some(list) = self.locks() else {
             return false;

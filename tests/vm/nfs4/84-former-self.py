@@ -161,7 +161,12 @@ def test_reclaim():
     equal("it reclaims its locks",
           results(lock, locker.lock_more(lock, 20, 10, reclaim=True), locker.lock(opened, 40, 10, False, True)),
           ["OK"] * 3)
-    equal("none of them twice", results(locker.lock(opened, 0, 10, reclaim=True),
+    equal("who begins anew reclaims once more what it has",
+          [locker.lock_more(lock, *one, reclaim=True) for one in ((0, 10), (20, 10), (22, 3))], ["OK"] * 3)
+    equal("but no more than that, and not of another kind",
+          [locker.lock_more(lock, 0, 11, reclaim=True), locker.lock_more(lock, 0, 10, exclusive=False, reclaim=True)],
+          ["RECLAIM_BAD"] * 2)
+    equal("another owner reclaims none of them", results(locker.lock(opened, 0, 10, reclaim=True),
                                         locker.lock(opened, 20, 10, reclaim=True)), ["RECLAIM_BAD"] * 2)
     equal("they are the same ones", sorted(set(locks_on(path)) & set(before)), before)
     check("who waits has waited", not waiter.has_it())
@@ -191,6 +196,7 @@ def test_parts():
     equal("the same owner reclaims more of it",
           [locker.lock_more(lock, 60, 10, reclaim=True), locker.lock_more(lock, 65, 10, reclaim=True),
            locker.lock_more(lock, 90, 10, reclaim=True), locker.lock_more(lock, 45, 5)], ["OK", "RECLAIM_BAD", "OK", "OK"])
+    equal("and once more what it has", locker.lock_more(lock, 20, 20, reclaim=True), "OK")
     equal("and finishes", locker.reclaim_complete(), "OK")
     equal("what was not reclaimed is free",
           results(*(other.lock(mine, at, 1) for at in (0, 19, 40, 50, 59, 70, 89))), ["OK"] * 7)
