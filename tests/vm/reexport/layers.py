@@ -22,9 +22,12 @@ from v3 import answered
 
 # Seconds. What an edge's end clients reclaim must be back at the original server within a lease of that after the edge's
 # mount, two while they reclaim: time for two boots on a busy host. Nothing waits for that lease.
-ORIGINAL_LEASE = 90 * SLOW
-# After several cuts in a row, end clients' TCP tries again after longer times.
-EDGE_LEASE = (30 if any(word.startswith("cuts=") for word in sys.argv) else 15) * SLOW
+SEVERAL = any(word.startswith("cuts=") for word in sys.argv)
+ORIGINAL_LEASE = (180 if SEVERAL else 90) * SLOW
+EDGE_LEASE = (30 if SEVERAL else 15) * SLOW
+# An end client that was not answered while an edge booted several times in a row comes late: Linux waits a lease at most for an
+# answer to a connection, and half a lease before it tries again (nfs4_set_lease_period()).
+EDGE_GRACE = 3 * EDGE_LEASE if SEVERAL else EDGE_LEASE
 # lockd's ports, the same on all that serve NLM.
 PORT = 4045
 # The names of the original server's exports, and their fsid there.
@@ -64,9 +67,9 @@ class Node:
         # pylint: disable-next=consider-using-with
         subprocess.Popen(recorder.command("/run/rpc_pipefs").split(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         write("/proc/sys/fs/nfs/nlm_tcpport", PORT)
-        write("/proc/sys/fs/nfs/nlm_grace_period", EDGE_LEASE)
-        for name in ("nfsv4leasetime", "nfsv4gracetime"):
-            write(f"{CONTROL}/{name}", self.lease)
+        write("/proc/sys/fs/nfs/nlm_grace_period", EDGE_GRACE)
+        for name, seconds in (("nfsv4leasetime", self.lease), ("nfsv4gracetime", self.grace)):
+            write(f"{CONTROL}/{name}", seconds)
         sh("rpcbind -w; rpc.statd --no-notify -P /srv/disk/nsm; rpc.mountd")
         for path, options in exports.items():
             sh(f"exportfs -o rw,no_root_squash,no_subtree_check,{options} '*:{path}'")
@@ -143,7 +146,7 @@ class Node:
 class Original(Node):
     """The original server, with two exports of one file system."""
 
-    lease = ORIGINAL_LEASE
+    lease = grace = ORIGINAL_LEASE
 
     def start(self, words):
         """Starts it, with the module unless it is to be a stock server."""
@@ -159,13 +162,13 @@ class Original(Node):
 class Edge(Node):
     """A re-export server of both."""
 
-    lease = EDGE_LEASE
+    lease, grace = EDGE_LEASE, EDGE_GRACE
 
     def start(self, words):
         """Mounts what the original server has, and serves it."""
         version = next((word for word in words if word[0] == "4"), "4.2")
         # Requests may wait for an original server as long as the edge is in grace, two leases at most.
-        sh(f"sysctl -q kernel.hung_task_timeout_secs={2 * EDGE_LEASE + 30}")
+        sh(f"sysctl -q kernel.hung_task_timeout_secs={2 * EDGE_GRACE + 30}")
         if "stock" not in words:
             self.load("reexport=1")
         self.prepare()
