@@ -285,6 +285,7 @@ impl Claim {
         former.rests.iter().any(is_it)
     }
 
+    /// The kind of lock that it is about, as the VFS has it.
     fn kind(&self) -> u32 {
         match self.is_write {
             true => private::F_WRLCK,

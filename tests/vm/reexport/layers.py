@@ -20,9 +20,10 @@ import recorders
 from nfs import SLOW, load, sh, succeeds, switch_off, wait_until
 from v3 import answered
 
+# An edge's power is cut several times in a row.
+SEVERAL = any(word.startswith("cuts=") for word in sys.argv)
 # Seconds. What an edge's end clients reclaim must be back at the original server within a lease of that after the edge's
 # mount, two while they reclaim: time for two boots on a busy host. Nothing waits for that lease.
-SEVERAL = any(word.startswith("cuts=") for word in sys.argv)
 ORIGINAL_LEASE = (180 if SEVERAL else 90) * SLOW
 EDGE_LEASE = (30 if SEVERAL else 15) * SLOW
 # An end client that was not answered while an edge booted several times in a row comes late: Linux waits a lease at most for an

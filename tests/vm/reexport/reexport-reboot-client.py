@@ -120,7 +120,7 @@ def at_random():
         for part in range(chance.choice((1, 1, 2, 3))):
             servers.boot("r", f"random-{number}-{part}")
             time.sleep(chance.random() * 8)
-        # It is long enough for who comes late, and nobody waits for that.
+        # Its grace period is long enough for who comes late, and nobody is to wait for the rest of it.
         judge(f"cut {number} at random", since, early=True)
 
 
